@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+# Stencil. `make help` lists the targets.
+#
+# One makefile for all folders. Each folder's *.c make build/lib/<folder>.a, except main_*.c: those
+# are programs. A folder may use the ones before it in LIBS, see the table in README.md.
+#
+# Variables: CC=  CFLAGS=  SAN=address,undefined|thread  V=1  B=<build folder>
+#            DESTDIR=  PREFIX=/usr  (install)   TESTS="unit integration system" (check)
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+CC	 = gcc
+SAN	 =
+PREFIX	 = /usr
+B	 = build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+comma	:= ,
+Q	 = $(if $(V),,@)
+say	 = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
+
+VERSION	:= 0.1.0
+WARN	 = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef
+HARDEN	 = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+CFLAGS	 = -O2 -g
+CPPFLAGS = -I. -I$(B)/gen -D_GNU_SOURCE -DSTENCIL_VERSION='"$(VERSION)"'
+ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(CPPFLAGS) $(CFLAGS) -pthread -ffunction-sections \
+	-fdata-sections $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsanitize=$(SAN))
+
+# ---- what is built ---------------------------------------------------------------------------
+
+LIBS	 = shim templated vm mm hotplug agent-client base
+HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl
+AGENT	 = $(B)/stencil-agent
+GUEST	 = $(B)/guest/vmlinuz $(B)/guest/initrd.img
+
+PROTOS	 = $(wildcard agent-client/proto/*.proto shim/proto/*.proto)
+GEN_C	 = $(PROTOS:%.proto=$(B)/gen/%.pb-c.c)
+GEN_O	 = $(patsubst $(B)/gen/%.c,$(B)/obj/gen/%.o,$(GEN_C))
+
+lib_c	 = $(filter-out $(1)/main_%.c,$(wildcard $(1)/*.c))
+lib_o	 = $(patsubst %.c,$(B)/obj/%.o,$(call lib_c,$(1)))
+lib_a	 = $(patsubst %,$(B)/lib/%.a,$(1))
+
+# Static where Debian has the archive: a shim starts for each pod, relocations are its start-up time.
+STATIC	 = -Wl,-Bstatic $(1) -Wl,-Bdynamic
+LIB_BASE = $(call STATIC,-ljson-c -lprotobuf-c -linih)
+LIB_NL	 = $(call STATIC,-lnl-route-3 -lnl-3)
+LIB_SEC	 = $(call STATIC,-lseccomp -lcap-ng)
+LIB_HASH = $(call STATIC,-lnettle)
+
+.PHONY: all help deps guest quickstart check install clean tests lint format
+all: $(HOST_BIN) $(AGENT)
+
+help:
+	@echo 'make              the programs, in $(B)/'
+	@echo 'make deps         install the Debian packages that building, running and testing need'
+	@echo 'make guest        the guest: Debian kernel and our initramfs, in $(B)/guest/'
+	@echo 'make quickstart   all of it, then containers in cloned VMs through a real containerd'
+	@echo 'make check        all tests'
+	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
+	@echo 'make clean'
+
+$(B)/containerd-shim-stencil-v2: $(B)/obj/shim/main_shim.o \
+		$(call lib_a,shim templated vm mm hotplug agent-client base)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
+		$(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
+
+$(B)/templated: $(B)/obj/templated/main_templated.o \
+		$(call lib_a,templated vm mm hotplug agent-client base)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
+		$(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
+
+$(B)/templatectl: $(B)/obj/templated/main_templatectl.o \
+		$(call lib_a,templated vm mm hotplug agent-client base)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
+		$(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
+
+# Static: the guest has no libraries but those crun came with. Not sanitized, it is PID 1.
+$(AGENT): override SAN =
+$(AGENT): $(patsubst guest/%.c,$(B)/obj/guest/%.o,$(wildcard guest/*.c)) \
+		$(call lib_a,agent-client base)
+	$(call say,LINK,$@)$(CC) -static -pthread -Wl,--gc-sections -o $@ \
+		-Wl,--start-group $^ -Wl,--end-group -lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lm
+
+define lib_rule
+$(B)/lib/$(1).a: $(call lib_o,$(1)) $(if $(filter agent-client,$(1)),$(GEN_O))
+	$$(call say,AR,$$@)mkdir -p $$(@D); rm -f $$@; ar rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call lib_rule,$(l))))
+
+$(B)/obj/%.o: %.c $(GEN_C) Makefile
+	$(call say,CC,$<)mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Generated code is not ours to warn about.
+$(B)/obj/gen/%.o: $(B)/gen/%.c Makefile
+	$(call say,CC,$<)mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -w -MMD -MP -c -o $@ $<
+
+# All .pb-c.{c,h} lie flat in $(B)/gen by name; the .c keep their folder for make's sake.
+$(B)/gen/%.pb-c.c: %.proto
+	$(call say,PROTOC,$<)mkdir -p $(@D); \
+	protoc-c --proto_path=$(dir $<) --proto_path=agent-client/proto --c_out=$(@D) $< && \
+	cp $(basename $@).h $(B)/gen/
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:
+
+# ---- the guest -------------------------------------------------------------------------------
+
+include guest/guest.mk
+guest: $(GUEST)
+
+# ---- tests -----------------------------------------------------------------------------------
+
+include tests/tests.mk
+
+# ---- packages, installing --------------------------------------------------------------------
+
+include packaging/packaging.mk
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON over json-c: see json.h. */
+#include "base/json.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+int json_parse(const char *what, const char *text, size_t len, int depth_max,
+		struct json_object **ret, struct err *err)
+{
+	struct json_tokener *tok;
+	struct json_object *obj;
+	enum json_tokener_error e;
+	size_t end;
+
+	if (len >= INT_MAX)
+		return err_set(err, -EFBIG, "%s: %zu bytes are too many", what, len);
+	tok = json_tokener_new_ex(depth_max);
+	if (!tok)
+		return err_set(err, -ENOMEM, "%s: out of memory", what);
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	/* The NUL behind the text ends a number or a word that stands last. */
+	obj = json_tokener_parse_ex(tok, text, (int)len);
+	e = json_tokener_get_error(tok);
+	if (e == json_tokener_continue) {
+		obj = json_tokener_parse_ex(tok, "", 1);
+		e = json_tokener_get_error(tok);
+	}
+	end = MIN(json_tokener_get_parse_end(tok), len);
+	json_tokener_free(tok);
+	if (e != json_tokener_success || !obj) {
+		json_object_put(obj);
+		return err_set(err, -EBADMSG, "%s is not valid JSON: %s at byte %zu", what,
+				e == json_tokener_success ? "null" : json_tokener_error_desc(e),
+				end);
+	}
+	while (end < len && strchr(" \t\r\n", text[end]) && text[end])
+		end++;
+	if (end < len && text[end]) {
+		json_object_put(obj);
+		return err_set(err, -EBADMSG, "%s is not valid JSON: more text at byte %zu", what,
+				end);
+	}
+	*ret = obj;
+	return 0;
+}
+
+static int get(struct json_object *obj, const char *key, enum json_type type,
+		struct json_object **ret, struct err *err)
+{
+	struct json_object *value = NULL;
+
+	if (!json_object_is_type(obj, json_type_object))
+		return err_set(err, -EINVAL, "\"%s\" is looked for in something that is not an object",
+				key);
+	if (!json_object_object_get_ex(obj, key, &value) || !value)
+		return err_set(err, -ENOENT, "\"%s\" is missing", key);
+	if (!json_object_is_type(value, type))
+		return err_set(err, -EINVAL, "\"%s\" is %s where %s is wanted", key,
+				json_type_to_name(json_object_get_type(value)),
+				json_type_to_name(type));
+	*ret = value;
+	return 0;
+}
+
+int json_get_string(struct json_object *obj, const char *key, const char **ret, struct err *err)
+{
+	struct json_object *value;
+	const char *text;
+	int r = get(obj, key, json_type_string, &value, err);
+
+	if (r < 0)
+		return r;
+	text = json_object_get_string(value);
+	if (strlen(text) != (size_t)json_object_get_string_len(value))
+		return err_set(err, -EINVAL, "\"%s\" has a NUL in it", key);
+	*ret = text;
+	return 0;
+}
+
+int json_get_u64(struct json_object *obj, const char *key, uint64_t *ret, struct err *err)
+{
+	struct json_object *value;
+	int r = get(obj, key, json_type_int, &value, err);
+
+	if (r < 0)
+		return r;
+	/* json-c answers 0 for a negative number. */
+	if (json_object_get_int64(value) < 0)
+		return err_set(err, -EINVAL, "\"%s\" is %s; it must not be negative", key,
+				json_object_to_json_string(value));
+	*ret = json_object_get_uint64(value);
+	return 0;
+}
+
+int json_get_i64(struct json_object *obj, const char *key, int64_t *ret, struct err *err)
+{
+	struct json_object *value;
+	int r = get(obj, key, json_type_int, &value, err);
+
+	if (r < 0)
+		return r;
+	/* json-c saturates a number above INT64_MAX. */
+	if (json_object_get_int64(value) == INT64_MAX &&
+			json_object_get_uint64(value) > INT64_MAX)
+		return err_set(err, -ERANGE, "\"%s\" is %s, which is too large", key,
+				json_object_to_json_string(value));
+	*ret = json_object_get_int64(value);
+	return 0;
+}
+
+int json_get_bool(struct json_object *obj, const char *key, bool *ret, struct err *err)
+{
+	struct json_object *value;
+	int r = get(obj, key, json_type_boolean, &value, err);
+
+	if (r == 0)
+		*ret = json_object_get_boolean(value);
+	return r;
+}
+
+int json_get_object(struct json_object *obj, const char *key, struct json_object **ret,
+		struct err *err)
+{
+	return get(obj, key, json_type_object, ret, err);
+}
+
+int json_get_array(struct json_object *obj, const char *key, struct json_object **ret,
+		struct err *err)
+{
+	return get(obj, key, json_type_array, ret, err);
+}
+
+/* Missing is fine for the _opt getters: says whether that is what r means. */
+static bool missing(int r, struct err *err)
+{
+	if (r != -ENOENT)
+		return false;
+	if (err)
+		*err = ERR_INIT;
+	return true;
+}
+
+int json_get_string_opt(struct json_object *obj, const char *key, const char *otherwise,
+		const char **ret, struct err *err)
+{
+	int r = json_get_string(obj, key, ret, err);
+
+	if (!missing(r, err))
+		return r;
+	*ret = otherwise;
+	return 0;
+}
+
+int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise, uint64_t *ret,
+		struct err *err)
+{
+	int r = json_get_u64(obj, key, ret, err);
+
+	if (!missing(r, err))
+		return r;
+	*ret = otherwise;
+	return 0;
+}
+
+int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, bool *ret,
+		struct err *err)
+{
+	int r = json_get_bool(obj, key, ret, err);
+
+	if (!missing(r, err))
+		return r;
+	*ret = otherwise;
+	return 0;
+}
+
+static void set(struct json_object *obj, const char *key, struct json_object *value)
+{
+	if (!value || json_object_object_add(obj, key, value) < 0)
+		abort();
+}
+
+void json_set_string(struct json_object *obj, const char *key, const char *value)
+{
+	set(obj, key, json_object_new_string(value));
+}
+
+void json_set_u64(struct json_object *obj, const char *key, uint64_t value)
+{
+	set(obj, key, json_object_new_uint64(value));
+}
+
+void json_set_i64(struct json_object *obj, const char *key, int64_t value)
+{
+	set(obj, key, json_object_new_int64(value));
+}
+
+void json_set_bool(struct json_object *obj, const char *key, bool value)
+{
+	set(obj, key, json_object_new_boolean(value));
+}

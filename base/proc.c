@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Processes: see proc.h. */
+#include "base/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/util.h"
+
+int proc_id_of(pid_t pid, struct proc_id *ret)
+{
+	char path[64];
+	_cleanup_free_ char *stat = NULL;
+	const char *p;
+	uint64_t ticks;
+	size_t len;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	r = file_read(AT_FDCWD, path, 4096, &stat, &len, NULL);
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
+	/* The name (field 2) may hold spaces and parentheses: count from the last one. */
+	p = strrchr(stat, ')');
+	for (int field = 2; p && field < 22; field++) {
+		p = strchr(p, ' ');
+		if (p)
+			p++;
+	}
+	if (!p || sscanf(p, "%" SCNu64, &ticks) != 1)
+		return -EBADMSG;
+	*ret = (struct proc_id){.pid = pid, .start_ticks = ticks};
+	return 0;
+}
+
+int proc_open(const struct proc_id *id, int *ret_pidfd)
+{
+	_cleanup_close_ int fd = -1;
+	struct proc_id now;
+	int r = pidfd_of(id->pid, &fd);
+
+	if (r < 0)
+		return r;
+	/* Read after the pidfd was opened: from here on the pid can't change its owner unseen. */
+	r = proc_id_of(id->pid, &now);
+	if (r < 0)
+		return r;
+	if (now.start_ticks != id->start_ticks)
+		return -ESRCH;
+	*ret_pidfd = steal_fd(&fd);
+	return 0;
+}
+
+int pidfd_of(pid_t pid, int *ret_pidfd)
+{
+	long fd = syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return -errno;
+	*ret_pidfd = (int)fd;
+	return 0;
+}
+
+int pidfd_kill(int pidfd, int signal)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+int pidfd_wait(int pidfd, int64_t deadline)
+{
+	return wait_fd(pidfd, POLLIN, deadline);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Processes by pidfd, and the identity (pid, start time) that survives in a file. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/*
+ * A pid alone may be reused; with its start time (field 22 of /proc/<pid>/stat, clock ticks since
+ * boot) it names one process for as long as the host is up.
+ */
+struct proc_id {
+	pid_t pid;
+	uint64_t start_ticks;
+};
+
+/* -ESRCH if there is no such process. */
+int proc_id_of(pid_t pid, struct proc_id *ret);
+/* A pidfd of exactly that process, or -ESRCH if it has ended (a zombie still counts). */
+int proc_open(const struct proc_id *id, int *ret_pidfd);
+
+int pidfd_of(pid_t pid, int *ret_pidfd);
+int pidfd_kill(int pidfd, int signal);
+/* Waits for the end of the process, child or not: 0 or -ETIMEDOUT. Does not reap. */
+int pidfd_wait(int pidfd, int64_t deadline);
