@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM's own cgroup: see cgroup.h. */
+#include "vm/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/util.h"
+
+#define CGROUP_ROOT   "/sys/fs/cgroup"
+#define CGROUP_PARENT "stencil"
+
+/* How long a killed process may take to leave its group. */
+#define CGROUP_KILL_MS 5000
+
+static const char *const v1_controllers[] = {"memory", "cpu", "pids"};
+
+/* The mounted roots of the hierarchies to join; returns how many. */
+static unsigned int hierarchies(char paths[CGROUP_MAX][64])
+{
+	struct statfs fs;
+	unsigned int n = 0;
+
+	if (statfs(CGROUP_ROOT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC) {
+		snprintf(paths[0], 64, CGROUP_ROOT);
+		return 1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(v1_controllers); i++) {
+		snprintf(paths[n], 64, CGROUP_ROOT "/%s", v1_controllers[i]);
+		if (statfs(paths[n], &fs) == 0 && fs.f_type == CGROUP_SUPER_MAGIC)
+			n++;
+	}
+	return n;
+}
+
+/* On v2 a controller counts for a group only when its parent hands it down. */
+static void hand_down_controllers(const char *root, const char *parent)
+{
+	const char *const folders[] = {root, parent};
+	static const char *const controllers[] = {"+memory", "+cpu", "+pids"};
+
+	for (size_t f = 0; f < ARRAY_SIZE(folders); f++) {
+		_cleanup_free_ char *file = xasprintf("%s/cgroup.subtree_control", folders[f]);
+
+		for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
+			struct err err = ERR_INIT;
+
+			if (file_write_text(AT_FDCWD, file, controllers[i], &err) < 0)
+				log_debug("a VM's use of %s is not accounted: %s",
+						controllers[i] + 1, err.text);
+		}
+	}
+}
+
+static int create_in(const char *root, const char *name, int *ret_fd, struct err *err)
+{
+	_cleanup_free_ char *parent = xasprintf("%s/" CGROUP_PARENT, root);
+	_cleanup_free_ char *path = xasprintf("%s/%s", parent, name);
+	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", path);
+	int fd;
+
+	/* Another VM's end may remove the parent between the two calls: once more then. */
+	for (int turn = 0;; turn++) {
+		if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+			return err_sys(err, errno, "cannot make the cgroup %s", parent);
+		if (strcmp(root, CGROUP_ROOT) == 0)
+			hand_down_controllers(root, parent);
+		if (mkdir(path, 0755) == 0 || errno == EEXIST)
+			break;
+		if (errno != ENOENT || turn > 8)
+			return err_sys(err, errno, "cannot make the cgroup %s", path);
+	}
+	fd = open(procs, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open %s", procs);
+	*ret_fd = fd;
+	return 0;
+}
+
+int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = hierarchies(roots);
+
+	for (unsigned int i = 0; i < CGROUP_MAX; i++)
+		procs_fds[i] = -1;
+	for (unsigned int i = 0; i < n; i++) {
+		int r = create_in(roots[i], name, &procs_fds[i], err);
+
+		if (r < 0) {
+			for (unsigned int k = 0; k < i; k++)
+				close_fd(steal_fd(&procs_fds[k]));
+			cgroup_remove(name, NULL);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* Kills every process of the group and waits for each one's end. */
+static void kill_members(const char *path)
+{
+	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", path);
+	_cleanup_fclose_ FILE *f = fopen(procs, "re");
+	int64_t deadline = deadline_after_ms(CGROUP_KILL_MS);
+	int pid;
+
+	while (f && fscanf(f, "%d", &pid) == 1) {
+		_cleanup_close_ int pidfd = -1;
+
+		if (pid > 0 && pidfd_of(pid, &pidfd) == 0 && pidfd_kill(pidfd, SIGKILL) == 0)
+			pidfd_wait(pidfd, deadline);
+	}
+}
+
+static int remove_in(const char *root, const char *name, struct err *err)
+{
+	_cleanup_free_ char *parent = xasprintf("%s/" CGROUP_PARENT, root);
+	_cleanup_free_ char *path = xasprintf("%s/%s", parent, name);
+
+	if (access(path, F_OK) < 0)
+		return 0;
+	kill_members(path);
+	if (rmdir(path) < 0 && errno != ENOENT)
+		return err_sys(err, errno, "cannot remove the cgroup %s", path);
+	/* Other VMs may be in it. */
+	if (rmdir(parent) < 0 && errno != EBUSY && errno != ENOTEMPTY && errno != ENOENT)
+		log_debug("cannot remove the cgroup %s: %s", parent, strerror(errno));
+	return 0;
+}
+
+int cgroup_remove(const char *name, struct err *err)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = hierarchies(roots);
+	int r = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		int one = remove_in(roots[i], name, r < 0 ? NULL : err);
+
+		if (r == 0)
+			r = one;
+	}
+	return r;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The walls around QEMU: see confine.h. */
+#include "vm/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "vm/argv.h"
+
+/* Highest descriptor QEMU inherits: standard ones, QMP, agent. */
+#define LAST_FD VM_FD_AGENT
+
+/* /dev/kvm: misc device 232 (Documentation/admin-guide/devices.txt). */
+#define KVM_MAJOR 10
+#define KVM_MINOR 232
+
+/* What serving a rootfs takes: creating files as any uid, passing the checks the guest's kernel has
+ * made already. Not CAP_MKNOD, not CAP_SETUID. */
+#define FILE_CAPABILITIES                                                                \
+	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
+			1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP)
+
+static int try(int result, const char *step, const char **ret_step)
+{
+	if (result >= 0)
+		return 0;
+	*ret_step = step;
+	return -errno;
+}
+
+/* Creates the folders above path and, unless it is to be a file, itself. Relative to the cwd. */
+static int make_path(const char *path, bool is_file)
+{
+	char part[512];
+	size_t len = strlen(path);
+	int fd;
+
+	if (len >= sizeof(part))
+		return -1;
+	for (size_t i = 1; i <= len; i++) {
+		if (path[i] != '/' && (i != len || is_file))
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, 0755) < 0 && errno != EEXIST)
+			return -1;
+	}
+	if (!is_file)
+		return 0;
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+	if (fd < 0)
+		return -1;
+	return close(fd);
+}
+
+static int bind_readonly(const struct confine_bind *bind)
+{
+	if (make_path(bind->target, bind->is_file) < 0)
+		return -1;
+	if (mount(bind->source, bind->target, NULL, MS_BIND, NULL) < 0)
+		return -1;
+	return mount(NULL, bind->target, NULL,
+			MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL);
+}
+
+static int make_devices(const struct spawn *s)
+{
+	if (!s->kvm)
+		return 0;
+	if (mkdir("dev", 0755) < 0 ||
+			mknod("dev/kvm", S_IFCHR | 0600, makedev(KVM_MAJOR, KVM_MINOR)) < 0)
+		return -1;
+	return chown("dev/kvm", s->uid, s->uid);
+}
+
+static int enter_root(const struct confine *c, const char **ret_step)
+{
+	const char *jail = c->spawn->jail;
+	int r;
+
+	r = try(unshare(CLONE_NEWNS), "unshare the mount namespace", ret_step);
+	if (r == 0)
+		r = try(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make / private",
+				ret_step);
+	/* The guest can make files at the top of the export: bounded. */
+	if (r == 0)
+		r = try(mount("stencil", jail, "tmpfs", MS_NOSUID | MS_NOEXEC,
+					"mode=0755,size=1m,nr_inodes=4096"),
+				"mount the root", ret_step);
+	if (r == 0)
+		r = try(chdir(jail), "enter the root", ret_step);
+	for (unsigned int i = 0; r == 0 && i < c->n_binds; i++)
+		r = try(bind_readonly(&c->binds[i]), c->binds[i].source, ret_step);
+	for (unsigned int i = 0; r == 0 && i < c->n_links; i++)
+		r = try(symlink(c->links[i].target, c->links[i].path), c->links[i].path,
+				ret_step);
+	if (r == 0)
+		r = try(mkdir("export", 0755), "make /export", ret_step);
+	if (r == 0)
+		r = try(make_devices(c->spawn), "make /dev/kvm", ret_step);
+	if (r == 0)
+		r = try((int)syscall(SYS_pivot_root, ".", "."), "pivot_root", ret_step);
+	if (r == 0)
+		r = try(umount2(".", MNT_DETACH), "leave the old root", ret_step);
+	if (r == 0)
+		r = try(chdir("/"), "chdir /", ret_step);
+	return r;
+}
+
+/* 0 /dev/null, 1 and 2 the log, 3 QMP, 4 agent; the rest is closed by exec. */
+static int arrange_fds(const struct confine *c)
+{
+	const struct spawn *s = c->spawn;
+	int from[] = {c->null_fd, s->stderr_fd, s->stderr_fd, s->qmp_fd, s->agent_fd};
+	int high[ARRAY_SIZE(from)];
+
+	/* Out of the way first: a source may stand where a target goes. */
+	for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
+		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
+		if (high[i] < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
+		if (dup2(high[i], (int)i) < 0)
+			return -1;
+	return (int)syscall(SYS_close_range, LAST_FD + 1, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+}
+
+static int set_limits(void)
+{
+	struct rlimit none = {0};
+
+	if (setrlimit(RLIMIT_CORE, &none) < 0)
+		return -1;
+	return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
+static int drop_bounding(uint64_t keep)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (!(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return -1;
+	return 0;
+}
+
+static int raise_ambient(uint64_t keep)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (keep >> cap & 1 &&
+				prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+			return -1;
+	return 0;
+}
+
+static int drop_privileges(const struct spawn *s, const char **ret_step)
+{
+	uint64_t keep = s->serves_files ? FILE_CAPABILITIES : 0;
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+	int r;
+
+	for (int i = 0; i < 2; i++)
+		data[i].effective = data[i].permitted = data[i].inheritable =
+				(uint32_t)(keep >> 32 * i);
+	r = try(drop_bounding(keep), "drop the bounding set", ret_step);
+	/* The raw calls: glibc's would signal threads that a forked child does not have. */
+	if (r == 0)
+		r = try((int)syscall(SYS_setgroups, 0, NULL), "setgroups", ret_step);
+	if (r == 0)
+		r = try((int)syscall(SYS_setresgid, s->uid, s->uid, s->uid), "setresgid", ret_step);
+	if (r == 0)
+		r = try(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities", ret_step);
+	if (r == 0)
+		r = try((int)syscall(SYS_setresuid, s->uid, s->uid, s->uid), "setresuid", ret_step);
+	if (r == 0)
+		r = try((int)syscall(SYS_capset, &header, data), "capset", ret_step);
+	if (r == 0)
+		r = try(raise_ambient(keep), "raise ambient capabilities", ret_step);
+	if (r == 0)
+		r = try(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs", ret_step);
+	return r;
+}
+
+static int join_cgroups(const struct spawn *s)
+{
+	for (int i = 0; i < SPAWN_CGROUPS_MAX; i++)
+		if (s->cgroup_fds[i] >= 0 && write(s->cgroup_fds[i], "0", 1) < 0)
+			return -1;
+	return 0;
+}
+
+int confine_enter(const struct confine *c, const char **ret_step)
+{
+	int r;
+
+	r = try(join_cgroups(c->spawn), "join the cgroup", ret_step);
+	if (r == 0)
+		r = try(setsid(), "setsid", ret_step);
+	if (r == 0)
+		r = enter_root(c, ret_step);
+	if (r == 0)
+		r = try(arrange_fds(c), "arrange descriptors", ret_step);
+	if (r == 0)
+		r = try(set_limits(), "set limits", ret_step);
+	if (r == 0)
+		r = drop_privileges(c->spawn, ret_step);
+	return r;
+}
+
+int confine_filter(const struct confine *c, int *ret_listener, const char **ret_step)
+{
+	unsigned long flags = c->notifies ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+	long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &c->filter);
+
+	if (fd < 0)
+		return try(-1, "install the system call filter", ret_step);
+	*ret_listener = c->notifies ? (int)fd : -1;
+	return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a VM has made outside its memory: see record.h. */
+#include "vm/record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/util.h"
+
+#define RECORD_BYTES_MAX 4096
+
+int vm_record_write(const char *dir, const struct vm_record *record, struct err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/vm.json", dir);
+	_cleanup_json_ struct json_object *obj = json_object_new_object();
+	const char *text;
+
+	json_set_u64(obj, "uid", record->uid);
+	json_set_string(obj, "cgroup", record->cgroup);
+	json_set_u64(obj, "pid", (uint64_t)record->qemu.pid);
+	json_set_u64(obj, "start_ticks", record->qemu.start_ticks);
+	text = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN);
+	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
+}
+
+int vm_record_read(const char *dir, struct vm_record *ret, struct err *err)
+{
+	_cleanup_free_ char *path = xasprintf("%s/vm.json", dir);
+	_cleanup_json_ struct json_object *obj = NULL;
+	_cleanup_free_ char *text = NULL;
+	uint64_t uid, pid, ticks;
+	const char *cgroup;
+	size_t len;
+	int r;
+
+	r = file_read(AT_FDCWD, path, RECORD_BYTES_MAX, &text, &len, err);
+	if (r == 0)
+		r = json_parse(path, text, len, 4, &obj, err);
+	if (r == 0)
+		r = json_get_u64(obj, "uid", &uid, err);
+	if (r == 0)
+		r = json_get_string(obj, "cgroup", &cgroup, err);
+	if (r == 0)
+		r = json_get_u64(obj, "pid", &pid, err);
+	if (r == 0)
+		r = json_get_u64(obj, "start_ticks", &ticks, err);
+	if (r < 0)
+		return r;
+	if (strchr(cgroup, '/') || strlen(cgroup) >= sizeof(ret->cgroup) || pid > INT_MAX ||
+			uid > UINT32_MAX)
+		return err_set(err, -EBADMSG, "%s: a value is out of its range", path);
+	*ret = (struct vm_record){.uid = (uid_t)uid,
+			.qemu = {.pid = (pid_t)pid, .start_ticks = ticks}};
+	memcpy(ret->cgroup, cgroup, strlen(cgroup) + 1);
+	return 0;
+}
+
+/* FNV-1a: spreads the VMs over the range, so that a uid is not reused at once. */
+static uint32_t hash(const char *text)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 16777619u;
+	return h;
+}
+
+/* Frees a link whose folder is gone; false if it is in use. */
+static bool reclaim(const char *link)
+{
+	char target[PATH_MAX];
+	ssize_t len = readlink(link, target, sizeof(target) - 1);
+
+	if (len < 0)
+		return errno == ENOENT;
+	target[len] = '\0';
+	return access(target, F_OK) < 0 && errno == ENOENT && unlink(link) == 0;
+}
+
+int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct err *err)
+{
+	_cleanup_free_ char *folder = xasprintf("%s/.uids", c->state_dir);
+	uint64_t first = hash(dir) % c->uid_count;
+	int r = mkdir_parents(folder, 0700, err);
+
+	if (r < 0)
+		return r;
+	for (uint64_t i = 0; i < c->uid_count; i++) {
+		uid_t uid = (uid_t)(c->uid_base + (first + i) % c->uid_count);
+		_cleanup_free_ char *link = xasprintf("%s/%u", folder, uid);
+
+		if (symlink(dir, link) == 0 || (reclaim(link) && symlink(dir, link) == 0)) {
+			*ret_uid = uid;
+			return 0;
+		}
+		if (errno != EEXIST)
+			return err_sys(err, errno, "cannot take the uid %u in %s", uid, folder);
+	}
+	return err_set(err, -EBUSY, "all %llu uids for QEMU are taken; raise uid_count",
+			(unsigned long long)c->uid_count);
+}
+
+void vm_uid_release(const struct config *c, const char *dir, uid_t uid)
+{
+	_cleanup_free_ char *link = xasprintf("%s/.uids/%u", c->state_dir, uid);
+	char target[PATH_MAX];
+	ssize_t len = readlink(link, target, sizeof(target) - 1);
+
+	if (len > 0 && (size_t)len == strlen(dir) && memcmp(target, dir, (size_t)len) == 0)
+		unlink(link);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting QEMU confined: see spawn.h.
+ *
+ * Parent and child talk over a SOCK_SEQPACKET pair until exec closes the child's end:
+ *
+ *   parent                               child
+ *   fork
+ *   record the pid in a file             confine itself
+ *   "go"                  ------------>  wait for it: if the parent died unrecorded, so does it
+ *                         <------------  the listener of its filter (one byte + SCM_RIGHTS)
+ *   start the supervisor                 exec
+ *                         <------------  end of stream: QEMU runs; or struct failure: it does not
+ */
+#include "vm/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/proc.h"
+#include "base/util.h"
+#include "vm/confine.h"
+#include "vm/supervise.h"
+
+/* What the child has to do takes milliseconds; a machine under load gets time. */
+#define SPAWN_TIMEOUT_MS 10000
+
+struct failure {
+	int code;
+	char step[124];
+};
+
+extern char **environ;
+
+static void __attribute__((noreturn)) fail_child(int ctl, int code, const char *step)
+{
+	struct failure f = {.code = code};
+
+	strncpy(f.step, step, sizeof(f.step) - 1);
+	if (send(ctl, &f, sizeof(f), MSG_NOSIGNAL) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+static int send_listener(int ctl, int listener)
+{
+	char byte = 'L';
+
+	return sock_send(ctl, &byte, 1, &listener, listener >= 0 ? 1 : 0, DEADLINE_NONE);
+}
+
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The forked child: system calls only. */
+static void __attribute__((noreturn)) run_child(const struct confine *c, int ctl, int parents)
+{
+	char *const env[] = {(char[]){"LC_ALL=C"}, NULL};
+	const char *step = "";
+	int listener = -1, r;
+	char go;
+
+	close(parents); /* or its death would not end the stream */
+	reset_signals();
+	r = confine_enter(c, &step);
+	if (r < 0)
+		fail_child(ctl, r, step);
+	if (recv(ctl, &go, 1, 0) != 1)
+		_exit(125);
+	r = confine_filter(c, &listener, &step);
+	if (r < 0)
+		fail_child(ctl, r, step);
+	r = send_listener(ctl, listener);
+	if (r < 0)
+		_exit(125);
+	syscall(SYS_execveat, c->qemu_fd, "", c->spawn->argv, env, AT_EMPTY_PATH);
+	fail_child(ctl, -errno, "execute it");
+}
+
+/* A message of the child: fails with what it failed with, or with its silence. */
+static int read_child(int ctl, int *ret_listener, bool *ret_end, struct err *err)
+{
+	struct failure f = {0};
+	ssize_t n = sock_recv(ctl, &f, sizeof(f), ret_listener, 1,
+			deadline_after_ms(SPAWN_TIMEOUT_MS));
+
+	*ret_end = n == 0;
+	if (n < 0)
+		return err_sys(err, (int)n, "no answer from the process that is to become QEMU");
+	if (n == sizeof(f)) {
+		f.step[sizeof(f.step) - 1] = '\0';
+		return err_sys(err, f.code, "%s", f.step);
+	}
+	return 0;
+}
+
+/* From the fork to a running QEMU. */
+static int follow_child(const struct spawn *s, int ctl, struct spawned *q, struct err *err)
+{
+	_cleanup_close_ int listener = -1;
+	bool end;
+	int r;
+
+	r = pidfd_of(q->pid, &q->pidfd);
+	if (r < 0)
+		return err_sys(err, r, "pidfd_open");
+	r = s->record(s->user, q->pid, err);
+	if (r < 0)
+		return r;
+	/* A child that failed already has closed its end: its reason is there to read. */
+	sock_send(ctl, "g", 1, NULL, 0, deadline_after_ms(SPAWN_TIMEOUT_MS));
+	r = read_child(ctl, &listener, &end, err);
+	if (r == 0 && end)
+		r = err_set(err, -ECHILD, "the process that was to become QEMU ended at once");
+	if (r == 0 && listener >= 0) {
+		r = supervise_start(steal_fd(&listener), q->pid, s->memory_fd, &q->supervisor, err);
+		q->supervised = r == 0;
+	}
+	if (r == 0)
+		r = read_child(ctl, &listener, &end, err);
+	return r;
+}
+
+int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
+{
+	struct spawned q = {.pidfd = -1};
+	_cleanup_close_ int ours = -1;
+	struct confine confine;
+	int pair[2], r;
+
+	r = confine_init(&confine, s, err);
+	if (r == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		r = err_sys(err, errno, "socketpair");
+	if (r < 0) {
+		confine_done(&confine);
+		return r;
+	}
+	ours = pair[0];
+	pair[1] = confine_fd_high(pair[1]);
+	q.pid = fork();
+	if (q.pid == 0)
+		run_child(&confine, pair[1], ours);
+	r = q.pid < 0 ? err_sys(err, errno, "fork") : 0;
+	close_fd(pair[1]);
+	if (r == 0)
+		r = follow_child(s, ours, &q, err);
+	confine_done(&confine);
+	if (r < 0) {
+		if (q.pid > 0)
+			spawned_end(&q);
+		return err_wrap(err, "cannot start QEMU (%s)", s->qemu_path);
+	}
+	*ret = q;
+	return 0;
+}
+
+int spawned_end(struct spawned *s)
+{
+	int status = 0, r = 0;
+
+	if (s->pid > 0) {
+		kill(s->pid, SIGKILL);
+		while (waitpid(s->pid, &status, 0) < 0 && r == 0)
+			r = errno == EINTR ? 0 : -errno;
+		s->pid = 0;
+	}
+	if (s->supervised)
+		pthread_join(s->supervisor, NULL);
+	s->supervised = false;
+	close_fd(steal_fd(&s->pidfd));
+	return r < 0 ? r : status;
+}
