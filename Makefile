@@ -5,7 +5,7 @@
 # are programs. A folder may use the ones before it in LIBS, see the table in README.md.
 #
 # Variables: CC=  CFLAGS=  SAN=address,undefined|thread  V=1  B=<build folder>
-#            DESTDIR=  PREFIX=/usr  (install)   TESTS="unit integration system" (check)
+#            DESTDIR=  PREFIX=/usr  (install)   TESTS="lint unit fuzz integration system" (check)
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -32,8 +32,10 @@ LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsan
 
 LIBS	 = shim templated vm mm hotplug agent-client base
 HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl
-AGENT	 = $(B)/stencil-agent
-GUEST	 = $(B)/guest/vmlinuz $(B)/guest/initrd.img
+# The agent is static and PID 1 of a guest: never sanitized, a SAN build takes the plain one.
+PLAIN	 = $(if $(SAN),build,$(B))
+AGENT	 = $(PLAIN)/stencil-agent
+GUEST	 = $(PLAIN)/guest/vmlinuz $(PLAIN)/guest/initrd.img
 
 PROTOS	 = $(wildcard agent-client/proto/*.proto shim/proto/*.proto)
 GEN_C	 = $(PROTOS:%.proto=$(B)/gen/%.pb-c.c)
@@ -50,7 +52,7 @@ LIB_NL	 = $(call STATIC,-lnl-route-3 -lnl-3)
 LIB_SEC	 = $(call STATIC,-lseccomp -lcap-ng)
 LIB_HASH = $(call STATIC,-lnettle)
 
-.PHONY: all help deps guest quickstart check install clean tests lint format
+.PHONY: all help deps guest quickstart check fuzz install clean tests
 all: $(HOST_BIN) $(AGENT)
 
 help:
@@ -58,7 +60,9 @@ help:
 	@echo 'make deps         install the Debian packages that building, running and testing need'
 	@echo 'make guest        the guest: Debian kernel and our initramfs, in $(B)/guest/'
 	@echo 'make quickstart   all of it, then containers in cloned VMs through a real containerd'
-	@echo 'make check        all tests'
+	@echo 'make check        all tests; TESTS="unit lint" for some of them, one summary at the end'
+	@echo 'make fuzz         FUZZ=<name> SECONDS=60: libFuzzer on tests/fuzz/fuzz_<name>.c'
+	@echo '                  SAN=address,undefined or SAN=thread before any of these: instrumented'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make clean'
 
@@ -77,12 +81,17 @@ $(B)/templatectl: $(B)/obj/templated/main_templatectl.o \
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
 		$(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
 
-# Static: the guest has no libraries but those crun came with. Not sanitized, it is PID 1.
-$(AGENT): override SAN =
+ifeq ($(SAN),)
+# Static: the guest has no libraries but those crun came with.
 $(AGENT): $(patsubst guest/%.c,$(B)/obj/guest/%.o,$(wildcard guest/*.c)) \
 		$(call lib_a,agent-client base)
 	$(call say,LINK,$@)$(CC) -static -pthread -Wl,--gc-sections -o $@ \
 		-Wl,--start-group $^ -Wl,--end-group -lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lm
+else
+.PHONY: $(AGENT) $(GUEST)
+$(AGENT) $(GUEST):
+	@$(MAKE) --no-print-directory SAN= B=$(PLAIN) $@
+endif
 
 define lib_rule
 $(B)/lib/$(1).a: $(call lib_o,$(1)) $(if $(filter agent-client,$(1)),$(GEN_O))
@@ -108,7 +117,9 @@ $(B)/gen/%.pb-c.c: %.proto
 
 # ---- the guest -------------------------------------------------------------------------------
 
-include guest/guest.mk
+ifeq ($(SAN),)
+-include guest/guest.mk
+endif
 guest: $(GUEST)
 
 # ---- tests -----------------------------------------------------------------------------------

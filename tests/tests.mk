@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# Building and running the tests; included by the Makefile.
+#
+# A test is a program that writes TAP. C programs: tests/{unit,integration}/test_*.c (cmocka) become
+# $(B)/tests/<kind>/test_*.t; tests/fuzz/fuzz_*.c (a LLVMFuzzerTestOneInput) become fuzz_*.t, which
+# replay tests/fuzz/corpus/<name>/. All are linked with every library of ours and with tests/lib/*.c.
+# Shell programs: tests/{lint,unit,integration,system}/*.t as they lie.
+
+TESTS	 = lint unit fuzz integration system
+# A test that hangs is a failure, not a hang; the longest boots several VMs in emulation.
+TEST_SECONDS = 600
+
+test_c_t = $(patsubst tests/%.c,$(B)/tests/%.t,$(wildcard tests/$(1)/$(2)_*.c))
+T_lint	 = $(wildcard tests/lint/*.t)
+T_unit	 = $(call test_c_t,unit,test) $(wildcard tests/unit/*.t)
+T_fuzz	 = $(call test_c_t,fuzz,fuzz)
+T_integration = $(call test_c_t,integration,test) $(wildcard tests/integration/*.t)
+T_system = $(wildcard tests/system/*.t)
+TEST_FILES = $(foreach t,$(TESTS),$(T_$(t)))
+# Reports what a container sees of its identity; goes into the system tests' image.
+PROBE	 = $(PLAIN)/tests/system/probe
+
+tests: $(filter $(B)/%,$(T_unit) $(T_fuzz) $(T_integration)) $(PROBE)
+
+# The agent's files without its main(), so that a test can drive them.
+$(eval $(call lib_rule,guest))
+TEST_LIB_O = $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
+TEST_LIBS = $(call lib_a,guest $(LIBS))
+TEST_LINK = $(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
+	$(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
+
+$(B)/tests/fuzz/%.t: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(TEST_LIB_O) $(TEST_LIBS)
+	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK)
+
+$(B)/tests/%.t: $(B)/obj/tests/%.o $(TEST_LIB_O) $(TEST_LIBS)
+	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
+
+$(PROBE): tests/system/probe.c Makefile
+	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
+
+# What tests may rely on in their environment.
+TEST_ENV = STENCIL_SOURCE=$(CURDIR) STENCIL_BUILD=$(abspath $(B)) \
+	STENCIL_GUEST=$(abspath $(PLAIN))/guest STENCIL_PROBE=$(abspath $(PROBE)) \
+	CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
+
+# Lint and unit tests need no guest; it is built for the others.
+check:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory all tests \
+		$(if $(filter integration system,$(TESTS)),guest)
+	@$(TEST_ENV) prove --timer --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
+		$(TEST_FILES) </dev/null
+
+# ---- fuzzing -----------------------------------------------------------------------------------
+# New inputs that reach new code land in $(B)-fuzz/corpus/<name>/; add the telling ones to
+# tests/fuzz/corpus/<name>/. A crash leaves its input beside them.
+
+SECONDS	 = 60
+fuzz:
+	@test -n '$(FUZZ)' || { echo "make fuzz FUZZ=<name>, one of:" \
+		$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)) >&2; exit 1; }
+	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt-get install clang" >&2; \
+		exit 1; }
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined B=build-fuzz \
+		build-fuzz/fuzz_$(FUZZ)
+	@mkdir -p build-fuzz/corpus/$(FUZZ)
+	build-fuzz/fuzz_$(FUZZ) -max_total_time=$(SECONDS) -timeout=5 -rss_limit_mb=1024 \
+		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$(FUZZ) $(wildcard tests/fuzz/corpus/$(FUZZ))
+
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(TEST_LIBS)
+	$(call say,LINK,$@)$(subst fuzzer-no-link,fuzzer,$(TEST_LINK))
