@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Typed QMP commands: device state out of and into a VM through a descriptor. See plug.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+#include "hotplug/plug.h"
+#include "hotplug/plug_internal.h"
+
+#define STATE_NAME "stencil-state"
+
+int qmp_migrate_set_template_capabilities(
+	struct qmp *q, int64_t deadline, struct err *err)
+{
+	/* events: else there is no MIGRATION to wait for. x-ignore-shared: the memory,
+	 * mapped shared in the template, is not part of the stream (the name says
+	 * experimental since 4.0). */
+	static const char *const names[] = {"events", "x-ignore-shared"};
+	struct json_object *args = json_object_new_object(),
+			   *list = json_object_new_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct json_object *one = json_object_new_object();
+
+		json_set_string(one, "capability", names[i]);
+		json_set_bool(one, "state", true);
+		json_object_array_add(list, one);
+	}
+	json_object_object_add(args, "capabilities", list);
+	return qmp_command(q, "migrate-set-capabilities", args, -1, deadline, NULL, err);
+}
+
+/* ---- handing the descriptor over ---- */
+
+struct stream {
+	bool in_fdset;
+	struct plug_fdset fdset;
+	char uri[64];
+};
+
+/*
+ * QEMU up to 9.0 takes any descriptor as fd:NAME. From 9.1 that is deprecated for files
+ * and file:/dev/fdset/N is the way; QEMU then wants one opened with exactly the access it
+ * needs.
+ */
+static int stream_open(struct qmp *q, int fd, int access, struct stream *ret,
+	int64_t deadline, struct err *err)
+{
+	struct stat st;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, errno, "cannot stat the state file");
+	ret->in_fdset = S_ISREG(st.st_mode) && qmp_version(q) >= 90100;
+	if (ret->in_fdset) {
+		r = plug_fdset_add(q, STATE_NAME, fd, access, &ret->fdset, deadline, err);
+		if (r == 0)
+			snprintf(ret->uri, sizeof(ret->uri), "file:%s", ret->fdset.path);
+		return r;
+	}
+	snprintf(ret->uri, sizeof(ret->uri), "fd:" STATE_NAME);
+	return qmp_getfd(q, STATE_NAME, fd, deadline, err);
+}
+
+/* A name that was handed to a migration is used up; one that never got there is taken
+ * back. */
+static void stream_close(struct qmp *q, const struct stream *s, bool used)
+{
+	if (s->in_fdset)
+		plug_fdset_remove(q, &s->fdset, plug_undo_deadline(), NULL);
+	else if (!used)
+		qmp_closefd(q, STATE_NAME, plug_undo_deadline(), NULL);
+}
+
+/* ---- until it has completed ---- */
+
+static bool match_end(void *user, struct json_object *data)
+{
+	const char **ret_status = user;
+	static const char *const ends[] = {"completed", "failed", "cancelled"};
+	const char *status;
+
+	if (json_get_string(data, "status", &status, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		if (strcmp(status, ends[i]) == 0) {
+			*ret_status = ends[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+/* QEMU's reason of a migration that failed, as far as it gives one. */
+static int failed(struct qmp *q, const char *status, int64_t deadline, struct err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	const char *desc = NULL;
+
+	if (qmp_command(q, "query-migrate", NULL, -1, deadline, &answer, NULL) == 0)
+		json_get_string_opt(answer, "error-desc", NULL, &desc, NULL);
+	if (!desc)
+		return err_set(
+			err, -EREMOTEIO, "migration %s; QEMU gives no reason", status);
+	return err_set(
+		err, -EREMOTEIO, "migration %s: \"%s\"", status, err_quote(desc, 400));
+}
+
+static int migrate(struct qmp *q, const char *command, int fd, int access,
+	int64_t deadline, struct err *err)
+{
+	struct json_object *args;
+	struct stream stream;
+	const char *status;
+	uint64_t mark;
+	int r;
+
+	r = stream_open(q, fd, access, &stream, deadline, err);
+	if (r < 0)
+		return r;
+	args = json_object_new_object();
+	json_set_string(args, "uri", stream.uri);
+	mark = qmp_mark(q);
+	r = qmp_command(q, command, args, -1, deadline, NULL, err);
+	if (r < 0) {
+		stream_close(q, &stream, false);
+		return r;
+	}
+	r = qmp_wait_event(q, mark, "MIGRATION", match_end, &status, deadline, NULL, err);
+	if (r == 0 && strcmp(status, "completed") != 0)
+		r = failed(q, status, deadline, err);
+	stream_close(q, &stream, true);
+	return r;
+}
+
+int qmp_migrate_to_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err)
+{
+	int r = migrate(q, "migrate", state_fd, O_WRONLY, deadline, err);
+
+	if (r < 0)
+		err_wrap(err, "cannot save the device state");
+	return r;
+}
+
+int qmp_migrate_from_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err)
+{
+	int r = migrate(q, "migrate-incoming", state_fd, O_RDONLY, deadline, err);
+
+	if (r < 0)
+		err_wrap(err, "cannot restore the device state");
+	return r;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the plugging files share: descriptors in sets, devices, taking steps back. */
+#pragma once
+
+#include "hotplug/plug.h"
+
+/* Steps taken back after a failure have their own time: the failure may have been a
+ * timeout. What fails among them is not told, the first failure is. */
+#define PLUG_UNDO_MS 2000
+int64_t plug_undo_deadline(void);
+
+/* ---- sets of descriptors (QAPI: misc.json, add-fd) ---- */
+
+struct plug_fdset {
+	uint64_t id;
+	char path[40]; /* "/dev/fdset/<id>": opens as the descriptor */
+};
+
+/*
+ * Adds fd (not taken) in a new set labelled `name`. QEMU finds a set's member by its
+ * access mode: if fd's is not `access` (O_RDONLY, O_WRONLY, O_RDWR) the file is opened
+ * again with that.
+ */
+int plug_fdset_add(struct qmp *q, const char *name, int fd, int access,
+	struct plug_fdset *ret, int64_t deadline, struct err *err);
+/* QEMU closes it when its last user has. */
+int plug_fdset_remove(
+	struct qmp *q, const struct plug_fdset *set, int64_t deadline, struct err *err);
+/* -ENOENT: there is none with that label. */
+int plug_fdset_find(struct qmp *q, const char *name, struct plug_fdset *ret,
+	int64_t deadline, struct err *err);
+
+/* ---- devices ---- */
+
+/* device_add; args (taken) are the driver's properties without "driver" and "id". */
+int plug_device(struct qmp *q, const char *driver, const char *id,
+	struct json_object *args, int64_t deadline, struct err *err);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a QMP session, shared by its callers' side (qmp.c) and its reader
+ * (qmp_reader.c). */
+#pragma once
+
+#include <pthread.h>
+
+#include "hotplug/qmp.h"
+
+/*
+ * How it works. The reader thread alone reads the socket. Everything below `lock` is
+ * changed under it, and `changed` is broadcast after each change. A command puts a struct
+ * qmp_call (on its own stack) into `calls`, writes its line while `sending` keeps others
+ * out, and waits until the reader has put the answer there. A call that gives up unlinks
+ * itself, so its late answer is one that nobody asked for. The first reason to end is
+ * kept in `end` and is what every call is told.
+ *
+ * json-c counts references without atomics: no json_object is ever shared by two threads.
+ * Answers are handed over, events are copied for whoever waited.
+ */
+
+/* A longer event is dropped: the ring is memory that QEMU's end fills without being
+ * asked. */
+#define QMP_EVENT_MAX 16384
+
+struct qmp_event {
+	char *name;
+	struct json_object *data; /* NULL if it has none */
+};
+
+struct qmp_call {
+	uint64_t id;
+	bool done;
+	struct json_object *answer; /* the whole message */
+	struct qmp_call *next;
+};
+
+struct qmp {
+	int fd;
+	int closed_fd; /* eventfd, written once by the reader when it ends */
+	pthread_t reader;
+	bool reading; /* there is a reader to join */
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct err end; /* code is 0 while the session lasts */
+	bool greeted;
+	bool sending;
+	unsigned int version;
+	unsigned int users; /* threads inside a call: qmp_free() waits for them */
+	uint64_t next_id;
+	struct qmp_call *calls;
+	uint64_t
+		n_events; /* since the start; event n is in events[n % QMP_EVENTS_KEPT] */
+	struct qmp_event events[QMP_EVENTS_KEPT];
+	uint64_t n_dropped; /* answers nobody asked for, and events that were too long */
+};
+
+/* The reader thread: arg is the struct qmp. */
+void *qmp_reader_main(void *arg);
+
+/* Ends the session for `why` unless it has ended: the socket is shut down, all waits end.
+ */
+void qmp_end(struct qmp *q, const struct err *why);
+
+/* Makes the error there is one of the protocol: "<what>: …" and -EBADMSG. */
+int qmp_broken(struct err *err, const char *what);
+
+/* How many messages were dropped so far. */
+uint64_t qmp_dropped(struct qmp *q);
+
+/* qmp_wait_event() for one of several names: match sees each event's name and data. */
+int qmp_wait_any(struct qmp *q, uint64_t mark, const char *what,
+	bool (*match)(void *user, const char *name, struct json_object *data), void *user,
+	int64_t deadline, struct json_object **ret_data, struct err *err);

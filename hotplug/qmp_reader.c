@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reading half of a QMP session: lines into messages, messages to those who wait for
+ * them. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/io.h"
+#include "base/util.h"
+#include "hotplug/qmp_internal.h"
+
+#define READ_BYTES 4096
+
+struct input {
+	char *data;
+	size_t len, size;
+	size_t scanned; /* bytes at the start known to hold no newline */
+};
+
+void qmp_end(struct qmp *q, const struct err *why)
+{
+	pthread_mutex_lock(&q->lock);
+	if (q->end.code == 0)
+		q->end = *why;
+	pthread_cond_broadcast(&q->changed);
+	pthread_mutex_unlock(&q->lock);
+	shutdown(q->fd, SHUT_RDWR); /* the reader's recv() returns */
+}
+
+int qmp_broken(struct err *err, const char *what)
+{
+	err_wrap(err, "%s", what);
+	if (err)
+		err->code = -EBADMSG;
+	return -EBADMSG;
+}
+
+static int take_greeting(struct qmp *q, struct json_object *greeting, struct err *err)
+{
+	struct json_object *version, *qemu;
+	uint64_t major, minor, micro;
+
+	if (json_get_object(greeting, "version", &version, err) < 0 ||
+		json_get_object(version, "qemu", &qemu, err) < 0 ||
+		json_get_u64(qemu, "major", &major, err) < 0 ||
+		json_get_u64(qemu, "minor", &minor, err) < 0 ||
+		json_get_u64(qemu, "micro", &micro, err) < 0)
+		return qmp_broken(err, "QMP greeting");
+	if (major > 9999 || minor > 99 || micro > 99)
+		return err_set(err, -EBADMSG, "QMP greeting: no QEMU has this version");
+	q->version = (unsigned int)(major * 10000 + minor * 100 + micro);
+	q->greeted = true;
+	return 0;
+}
+
+/* Keeps an event; takes nothing of msg. */
+static int take_event(struct qmp *q, struct json_object *msg, size_t len, struct err *err)
+{
+	struct qmp_event *slot = &q->events[q->n_events % QMP_EVENTS_KEPT];
+	struct json_object *data = NULL;
+	const char *name;
+
+	if (json_get_string(msg, "event", &name, err) < 0)
+		return qmp_broken(err, "QMP event");
+	if (len > QMP_EVENT_MAX) {
+		q->n_dropped++;
+		return 0;
+	}
+	json_object_object_get_ex(msg, "data", &data);
+	free(slot->name);
+	json_object_put(slot->data);
+	slot->name = xstrdup(name);
+	slot->data = json_object_get(data);
+	q->n_events++;
+	return 0;
+}
+
+/* Gives an answer to the call with its id; takes msg if there is one. */
+static bool take_answer(struct qmp *q, struct json_object *msg)
+{
+	uint64_t id;
+
+	/* An answer without id is QEMU's to a line it could not parse. */
+	if (json_get_u64(msg, "id", &id, NULL) < 0)
+		return false;
+	for (struct qmp_call *c = q->calls; c; c = c->next) {
+		if (c->id != id || c->done)
+			continue;
+		c->answer = msg;
+		c->done = true;
+		return true;
+	}
+	return false;
+}
+
+/* Called with the lock held; takes msg. */
+static int sort_message(
+	struct qmp *q, struct json_object *msg, size_t len, struct err *err)
+{
+	_cleanup_json_ struct json_object *owned = msg;
+	struct json_object *greeting = NULL;
+
+	if (!q->greeted) {
+		if (json_get_object(msg, "QMP", &greeting, NULL) < 0)
+			return err_set(err, -EBADMSG,
+				"the QMP stream does not begin with a greeting");
+		return take_greeting(q, greeting, err);
+	}
+	if (json_object_object_get_ex(msg, "event", NULL))
+		return take_event(q, msg, len, err);
+	if (!json_object_object_get_ex(msg, "return", NULL) &&
+		!json_object_object_get_ex(msg, "error", NULL))
+		return err_set(err, -EBADMSG,
+			"a QMP message is neither event nor answer: %s",
+			err_quote(json_object_to_json_string(msg), 120));
+	if (take_answer(q, msg))
+		steal_ptr(owned);
+	else
+		q->n_dropped++;
+	return 0;
+}
+
+static bool is_blank(const char *line, size_t len)
+{
+	while (len > 0 && strchr(" \t\r", line[len - 1]) && line[len - 1])
+		len--;
+	return len == 0;
+}
+
+static int take_line(struct qmp *q, const char *line, size_t len, struct err *err)
+{
+	struct json_object *msg;
+	int r;
+
+	if (is_blank(line, len))
+		return 0;
+	r = json_parse("a QMP message", line, len, QMP_DEPTH_MAX, &msg, err);
+	if (r < 0)
+		return r;
+	if (!json_object_is_type(msg, json_type_object)) {
+		json_object_put(msg);
+		return err_set(err, -EBADMSG, "a QMP message is not an object");
+	}
+	pthread_mutex_lock(&q->lock);
+	r = sort_message(q, msg, len, err);
+	pthread_cond_broadcast(&q->changed);
+	pthread_mutex_unlock(&q->lock);
+	return r;
+}
+
+/* Reads once; 0 is the end of the stream. */
+static ssize_t read_more(struct qmp *q, struct input *in)
+{
+	if (in->size - in->len < READ_BYTES) {
+		in->size = MAX(in->size * 2, (size_t)READ_BYTES * 2);
+		in->data = xreallocarray(in->data, in->size, 1);
+	}
+	for (;;) {
+		ssize_t n = recv(q->fd, in->data + in->len, in->size - in->len, 0);
+
+		if (n >= 0) {
+			in->len += (size_t)n;
+			return n;
+		}
+		if (errno == EAGAIN) /* the caller gave us a non-blocking socket */
+			wait_fd(q->fd, POLLIN, DEADLINE_NONE);
+		else if (errno != EINTR)
+			return errno == ECONNRESET ? 0 : -errno;
+	}
+}
+
+/* Handles every whole line there is, and keeps the beginning of the next. */
+static int take_lines(struct qmp *q, struct input *in, struct err *err)
+{
+	size_t begin = 0;
+	char *end;
+	int r;
+
+	while ((end = memchr(in->data + in->scanned, '\n', in->len - in->scanned))) {
+		size_t len = (size_t)(end - in->data) - begin;
+
+		if (len > QMP_MESSAGE_MAX)
+			break;
+		r = take_line(q, in->data + begin, len, err);
+		if (r < 0)
+			return r;
+		begin += len + 1;
+		in->scanned = begin;
+	}
+	if (in->len - begin > QMP_MESSAGE_MAX)
+		return err_set(err, -EBADMSG, "a QMP message is longer than %u bytes",
+			QMP_MESSAGE_MAX);
+	memmove(in->data, in->data + begin, in->len - begin);
+	in->len -= begin;
+	in->scanned = in->len;
+	if (in->len == 0 &&
+		in->size > 4 * READ_BYTES) { /* one long answer need not stay */
+		free(in->data);
+		*in = (struct input){0};
+	}
+	return 0;
+}
+
+void *qmp_reader_main(void *arg)
+{
+	struct qmp *q = arg;
+	struct input in = {0};
+	struct err err = ERR_INIT;
+	uint64_t one = 1;
+
+	while (err.code == 0) {
+		ssize_t n = read_more(q, &in);
+
+		if (n > 0)
+			take_lines(q, &in, &err);
+		else if (n == 0)
+			err_set(&err, -ECONNRESET, "QEMU closed its QMP connection");
+		else
+			err_sys(&err, (int)n, "cannot read from QMP");
+	}
+	qmp_end(q, &err);
+	free(in.data);
+	if (write(q->closed_fd, &one, sizeof(one)) < 0)
+		abort(); /* an eventfd counts to 2^64 - 2 before this can fail */
+	return NULL;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Typed QMP commands: run state, descriptors, the console. See plug.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "hotplug/plug.h"
+
+/* More than any ring buffer of ours, few enough for one message with every byte escaped.
+ */
+#define RINGBUF_READ_MAX 65536
+
+int qmp_query_status(struct qmp *q, char **ret_status, int64_t deadline, struct err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	const char *status;
+	int r;
+
+	r = qmp_command(q, "query-status", NULL, -1, deadline, &answer, err);
+	if (r < 0)
+		return r;
+	r = json_get_string(answer, "status", &status, err);
+	if (r < 0) {
+		err_wrap(err, "QMP query-status");
+		return r;
+	}
+	*ret_status = xstrdup(status);
+	return 0;
+}
+
+int qmp_stop(struct qmp *q, int64_t deadline, struct err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	bool running;
+	int r;
+
+	r = qmp_command(q, "stop", NULL, -1, deadline, NULL, err);
+	if (r < 0)
+		return r;
+	/* There is no STOP event from a VM that had stopped by itself; its state tells
+	 * either way. */
+	r = qmp_command(q, "query-status", NULL, -1, deadline, &answer, err);
+	if (r == 0)
+		r = json_get_bool(answer, "running", &running, err);
+	if (r == 0 && running)
+		r = err_set(err, -EBUSY, "the VM runs after it was told to stop");
+	return r;
+}
+
+int qmp_cont(struct qmp *q, int64_t deadline, struct err *err)
+{
+	uint64_t mark = qmp_mark(q);
+	int r;
+
+	r = qmp_command(q, "cont", NULL, -1, deadline, NULL, err);
+	if (r < 0)
+		return r;
+	/* Comes also if it ran before. Waiting for incoming state, cont is only a wish
+	 * for later. */
+	return qmp_wait_event(q, mark, "RESUME", NULL, NULL, deadline, NULL, err);
+}
+
+int qmp_getfd(struct qmp *q, const char *name, int fd, int64_t deadline, struct err *err)
+{
+	struct json_object *args = json_object_new_object();
+
+	json_set_string(args, "fdname", name);
+	return qmp_command(q, "getfd", args, fd, deadline, NULL, err);
+}
+
+int qmp_closefd(struct qmp *q, const char *name, int64_t deadline, struct err *err)
+{
+	struct json_object *args = json_object_new_object();
+
+	json_set_string(args, "fdname", name);
+	return qmp_command(q, "closefd", args, -1, deadline, NULL, err);
+}
+
+int qmp_ringbuf_read(struct qmp *q, const char *chardev, uint64_t max, char **ret_text,
+	int64_t deadline, struct err *err)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	struct json_object *args = json_object_new_object();
+	const char *text;
+	size_t len;
+	int r;
+
+	/* QEMU hands out the oldest bytes first: take all there are, keep the last. */
+	json_set_string(args, "device", chardev);
+	json_set_u64(args, "size", RINGBUF_READ_MAX);
+	json_set_string(args, "format", "utf8");
+	r = qmp_command(q, "ringbuf-read", args, -1, deadline, &answer, err);
+	if (r < 0)
+		return r;
+	if (!json_object_is_type(answer, json_type_string))
+		return err_set(
+			err, -EBADMSG, "QMP ringbuf-read: the answer is not a string");
+	text = json_object_get_string(answer); /* up to a NUL, if the guest wrote one */
+	len = strlen(text);
+	if (len > max) {
+		text += len - max;
+		while ((*text & 0xc0) == 0x80) /* not from the middle of a character */
+			text++;
+	}
+	*ret_text = xstrdup(text);
+	return 0;
+}
