@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM's beginnings: cold boot, save as a template, clone of one. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "hotplug/plug.h"
+#include "vm/accel.h"
+#include "vm/inputs.h"
+#include "vm/qemu_version.h"
+#include "vm/vm_internal.h"
+
+static int boot(struct vm *vm, int memory_fd, struct err *err)
+{
+	struct vm_start start = {
+			.role = memory_fd >= 0 ? VM_ROLE_TEMPLATE : VM_ROLE_DIRECT,
+			.machine.config = vm->config,
+			.memory_fd = memory_fd,
+	};
+	struct accel accel;
+	int r;
+
+	r = vm_check_kernel(vm->config, err);
+	if (r == 0)
+		r = vm_check_initrd(vm->config, err);
+	if (r == 0)
+		r = accel_choose(vm->config, &accel, err);
+	if (r < 0)
+		return r;
+	start.machine.kvm = accel.kvm;
+	log_info("booting with %s: %s", accel.kvm ? "KVM" : "TCG", accel.reason);
+	r = vm_start(vm, &start, err);
+	if (r == 0)
+		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
+	return r;
+}
+
+int vm_boot(const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
+{
+	struct vm *vm = vm_new(options);
+	int r = boot(vm, memory_fd, err);
+
+	if (r < 0) {
+		vm_free(vm);
+		return err_wrap(err, "boot");
+	}
+	*ret = vm;
+	return 0;
+}
+
+/* The state is loaded by the same QEMU with the same devices; only the memory file is not read. */
+static int restore(struct vm *vm, int state_fd, struct err *err)
+{
+	int r;
+
+	trace_begin(vm->trace, TRACE_RESTORED);
+	r = qmp_migrate_set_template_capabilities(vm->qmp, vm_call_deadline(vm), err);
+	if (r == 0)
+		r = qmp_migrate_from_fd(vm->qmp, state_fd, vm_call_deadline(vm), err);
+	if (r < 0) {
+		err_wrap(err, "restore");
+		return vm_explain(vm, err);
+	}
+	trace_end(vm->trace, TRACE_RESTORED);
+	trace_begin(vm->trace, TRACE_RESUMED);
+	r = qmp_cont(vm->qmp, vm_call_deadline(vm), err);
+	if (r == 0)
+		trace_end(vm->trace, TRACE_RESUMED);
+	return r < 0 ? err_wrap(err, "resume") : 0;
+}
+
+static int clone_template(struct vm *vm, int memory_fd, int state_fd,
+		const struct manifest *manifest, struct err *err)
+{
+	struct vm_start start = {
+			.role = VM_ROLE_CLONE,
+			.machine.config = vm->config,
+			.machine.kvm = strcmp(manifest->value[MANIFEST_ACCEL], "kvm") == 0,
+			.memory_fd = memory_fd,
+	};
+	int version = qemu_version_parse(manifest->value[MANIFEST_QEMU_VERSION]), r;
+
+	if (version < 0)
+		return err_set(err, version, "the manifest's QEMU version \"%s\" is none",
+				err_quote(manifest->value[MANIFEST_QEMU_VERSION], 80));
+	start.machine.qemu_version = (unsigned int)version;
+	r = vm_start(vm, &start, err);
+	if (r == 0)
+		r = restore(vm, state_fd, err);
+	if (r == 0)
+		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
+	return r;
+}
+
+int vm_clone(const struct vm_options *options, int memory_fd, int state_fd,
+		const struct manifest *manifest, struct vm **ret, struct err *err)
+{
+	struct vm *vm = vm_new(options);
+	int r = clone_template(vm, memory_fd, state_fd, manifest, err);
+
+	if (r < 0) {
+		vm_free(vm);
+		return err_wrap(err, "clone");
+	}
+	*ret = vm;
+	return 0;
+}
+
+int vm_save(struct vm *vm, int state_fd, struct err *err)
+{
+	int r;
+
+	r = qmp_stop(vm->qmp, vm_call_deadline(vm), err);
+	if (r == 0)
+		r = qmp_migrate_set_template_capabilities(vm->qmp, vm_call_deadline(vm), err);
+	if (r == 0)
+		r = qmp_migrate_to_fd(vm->qmp, state_fd, vm_call_deadline(vm), err);
+	return r < 0 ? err_wrap(err, "save") : 0;
+}

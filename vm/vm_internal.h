@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* struct vm, shared by the files of vm/ only. */
+#pragma once
+
+#include <pthread.h>
+
+#include "vm/argv.h"
+#include "vm/record.h"
+#include "vm/spawn.h"
+#include "vm/vm.h"
+
+struct vm {
+	const struct config *config;
+	char *id, *dir;
+	struct trace *trace;
+	struct vm_record record;
+	struct spawned qemu;
+	struct qmp *qmp;
+	struct agent *agent;
+	int stderr_fd;		/* a sealed memfd that QEMU's standard error goes to */
+	int agent_fd;		/* host end of the channel until the agent client has it */
+	pthread_mutex_t lock;	/* of what follows */
+	unsigned int ports_taken;
+	unsigned int dimms;
+	uint64_t dimm_bytes;
+	unsigned int vcpus;
+};
+
+/* Absolute deadlines from the configuration, from now on. */
+int64_t vm_call_deadline(const struct vm *vm);
+int64_t vm_boot_deadline(const struct vm *vm);
+
+/* The parts of a start that boot and clone share (start.c). The vm is freed by the caller. */
+struct vm *vm_new(const struct vm_options *options);
+struct vm_start {
+	enum vm_role role;
+	struct vm_machine machine;
+	int memory_fd; /* -1: none */
+};
+/* Spawns QEMU and talks QMP. */
+int vm_start(struct vm *vm, const struct vm_start *start, struct err *err);
+/* Waits for the agent's first answer; a silent guest's last words are in err. */
+int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err);
+/* Appends what the guest's console and QEMU said last to an error that is set. */
+int vm_explain(struct vm *vm, struct err *err);
