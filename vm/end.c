@@ -45,7 +45,9 @@ void vm_free(struct vm *vm)
 	if (!vm)
 		return;
 	if (vm->qemu.pid > 0)
-		spawned_end(&vm->qemu);
+		spawned_kill(&vm->qemu);
+	vm_unwatch(vm);
+	spawned_end(&vm->qemu);
 	agent_free(vm->agent);
 	qmp_free(vm->qmp);
 	close_fd(vm->agent_fd);
@@ -53,6 +55,7 @@ void vm_free(struct vm *vm)
 	if (undo(vm->config, vm->dir, &vm->record, &err) < 0)
 		log_error("something of the VM %s is left behind: %s", vm->id, err.text);
 	pthread_mutex_destroy(&vm->lock);
+	free(vm->console);
 	free(vm->id);
 	free(vm->dir);
 	free(vm);

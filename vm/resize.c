@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "hotplug/plug.h"
 #include "vm/vm_internal.h"
@@ -28,13 +29,14 @@ static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 	unsigned int max = config_max_vcpus(vm->config);
 	int r;
 
+	if (vcpus > max) {
+		log_warn("%u vCPUs are wanted, the VM gets the %u it can have "
+			 "(key default_maxvcpus of [hypervisor])",
+				vcpus, max);
+		vcpus = max;
+	}
 	if (vcpus <= vm->vcpus)
 		return 0;
-	if (vcpus > max)
-		return err_set(err, -ERANGE,
-				"%u vCPUs are wanted, the VM can have %u (key default_maxvcpus of "
-				"[hypervisor]; 0 is the number of the host's CPUs)",
-				vcpus, max);
 	trace_begin(vm->trace, TRACE_CPU);
 	r = plug_vcpus(vm->qmp, vcpus, vm_call_deadline(vm), err);
 	if (r == 0)
@@ -52,13 +54,14 @@ static int resize_memory(struct vm *vm, uint64_t bytes, struct err *err)
 	char id[32];
 	int r;
 
+	if (bytes > max) {
+		log_warn("%" PRIu64 " MiB of memory are wanted, the VM gets the %" PRIu64
+			 " it can have (key default_maxmemory of [hypervisor])",
+				bytes / MiB, max / MiB);
+		bytes = max;
+	}
 	if (bytes <= vm->dimm_bytes)
 		return 0;
-	if (bytes > max)
-		return err_set(err, -ERANGE,
-				"%" PRIu64 " MiB of memory are wanted, the VM can have %" PRIu64
-				" (key default_maxmemory of [hypervisor]; 0 is the host's memory)",
-				bytes / MiB, max / MiB);
 	more = align_up(bytes - vm->dimm_bytes, PLUG_DIMM_ALIGN_BYTES);
 	trace_begin(vm->trace, TRACE_MEMORY);
 	snprintf(id, sizeof(id), "dimm%u", vm->dimms);

@@ -169,12 +169,19 @@ int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
 	return 0;
 }
 
+void spawned_kill(struct spawned *s)
+{
+	/* Not reaped yet, so the pid is still its own. */
+	if (s->pid > 0)
+		kill(s->pid, SIGKILL);
+}
+
 int spawned_end(struct spawned *s)
 {
 	int status = 0, r = 0;
 
+	spawned_kill(s);
 	if (s->pid > 0) {
-		kill(s->pid, SIGKILL);
 		while (waitpid(s->pid, &status, 0) < 0 && r == 0)
 			r = errno == EINTR ? 0 : -errno;
 		s->pid = 0;

@@ -41,6 +41,8 @@ struct spawned {
 
 /* No descriptor of *s is taken. Returns when QEMU has been executed. */
 int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err);
+/* SIGKILL; its connections end, threads that wait on them go on. */
+void spawned_kill(struct spawned *s);
 /* SIGKILL, wait, reap, join the supervisor. Returns the wait status (waitpid(2)), or a negative
  * errno if it was not ours. */
 int spawned_end(struct spawned *s);

@@ -159,7 +159,7 @@ int vm_start(struct vm *vm, const struct vm_start *start, struct err *err)
 		return vm_explain(vm, err);
 	}
 	trace_end(vm->trace, TRACE_QMP);
-	return 0;
+	return vm_watch(vm, err);
 }
 
 int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err)
@@ -201,7 +201,7 @@ static void append_tail(char *buf, size_t size, const char *what, char *text, si
 void vm_post_mortem(struct vm *vm, char *buf, size_t size)
 {
 	char text[STDERR_BYTES + 1];
-	char *console = NULL;
+	_cleanup_free_ char *console = NULL;
 	ssize_t n;
 
 	*buf = '\0';
@@ -210,15 +210,17 @@ void vm_post_mortem(struct vm *vm, char *buf, size_t size)
 		text[MAX(n, (ssize_t)0)] = '\0';
 		append_tail(buf, size, "QEMU's standard error", text, 300);
 	}
-	if (vm->qmp && qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE, VM_CONSOLE_BYTES, &console,
-				       deadline_after_ms(2000), NULL) == 0) {
-		if (*console)
-			append_tail(buf, size, "the guest's console", console, 400);
-		else
-			snprintf(buf + strlen(buf), size - strlen(buf),
-					"; the guest's console is empty");
-		free(console);
-	}
+	pthread_mutex_lock(&vm->lock);
+	if (vm->console)
+		console = xstrdup(vm->console);
+	pthread_mutex_unlock(&vm->lock);
+	if (!console && (!vm->qmp || qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE, VM_CONSOLE_BYTES,
+						     &console, deadline_after_ms(2000), NULL) < 0))
+		return;
+	if (*console)
+		append_tail(buf, size, "the guest's console", console, 400);
+	else
+		snprintf(buf + strlen(buf), size - strlen(buf), "; the guest's console is empty");
 }
 
 int vm_explain(struct vm *vm, struct err *err)

@@ -67,8 +67,9 @@ int vm_make_unique(struct vm *vm, const struct vm_identity *identity, struct err
 
 /*
  * Plugs vCPUs up to `vcpus` in all and memory up to `memory_bytes` beyond what the VM was booted
- * with (rounded up to 128 MiB), and waits until the agent has them online. Never shrinks. -ERANGE
- * with the limit and its configuration key.
+ * with (rounded up to 128 MiB), and waits until the agent has them online. Never shrinks. What is
+ * more than the machine can have (default_maxvcpus, default_maxmemory) is cut to that, with a
+ * warning in the log: limits above the host's size are common and no promise.
  */
 int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct err *err);
 

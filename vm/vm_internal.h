@@ -19,7 +19,10 @@ struct vm {
 	struct agent *agent;
 	int stderr_fd;		/* a sealed memfd that QEMU's standard error goes to */
 	int agent_fd;		/* host end of the channel until the agent client has it */
+	bool watched;
+	pthread_t watcher;
 	pthread_mutex_t lock;	/* of what follows */
+	char *console;		/* its end, kept when the guest ended by itself; or NULL */
 	unsigned int ports_taken;
 	unsigned int dimms;
 	uint64_t dimm_bytes;
@@ -39,6 +42,9 @@ struct vm_start {
 };
 /* Spawns QEMU and talks QMP. */
 int vm_start(struct vm *vm, const struct vm_start *start, struct err *err);
+/* Starts and joins the thread that ends QEMU when its guest has ended by itself (watch.c). */
+int vm_watch(struct vm *vm, struct err *err);
+void vm_unwatch(struct vm *vm);
 /* Waits for the agent's first answer; a silent guest's last words are in err. */
 int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err);
 /* Appends what the guest's console and QEMU said last to an error that is set. */
