@@ -32,7 +32,7 @@ int qmp_ringbuf_read(struct qmp *q, const char *chardev, uint64_t max, char **re
 /* ---- vCPUs ---- */
 
 /*
- * Plugs vCPUs until `total` are there (in the order of query-hotpluggable-cpus; fewer than there
+ * Plugs vCPUs until `total` are there (lowest socket, core and thread first; fewer than there
  * are is no change). -ERANGE if the machine's maxcpus is lower, with the number. The guest must
  * bring them online (agent_online_cpu_mem()).
  */
