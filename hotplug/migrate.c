@@ -94,15 +94,17 @@ static bool match_end(void *user, struct json_object *data)
 	return false;
 }
 
-/* QEMU's reason of a migration that failed, as far as it gives one. */
+/* QEMU's reason of a migration that failed, as far as it gives one: restoring, it exits
+ * (< 9.1). */
 static int failed(struct qmp *q, const char *status, int64_t deadline, struct err *err)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
+	struct err why = ERR_INIT;
 	const char *desc = NULL;
 
-	if (qmp_command(q, "query-migrate", NULL, -1, deadline, &answer, NULL) == 0)
-		json_get_string_opt(answer, "error-desc", NULL, &desc, NULL);
-	if (!desc)
+	if (qmp_command(q, "query-migrate", NULL, -1, deadline, &answer, &why) < 0)
+		return err_set(err, -EREMOTEIO, "migration %s (%s)", status, why.text);
+	if (json_get_string(answer, "error-desc", &desc, NULL) < 0)
 		return err_set(
 			err, -EREMOTEIO, "migration %s; QEMU gives no reason", status);
 	return err_set(

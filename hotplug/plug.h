@@ -13,7 +13,7 @@
 /* "running", "paused", "inmigrate", "postmigrate", …: *ret_status is the caller's to free(). */
 int qmp_query_status(struct qmp *q, char **ret_status, int64_t deadline, struct err *err);
 int qmp_stop(struct qmp *q, int64_t deadline, struct err *err); /* 0: it no longer runs */
-int qmp_cont(struct qmp *q, int64_t deadline, struct err *err); /* until the RESUME event */
+int qmp_cont(struct qmp *q, int64_t deadline, struct err *err); /* 0: it runs */
 /* Hands fd (not taken) to QEMU under a name for later commands: getfd. */
 int qmp_getfd(struct qmp *q, const char *name, int fd, int64_t deadline, struct err *err);
 int qmp_closefd(struct qmp *q, const char *name, int64_t deadline, struct err *err);

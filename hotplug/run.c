@@ -28,36 +28,40 @@ int qmp_query_status(struct qmp *q, char **ret_status, int64_t deadline, struct 
 	return 0;
 }
 
-int qmp_stop(struct qmp *q, int64_t deadline, struct err *err)
+/*
+ * QEMU sends STOP or RESUME before it answers, but only on a change: its state tells in
+ * either case. Waiting for incoming state it takes `cont` as a wish for later, which is
+ * no success here.
+ */
+static int set_running(struct qmp *q, const char *command, bool wanted, int64_t deadline,
+	struct err *err)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
-	bool running;
+	const char *status = "";
+	bool running = false;
 	int r;
 
-	r = qmp_command(q, "stop", NULL, -1, deadline, NULL, err);
-	if (r < 0)
-		return r;
-	/* There is no STOP event from a VM that had stopped by itself; its state tells
-	 * either way. */
-	r = qmp_command(q, "query-status", NULL, -1, deadline, &answer, err);
+	r = qmp_command(q, command, NULL, -1, deadline, NULL, err);
+	if (r == 0)
+		r = qmp_command(q, "query-status", NULL, -1, deadline, &answer, err);
 	if (r == 0)
 		r = json_get_bool(answer, "running", &running, err);
-	if (r == 0 && running)
-		r = err_set(err, -EBUSY, "the VM runs after it was told to stop");
+	if (r == 0)
+		r = json_get_string(answer, "status", &status, err);
+	if (r == 0 && running != wanted)
+		r = err_set(err, -EBUSY, "after QMP %s the VM is in state \"%s\"",
+			command, err_quote(status, 40));
 	return r;
+}
+
+int qmp_stop(struct qmp *q, int64_t deadline, struct err *err)
+{
+	return set_running(q, "stop", false, deadline, err);
 }
 
 int qmp_cont(struct qmp *q, int64_t deadline, struct err *err)
 {
-	uint64_t mark = qmp_mark(q);
-	int r;
-
-	r = qmp_command(q, "cont", NULL, -1, deadline, NULL, err);
-	if (r < 0)
-		return r;
-	/* Comes also if it ran before. Waiting for incoming state, cont is only a wish
-	 * for later. */
-	return qmp_wait_event(q, mark, "RESUME", NULL, NULL, deadline, NULL, err);
+	return set_running(q, "cont", true, deadline, err);
 }
 
 int qmp_getfd(struct qmp *q, const char *name, int fd, int64_t deadline, struct err *err)

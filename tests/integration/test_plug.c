@@ -1,0 +1,759 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hotplug/ against the real QEMU: an empty machine that never runs a guest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+#include "base/io.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "hotplug/plug.h"
+
+/*
+ * Between the session and QEMU stands a relay that keeps every line the session sends, so
+ * that the last test can hold all of them against QEMU's own schema.
+ */
+struct machine {
+	pid_t pid;
+	struct qmp *q;
+	pthread_t relay;
+	int relay_a, relay_b;
+};
+
+static char *sent; /* what all sessions sent, one command a line */
+static size_t sent_len;
+static struct machine shared; /* the one most tests use */
+
+static int64_t soon(void)
+{
+	return deadline_after_ms(30000);
+}
+
+#define assert_ok(expr)                                                                  \
+	do {                                                                             \
+		struct err err_ = ERR_INIT;                                              \
+		struct err *err = &err_;                                                 \
+		int r_ = (expr);                                                         \
+		if (r_ < 0)                                                              \
+			fail_msg("%s: %d %s", #expr, r_, err_.text);                     \
+		(void)err;                                                               \
+	} while (0)
+
+/* expr fails with `code` and a text that has `part` in it. */
+#define assert_err(expr, code_, part)                                                    \
+	do {                                                                             \
+		struct err err_ = ERR_INIT;                                              \
+		struct err *err = &err_;                                                 \
+		int r_ = (expr);                                                         \
+		if (r_ != (code_) || err_.code != r_ || !strstr(err_.text, part))        \
+			fail_msg("%s: %d (%d) \"%s\"", #expr, r_, err_.code, err_.text); \
+		(void)err;                                                               \
+	} while (0)
+
+/* ---- a QEMU and the relay ---- */
+
+/* Passes on what there is, with a descriptor beside it; false at the end. */
+static bool pass(int from, int to, bool keep)
+{
+	char buf[65536];
+	int fd = -1;
+	ssize_t n = sock_recv(from, buf, sizeof(buf), &fd, 1, DEADLINE_NONE);
+	int r;
+
+	if (n <= 0)
+		return false;
+	if (keep) {
+		sent = xreallocarray(sent, sent_len + (size_t)n, 1);
+		memcpy(sent + sent_len, buf, (size_t)n);
+		sent_len += (size_t)n;
+	}
+	r = sock_send(to, buf, (size_t)n, &fd, fd >= 0 ? 1 : 0, DEADLINE_NONE);
+	close_fd(fd);
+	return r == 0;
+}
+
+static void *relay_main(void *arg)
+{
+	struct machine *m = arg;
+	struct pollfd p[2] = {{m->relay_a, POLLIN, 0}, {m->relay_b, POLLIN, 0}};
+	bool alive = true;
+
+	while (alive && poll(p, 2, -1) > 0) {
+		if (p[0].revents)
+			alive = pass(m->relay_a, m->relay_b, true);
+		if (alive && p[1].revents)
+			alive = pass(m->relay_b, m->relay_a, false);
+	}
+	shutdown(m->relay_a, SHUT_RDWR);
+	shutdown(m->relay_b, SHUT_RDWR);
+	return NULL;
+}
+
+#define QEMU "/usr/bin/qemu-system-x86_64"
+
+static const char *const common_args[] = {QEMU, "-machine",
+	"q35,accel=tcg,memory-backend=ram", "-cpu", "Nehalem", "-nodefaults", "-display",
+	"none", "-S", "-smp", "1,maxcpus=4,sockets=4", "-m", "128M,slots=2,maxmem=1G",
+	"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control", "-chardev",
+	"ringbuf,id=console,size=1024", "-device", "isa-serial,chardev=console",
+	"-device", "pcie-root-port,id=rp0,chassis=1", "-device",
+	"pcie-root-port,id=rp1,chassis=2", "-device", "virtio-serial-pci,id=serial",
+	/* Hot-unplug by the port itself: it needs no guest while the slot's power is off.
+	 */
+	"-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"};
+
+/* memory_fd is the child's descriptor 4. */
+static void exec_qemu(int qmp_fd, int memory_fd, const char *backend, bool incoming)
+{
+	const char *argv[64];
+	size_t n = 0;
+
+	for (; n < ARRAY_SIZE(common_args); n++)
+		argv[n] = common_args[n];
+	argv[n++] = "-object";
+	argv[n++] = backend;
+	if (incoming) {
+		argv[n++] = "-incoming";
+		argv[n++] = "defer";
+	}
+	argv[n] = NULL;
+	if (dup2(qmp_fd, 3) < 0 || (memory_fd >= 0 && dup2(memory_fd, 4) < 0))
+		_exit(126);
+	execv(QEMU, (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+static void machine_start(
+	struct machine *m, int memory_fd, const char *backend, bool incoming)
+{
+	int session[2], qemu[2], high, memory_high = -1;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qemu), 0);
+	/* Out of the way of 3 and 4. */
+	high = fcntl(qemu[1], F_DUPFD_CLOEXEC, 10);
+	if (memory_fd >= 0)
+		memory_high = fcntl(memory_fd, F_DUPFD_CLOEXEC, 10);
+	m->pid = fork();
+	assert_true(m->pid >= 0);
+	if (m->pid == 0)
+		exec_qemu(high, memory_high, backend, incoming);
+	close(qemu[1]);
+	close(high);
+	close_fd(memory_high);
+	m->relay_a = session[1];
+	m->relay_b = qemu[0];
+	assert_int_equal(thread_start(relay_main, m, 256 << 10, false, &m->relay), 0);
+	assert_ok(qmp_new(session[0], soon(), &m->q, err));
+}
+
+static void machine_end(struct machine *m)
+{
+	kill(m->pid, SIGKILL);
+	assert_int_equal(waitpid(m->pid, NULL, 0), m->pid);
+	qmp_free(m->q);
+	pthread_join(m->relay, NULL);
+	close(m->relay_a);
+	close(m->relay_b);
+	*m = (struct machine){0};
+}
+
+#define RAM "memory-backend-ram,id=ram,size=128M"
+
+static int start_shared(void **state)
+{
+	(void)state;
+	machine_start(&shared, -1, RAM, false);
+	return 0;
+}
+
+static int end_shared(void **state)
+{
+	(void)state;
+	machine_end(&shared);
+	free(sent);
+	return 0;
+}
+
+/* A command whose answer is wanted as text, without spaces. */
+static char *ask(const char *name, const char *args)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	struct json_object *parsed = NULL;
+
+	if (args)
+		assert_ok(json_parse("args", args, strlen(args), 8, &parsed, err));
+	assert_ok(qmp_command(shared.q, name, parsed, -1, soon(), &answer, err));
+	return xstrdup(json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN));
+}
+
+static void assert_asked(const char *name, const char *args, const char *answer)
+{
+	_cleanup_free_ char *text = ask(name, args);
+
+	assert_string_equal(text, answer);
+}
+
+/* ---- session ---- */
+
+static void test_version(void **state)
+{
+	(void)state;
+	assert_in_range(qmp_version(shared.q), 70000, 990000);
+}
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	assert_err(qmp_command(shared.q, "no-such", NULL, -1, soon(), NULL, err), -ENOSYS,
+		"QMP no-such: QEMU refused: \"");
+	assert_err(unplug_device(shared.q, "nobody", soon(), err), -ENODEV,
+		"cannot unplug nobody");
+	assert_err(
+		qmp_closefd(shared.q, "nobody", soon(), err), -EREMOTEIO, "QMP closefd");
+}
+
+/* A device whose removal asks no guest. */
+static void test_unplug_device(void **state)
+{
+	static const char add[] = "{\"driver\":\"virtserialport\",\"id\":\"port\","
+				  "\"bus\":\"serial.0\",\"name\":\"p\"}";
+
+	(void)state;
+	assert_asked("device_add", add, "{}");
+	assert_ok(unplug_device(shared.q, "port", soon(), err));
+	assert_asked("device_add", add, "{}");
+	assert_ok(unplug_device(shared.q, "port", soon(), err));
+}
+
+static void test_console(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	static const char write[] =
+		"{\"device\":\"console\",\"data\":\"one\\ntw\\u00f6\"}";
+
+	(void)state;
+	assert_ok(qmp_ringbuf_read(shared.q, "console", 100, &text, soon(), err));
+	assert_string_equal(text, "");
+	free(text);
+	assert_asked("ringbuf-write", write, "{}");
+	assert_ok(qmp_ringbuf_read(shared.q, "console", 100, &text, soon(), err));
+	assert_string_equal(text, "one\ntwö");
+	free(text);
+	assert_asked("ringbuf-write", write, "{}");
+	assert_ok(qmp_ringbuf_read(shared.q, "console", 1, &text, soon(), err));
+	assert_string_equal(text, ""); /* not half a character */
+	assert_err(qmp_ringbuf_read(shared.q, "nobody", 1, &text, soon(), err),
+		-EREMOTEIO, "QMP ringbuf-read");
+}
+
+/* ---- plugging ---- */
+
+static void test_vcpus(void **state)
+{
+	unsigned int present = 0, max = 0;
+	_cleanup_free_ char *cpus = NULL;
+
+	(void)state;
+	assert_ok(plug_count_vcpus(shared.q, &present, &max, soon(), err));
+	assert_int_equal(present, 1);
+	assert_int_equal(max, 4);
+	assert_ok(plug_vcpus(shared.q, 3, soon(), err));
+	assert_ok(plug_vcpus(shared.q, 2, soon(), err)); /* fewer is no change */
+	assert_ok(plug_count_vcpus(shared.q, &present, &max, soon(), err));
+	assert_int_equal(present, 3);
+	/* The lowest places are filled first. */
+	cpus = ask("query-cpus-fast", NULL);
+	assert_non_null(strstr(cpus, "\"socket-id\":0"));
+	assert_non_null(strstr(cpus, "\"socket-id\":1"));
+	assert_non_null(strstr(cpus, "\"socket-id\":2"));
+	assert_null(strstr(cpus, "\"socket-id\":3"));
+	assert_err(plug_vcpus(shared.q, 5, soon(), err), -ERANGE,
+		"5 vCPUs are wanted, the machine takes at most 4");
+}
+
+static void test_dimm(void **state)
+{
+	_cleanup_free_ char *devices = NULL, *before = NULL, *after = NULL;
+
+	(void)state;
+	assert_ok(plug_dimm(shared.q, "mem0", 256 * MiB, soon(), err));
+	devices = ask("query-memory-devices", NULL);
+	assert_non_null(strstr(devices, "\"size\":268435456"));
+	assert_non_null(strstr(devices, "\"id\":\"dev-mem0\""));
+	assert_asked("qom-get", "{\"path\":\"/objects/mem0\",\"property\":\"share\"}",
+		"false");
+
+	before = ask("qom-list", "{\"path\":\"/objects\"}");
+	assert_err(plug_dimm(shared.q, "mem1", 2048 * MiB, soon(), err), -EREMOTEIO,
+		"cannot plug 2048 MiB of memory: QMP device_add: QEMU refused: \"");
+	assert_err(plug_dimm(shared.q, "mem0", 128 * MiB, soon(), err), -EREMOTEIO,
+		"QMP object-add");
+	after = ask("qom-list", "{\"path\":\"/objects\"}");
+	assert_string_equal(before, after);
+	assert_err(plug_dimm(shared.q, "mem1", 100 * MiB, soon(), err), -EINVAL,
+		"not a multiple of 134217728");
+	assert_err(plug_dimm(shared.q, "mem1", 0, soon(), err), -EINVAL,
+		"cannot plug 0 bytes");
+}
+
+static int make_tap(void)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
+	return fd;
+}
+
+static int open_fds_of(pid_t pid)
+{
+	char path[64];
+	DIR *dir;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+#define NIC_GET(property)                                                                \
+	"{\"path\":\"/machine/peripheral/dev-nic0\",\"property\":\"" property "\"}"
+
+static void test_nic(void **state)
+{
+	_cleanup_close_ int tap_fd = make_tap();
+	struct plug_nic nic = {.id = "nic0",
+		.bus = "nowhere",
+		.tap_fd = tap_fd,
+		.mac = {0x02, 0, 0, 0xab, 0xcd, 0xef},
+		.mtu = 1400};
+	int before = open_fds_of(shared.pid);
+
+	(void)state;
+	assert_err(plug_nic(shared.q, &nic, soon(), err), -EREMOTEIO,
+		"cannot plug network card nic0: QMP device_add: QEMU refused: \"Bus "
+		"'nowhere' not");
+	assert_int_equal(open_fds_of(shared.pid), before);
+
+	nic.bus = "rp0";
+	assert_ok(plug_nic(shared.q, &nic, soon(), err));
+	assert_asked("qom-get", NIC_GET("mac"), "\"02:00:00:ab:cd:ef\"");
+	assert_asked("qom-get", NIC_GET("host_mtu"), "1400");
+	assert_asked("qom-get", NIC_GET("romfile"), "\"\"");
+	/* The name is taken: the tap must not stay behind. */
+	before = open_fds_of(shared.pid);
+	assert_err(plug_nic(shared.q, &nic, soon(), err), -EREMOTEIO, "QMP netdev_add");
+	assert_int_equal(open_fds_of(shared.pid), before);
+
+	assert_ok(unplug_nic(shared.q, "nic0", soon(), err));
+	nic.mtu = 0;
+	assert_ok(plug_nic(shared.q, &nic, soon(), err));
+	assert_asked("qom-get", NIC_GET("host_mtu"), "0");
+	assert_ok(unplug_nic(shared.q, "nic0", soon(), err));
+	assert_err(unplug_nic(shared.q, "nic0", soon(), err), -ENODEV,
+		"cannot unplug dev-nic0");
+
+	/* Something that is no tap. */
+	nic.tap_fd = STDIN_FILENO;
+	assert_err(plug_nic(shared.q, &nic, soon(), err), -EREMOTEIO, "QMP netdev_add");
+}
+
+static int make_image(void)
+{
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	return fd;
+}
+
+static void test_block(void **state)
+{
+	_cleanup_free_ char *nodes = NULL;
+	_cleanup_close_ int image_fd = make_image();
+	struct plug_block block = {.id = "disk0",
+		.bus = "nowhere",
+		.serial = "a serial",
+		.fd = image_fd,
+		.readonly = true};
+	int pipe_fds[2];
+
+	(void)state;
+	/* A QEMU that does not run keeps what remove-fd took out
+	 * (monitor_fdset_cleanup()). */
+	assert_ok(qmp_cont(shared.q, soon(), err));
+	assert_err(plug_block(shared.q, &block, soon(), err), -EREMOTEIO,
+		"cannot plug disk disk0: QMP device_add");
+	assert_asked("query-fdsets", NULL, "[]");
+	assert_asked("query-named-block-nodes", NULL, "[]");
+
+	/* A read-only disk on a descriptor opened for both. */
+	block.bus = "rp1";
+	assert_ok(plug_block(shared.q, &block, soon(), err));
+	nodes = ask("query-named-block-nodes", "{\"flat\":true}");
+	assert_non_null(strstr(nodes, "\"node-name\":\"disk0\""));
+	assert_non_null(strstr(nodes, "\"ro\":true"));
+	assert_null(strstr(nodes, "\"ro\":false"));
+	assert_asked("qom-get",
+		"{\"path\":\"/machine/peripheral/dev-disk0\",\"property\":\"serial\"}",
+		"\"a serial\"");
+	assert_ok(unplug_block(shared.q, "disk0", soon(), err));
+	assert_asked("query-fdsets", NULL, "[]");
+	assert_asked("query-named-block-nodes", NULL, "[]");
+
+	block.readonly = false;
+	assert_ok(plug_block(shared.q, &block, soon(), err));
+	free(nodes);
+	nodes = ask("query-named-block-nodes", "{\"flat\":true}");
+	assert_null(strstr(nodes, "\"ro\":true"));
+	assert_ok(unplug_block(shared.q, "disk0", soon(), err));
+
+	block.serial = "123456789012345678901";
+	assert_err(plug_block(shared.q, &block, soon(), err), -EINVAL,
+		"longer than 20 bytes");
+	block.serial = "s";
+	assert_int_equal(pipe(pipe_fds), 0);
+	block.fd = pipe_fds[0];
+	assert_err(plug_block(shared.q, &block, soon(), err), -EINVAL,
+		"neither a file nor a block device");
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+/* ---- run state ---- */
+
+static void assert_status(struct qmp *q, const char *wanted)
+{
+	_cleanup_free_ char *status = NULL;
+
+	assert_ok(qmp_query_status(q, &status, soon(), err));
+	assert_string_equal(status, wanted);
+}
+
+static void test_stop_cont(void **state)
+{
+	(void)state;
+	assert_status(shared.q, "prelaunch");
+	assert_ok(qmp_stop(shared.q, soon(), err)); /* does not run anyway */
+	assert_ok(qmp_cont(shared.q, soon(), err));
+	assert_status(shared.q, "running");
+	assert_ok(qmp_cont(shared.q, soon(), err));
+	assert_ok(qmp_stop(shared.q, soon(), err));
+	assert_status(shared.q, "paused");
+}
+
+#define TEMPLATE_RAM                                                                     \
+	"memory-backend-file,id=ram,size=128M,mem-path=/proc/self/fd/4,share=on"
+#define CLONE_RAM                                                                        \
+	"memory-backend-file,id=ram,size=128M,mem-path=/proc/self/fd/4,share=off"
+
+static void test_save_restore(void **state)
+{
+	_cleanup_close_ int memory_fd = make_image(), state_fd = make_image();
+	struct machine m = {0};
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(ftruncate(memory_fd, 128 * MiB), 0);
+	assert_int_equal(ftruncate(state_fd, 0), 0);
+	machine_start(&m, memory_fd, TEMPLATE_RAM, false);
+	assert_ok(qmp_migrate_set_template_capabilities(m.q, soon(), err));
+	assert_ok(qmp_cont(m.q, soon(), err));
+	assert_ok(qmp_stop(m.q, soon(), err));
+	assert_ok(qmp_migrate_to_fd(m.q, state_fd, soon(), err));
+	assert_status(m.q, "postmigrate");
+	machine_end(&m);
+	assert_int_equal(fstat(state_fd, &st), 0);
+	assert_in_range(st.st_size, 10000, 4 << 20); /* without the memory */
+
+	assert_int_equal(lseek(state_fd, 0, SEEK_SET), 0);
+	machine_start(&m, memory_fd, CLONE_RAM, true);
+	assert_ok(qmp_migrate_set_template_capabilities(m.q, soon(), err));
+	assert_status(m.q, "inmigrate");
+	assert_err(qmp_cont(m.q, soon(), err), -EBUSY,
+		"after QMP cont the VM is in state \"inmigrate\"");
+	assert_ok(qmp_stop(m.q, soon(), err));
+	assert_ok(qmp_migrate_from_fd(m.q, state_fd, soon(), err));
+	assert_status(m.q, "paused");
+	assert_ok(qmp_cont(m.q, soon(), err));
+	assert_ok(plug_vcpus(m.q, 2, soon(), err));
+	machine_end(&m);
+
+	/* Cut short: this QEMU gives up by exiting. */
+	assert_int_equal(ftruncate(state_fd, st.st_size / 2), 0);
+	assert_int_equal(lseek(state_fd, 0, SEEK_SET), 0);
+	machine_start(&m, memory_fd, CLONE_RAM, true);
+	assert_ok(qmp_migrate_set_template_capabilities(m.q, soon(), err));
+	assert_err(qmp_migrate_from_fd(m.q, state_fd, soon(), err), -EREMOTEIO,
+		"cannot restore the device state: migration failed");
+	assert_int_equal(wait_fd(qmp_closed_fd(m.q), POLLIN, soon()), 0);
+	machine_end(&m);
+}
+
+static void test_save_fails(void **state)
+{
+	_cleanup_close_ int full_fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	assert_ok(qmp_migrate_set_template_capabilities(shared.q, soon(), err));
+	assert_err(qmp_migrate_to_fd(shared.q, full_fd, soon(), err), -EREMOTEIO,
+		"cannot save the device state: migration failed: \"");
+	/* To a pipe whose other end is closed. */
+	int fds[2];
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	close(fds[0]);
+	assert_err(qmp_migrate_to_fd(shared.q, fds[1], soon(), err), -EREMOTEIO,
+		"cannot save the device state: migration failed: \"");
+	close(fds[1]);
+}
+
+static void test_killed(void **state)
+{
+	struct machine m = {0};
+	uint64_t mark;
+
+	(void)state;
+	machine_start(&m, -1, RAM, false);
+	mark = qmp_mark(m.q);
+	kill(m.pid, SIGKILL);
+	assert_err(qmp_wait_event(m.q, mark, "RESUME", NULL, NULL, soon(), NULL, err),
+		-ECONNRESET,
+		"waiting for QMP event RESUME: QEMU closed its QMP connection");
+	assert_err(qmp_cont(m.q, soon(), err), -ECONNRESET, "QMP cont");
+	machine_end(&m);
+}
+
+/* ---- every command against QEMU's schema ---- */
+
+static struct json_object *schema;
+
+static struct json_object *schema_entity(const char *name)
+{
+	for (size_t i = 0; i < json_object_array_length(schema); i++) {
+		struct json_object *one = json_object_array_get_idx(schema, i);
+
+		if (strcmp(json_object_get_string(json_object_object_get(one, "name")),
+			    name) == 0)
+			return one;
+	}
+	fail_msg("the schema has no %s", name);
+	return NULL;
+}
+
+static const char *field(struct json_object *obj, const char *key)
+{
+	return json_object_get_string(json_object_object_get(obj, key));
+}
+
+static struct json_object *find_named(
+	struct json_object *array, const char *key, const char *name)
+{
+	for (size_t i = 0; array && i < json_object_array_length(array); i++) {
+		struct json_object *one = json_object_array_get_idx(array, i);
+
+		if (strcmp(field(one, key), name) == 0)
+			return one;
+	}
+	return NULL;
+}
+
+static void check_value(const char *type, struct json_object *value, const char *where);
+
+/* The members of an object type plus those of the variant that its tag chooses. */
+static struct json_object *find_member(
+	struct json_object *entity, struct json_object *value, const char *name)
+{
+	struct json_object *m =
+		find_named(json_object_object_get(entity, "members"), "name", name);
+	const char *tag = field(entity, "tag");
+	struct json_object *variant;
+
+	if (m || !tag || !json_object_object_get(value, tag))
+		return m;
+	variant = find_named(
+		json_object_object_get(entity, "variants"), "case", field(value, tag));
+	return variant ? find_member(schema_entity(field(variant, "type")), value, name)
+		       : NULL;
+}
+
+static void check_object(
+	struct json_object *entity, struct json_object *value, const char *where)
+{
+	struct json_object *members = json_object_object_get(entity, "members"), *m;
+
+	for (size_t i = 0; i < json_object_array_length(members); i++) {
+		m = json_object_array_get_idx(members, i);
+		if (!json_object_object_get_ex(m, "default", NULL) &&
+			!json_object_object_get(value, field(m, "name")))
+			fail_msg("%s: %s is mandatory", where, field(m, "name"));
+	}
+	json_object_object_foreach (value, key, one) {
+		m = find_member(entity, value, key);
+		if (!m)
+			fail_msg("%s: %s is not in QEMU's schema", where, key);
+		check_value(field(m, "type"), one, where);
+	}
+}
+
+static bool is_one_of(struct json_object *values, const char *text)
+{
+	for (size_t i = 0; i < json_object_array_length(values); i++)
+		if (strcmp(json_object_get_string(json_object_array_get_idx(values, i)),
+			    text) == 0)
+			return true;
+	return false;
+}
+
+static void check_builtin(
+	struct json_object *entity, struct json_object *value, const char *where)
+{
+	const char *type = field(entity, "json-type");
+
+	if (strcmp(type, json_type_to_name(json_object_get_type(value))) != 0 &&
+		strcmp(type, "value") != 0)
+		fail_msg("%s: %s where %s is wanted", where,
+			json_object_to_json_string(value), type);
+}
+
+static void check_value(const char *type, struct json_object *value, const char *where)
+{
+	struct json_object *entity = schema_entity(type), *members;
+	const char *meta = field(entity, "meta-type");
+
+	if (strcmp(meta, "builtin") == 0) {
+		check_builtin(entity, value, where);
+	} else if (strcmp(meta, "enum") == 0) {
+		if (!is_one_of(json_object_object_get(entity, "values"),
+			    json_object_get_string(value)))
+			fail_msg("%s: unknown value %s", where,
+				json_object_get_string(value));
+	} else if (strcmp(meta, "array") == 0) {
+		for (size_t i = 0; i < json_object_array_length(value); i++)
+			check_value(field(entity, "element-type"),
+				json_object_array_get_idx(value, i), where);
+	} else if (strcmp(meta, "object") == 0) {
+		check_object(entity, value, where);
+	} else {
+		/* alternate: ours are objects */
+		assert_string_equal(meta, "alternate");
+		members = json_object_object_get(entity, "members");
+		for (size_t i = 0; i < json_object_array_length(members); i++) {
+			const char *one =
+				field(json_object_array_get_idx(members, i), "type");
+
+			if (strcmp(field(schema_entity(one), "meta-type"), "object") == 0)
+				check_value(one, value, where);
+		}
+	}
+}
+
+/* device_add takes any property of its driver; they are not in the schema. */
+static void check_device(struct json_object *args)
+{
+	_cleanup_json_ struct json_object *properties = NULL;
+	struct json_object *ask_args = json_object_new_object();
+
+	json_set_string(ask_args, "typename", field(args, "driver"));
+	assert_ok(qmp_command(shared.q, "device-list-properties", ask_args, -1, soon(),
+		&properties, err));
+	json_object_object_foreach (args, key, one) {
+		(void)one;
+		if (strcmp(key, "driver") != 0 && strcmp(key, "id") != 0 &&
+			strcmp(key, "bus") != 0 && !find_named(properties, "name", key))
+			fail_msg("%s has no property %s", field(args, "driver"), key);
+	}
+}
+
+static void check_command(struct json_object *msg)
+{
+	const char *name = field(msg, "execute");
+	struct json_object *args = json_object_object_get(msg, "arguments"), *command,
+			   *empty;
+
+	if (strcmp(name, "no-such") == 0)
+		return;
+	command = schema_entity(name);
+	assert_string_equal(field(command, "meta-type"), "command");
+	if (strcmp(name, "device_add") == 0) {
+		check_device(args);
+		return;
+	}
+	empty = json_object_new_object();
+	check_object(
+		schema_entity(field(command, "arg-type")), args ? args : empty, name);
+	json_object_put(empty);
+}
+
+static void test_schema(void **state)
+{
+	size_t begin = 0, len = sent_len;
+	_cleanup_free_ char *lines = xmalloc(len);
+	unsigned int n = 0;
+
+	(void)state;
+	/* Nothing is in flight: the relay leaves the buffer alone until the next command.
+	 */
+	memcpy(lines, sent, len);
+	assert_ok(qmp_command(
+		shared.q, "query-qmp-schema", NULL, -1, soon(), &schema, err));
+	for (size_t i = 0; i < len; i++) {
+		_cleanup_json_ struct json_object *msg = NULL;
+
+		if (lines[i] != '\n')
+			continue;
+		assert_ok(json_parse("sent", lines + begin, i - begin, 16, &msg, err));
+		check_command(msg);
+		begin = i + 1;
+		n++;
+	}
+	assert_int_equal(begin, len);
+	assert_true(n > 60);
+	json_object_put(schema);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_unplug_device),
+		cmocka_unit_test(test_console),
+		cmocka_unit_test(test_vcpus),
+		cmocka_unit_test(test_dimm),
+		cmocka_unit_test(test_nic),
+		cmocka_unit_test(test_stop_cont),
+		cmocka_unit_test(test_block),
+		cmocka_unit_test(test_save_fails),
+		cmocka_unit_test(test_save_restore),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_schema),
+	};
+
+	/* Taps end with this namespace. */
+	if (unshare(CLONE_NEWNET) < 0) {
+		perror("unshare");
+		return 1;
+	}
+	return cmocka_run_group_tests_name("plug", tests, start_shared, end_shared);
+}
