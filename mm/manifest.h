@@ -47,6 +47,7 @@ struct manifest {
 void manifest_init(struct manifest *m);
 void manifest_done(struct manifest *m);
 void manifest_set(struct manifest *m, enum manifest_field field, const char *value); /* copied */
+void manifest_copy(struct manifest *m, const struct manifest *from); /* *m is not read */
 int manifest_get_u64(const struct manifest *m, enum manifest_field field, uint64_t *ret,
 		struct err *err);
 const char *manifest_field_name(enum manifest_field field); /* its key in the JSON */
@@ -63,3 +64,8 @@ struct json_object *manifest_to_json(const struct manifest *m); /* the caller's 
  */
 int manifest_match(const struct manifest *have, const struct manifest *want,
 		enum manifest_field *ret_field, struct err *err);
+
+/* Whether a manifest is still the one that was published: 0, or -EUCLEAN with the first field that
+ * differs, whatever its rule. */
+int manifest_same(const struct manifest *published, const struct manifest *found,
+		struct err *err);

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Building a generation: see generation.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "mm/digest.h"
+#include "mm/generation.h"
+
+#define PAGE_BYTES  4096
+#define SCAN_BYTES  MiB
+#define NEW_PREFIX  ".new-"
+#define DIR_MODE    0500
+#define FILE_MODE   0400
+
+/* Sorts by time; the random part keeps two of one millisecond apart. */
+static int make_id(char ret[GENERATION_ID_SIZE], struct err *err)
+{
+	struct timespec now;
+	uint32_t random;
+	struct tm tm;
+	size_t len;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return err_sys(err, errno, "getrandom");
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	len = strftime(ret, GENERATION_ID_SIZE, "%Y%m%dT%H%M%S", &tm);
+	snprintf(ret + len, GENERATION_ID_SIZE - len, "%03ld-%08x", now.tv_nsec / 1000000, random);
+	return 0;
+}
+
+static int create(struct generation_build *b, const char *name, int *ret_fd, struct err *err)
+{
+	*ret_fd = openat(b->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (*ret_fd < 0)
+		return err_sys(err, errno, "cannot create %s of generation %s", name, b->id);
+	return 0;
+}
+
+static int allocate_memory(struct generation_build *b, struct err *err)
+{
+	struct statvfs fs;
+	uint64_t bytes = 0;
+	int r;
+
+	if (b->memory_bytes > INT64_MAX || ftruncate(b->memory_fd, (off_t)b->memory_bytes) < 0)
+		return err_sys(err, errno, "cannot size the memory file to %" PRIu64 " bytes",
+				b->memory_bytes);
+	if (fstatvfs(b->memory_fd, &fs) == 0)
+		bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize;
+	do
+		r = fallocate(b->memory_fd, 0, 0, (off_t)b->memory_bytes) < 0 ? errno : 0;
+	while (r == EINTR);
+	if (r == ENOSPC)
+		return err_set(err, -ENOSPC,
+				"the template's tmpfs is too full: %" PRIu64 " bytes (%" PRIu64
+				" MiB) are needed for the guest's memory, %" PRIu64 " (%" PRIu64
+				" MiB) are free", b->memory_bytes, b->memory_bytes / MiB, bytes,
+				bytes / MiB);
+	return r ? err_sys(err, r, "cannot allocate the guest's memory") : 0;
+}
+
+static int build_begin(struct generation_build *b, struct err *err)
+{
+	char folder[GENERATION_ID_SIZE + sizeof(NEW_PREFIX)];
+	int r = make_id(b->id, err);
+
+	if (r < 0)
+		return r;
+	snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
+	if (mkdirat(b->root_fd, folder, 0700) < 0)
+		return err_sys(err, errno, "cannot create the folder of generation %s", b->id);
+	b->dir_fd = openat(b->root_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (b->dir_fd < 0)
+		return err_sys(err, errno, "cannot open the folder of generation %s", b->id);
+	r = create(b, GENERATION_MEMORY, &b->memory_fd, err);
+	if (r == 0)
+		r = create(b, GENERATION_STATE, &b->state_fd, err);
+	if (r == 0)
+		r = allocate_memory(b, err);
+	return r;
+}
+
+int generation_build_begin(int root_fd, uint64_t memory_bytes, struct generation_build *ret,
+		struct err *err)
+{
+	struct generation_build b = GENERATION_BUILD_INIT;
+	int r;
+
+	b.root_fd = root_fd;
+	b.memory_bytes = memory_bytes;
+	r = build_begin(&b, err);
+	if (r < 0) {
+		generation_build_done(&b);
+		return r;
+	}
+	*ret = b;
+	return 0;
+}
+
+void generation_build_done(struct generation_build *b)
+{
+	char folder[GENERATION_ID_SIZE + sizeof(NEW_PREFIX)];
+	struct err err = ERR_INIT;
+
+	close_fd(steal_fd(&b->memory_fd));
+	close_fd(steal_fd(&b->state_fd));
+	close_fd(steal_fd(&b->dir_fd));
+	if (b->root_fd >= 0 && *b->id && !b->published) {
+		snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
+		if (remove_tree(b->root_fd, folder, &err) < 0)
+			log_error("a half-built generation is left until the next start: %s",
+					err.text);
+	}
+	*b = GENERATION_BUILD_INIT;
+}
+
+/* ---- zero pages ---- */
+
+static bool is_zero(const unsigned char *page)
+{
+	/* A page equals itself shifted by one byte, and its first byte is 0. */
+	return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
+}
+
+static int punch(int fd, uint64_t from, uint64_t to)
+{
+	if (from < to && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+					 (off_t)(to - from)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Punches the zero pages of one block that was read; runs of them in one call. */
+static int punch_block(int fd, uint64_t offset, const unsigned char *block, size_t len)
+{
+	size_t zeros = 0; /* where the run began */
+	int r = 0;
+
+	for (size_t i = 0; i < len && r == 0; i += PAGE_BYTES) {
+		if (is_zero(block + i))
+			continue;
+		r = punch(fd, offset + zeros, offset + i);
+		zeros = i + PAGE_BYTES;
+	}
+	return r < 0 ? r : punch(fd, offset + zeros, offset + len);
+}
+
+/* read(2), not mmap(2): nothing that happens to the file can become a SIGBUS here. */
+static int punch_data(int fd, uint64_t from, uint64_t to, unsigned char *block)
+{
+	int r = 0;
+
+	while (from < to && r == 0) {
+		size_t len = MIN(to - from, SCAN_BYTES);
+		ssize_t n = pread(fd, block, len, (off_t)from);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || n % PAGE_BYTES)
+			return n < 0 ? -errno : -EIO;
+		r = punch_block(fd, from, block, (size_t)n);
+		from += (uint64_t)n;
+	}
+	return r;
+}
+
+/*
+ * tmpfs reports pages that were allocated but never written as holes: they are punched unread (a
+ * hole that has no blocks costs nothing to punch).
+ */
+static int punch_all(int fd, uint64_t size)
+{
+	_cleanup_free_ unsigned char *block = xmalloc(SCAN_BYTES);
+	uint64_t done = 0;
+	int r = 0;
+
+	while (done < size && r == 0) {
+		off_t data = lseek(fd, (off_t)done, SEEK_DATA), hole;
+
+		if (data < 0 && errno != ENXIO)
+			return -errno;
+		if (data < 0)
+			return punch(fd, done, size);
+		hole = lseek(fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		r = punch(fd, done, (uint64_t)data);
+		if (r == 0)
+			r = punch_data(fd, (uint64_t)data, (uint64_t)hole, block);
+		done = (uint64_t)hole;
+	}
+	return r;
+}
+
+int generation_build_punch(struct generation_build *b, uint64_t *ret_bytes, struct err *err)
+{
+	struct stat st;
+	int r = punch_all(b->memory_fd, b->memory_bytes);
+
+	if (r < 0)
+		return err_sys(err, r, "cannot give back the zero pages of generation %s", b->id);
+	if (fstat(b->memory_fd, &st) < 0)
+		return err_sys(err, errno, "cannot look at the memory of generation %s", b->id);
+	*ret_bytes = (uint64_t)st.st_blocks * 512;
+	return 0;
+}
+
+/* ---- publishing ---- */
+
+static void set_u64(struct manifest *m, enum manifest_field field, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	manifest_set(m, field, text);
+}
+
+/* The identity fields, from the files as they are. */
+static int identify(struct generation_build *b, struct manifest *m, struct err *err)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL)}};
+	char digest[DIGEST_TEXT_SIZE];
+	struct stat memory, state;
+	int r;
+
+	if (fstat(b->memory_fd, &memory) < 0 || fstat(b->state_fd, &state) < 0)
+		return err_sys(err, errno, "cannot look at its files");
+	if ((uint64_t)memory.st_size != b->memory_bytes)
+		return err_set(err, -EIO, "memory has %jd bytes instead of %" PRIu64,
+				(intmax_t)memory.st_size, b->memory_bytes);
+	if (state.st_size == 0)
+		return err_set(err, -EIO, "no device state was saved");
+	r = digest_file(b->state_fd, digest);
+	if (r < 0)
+		return err_sys(err, r, "cannot read the device state");
+	if (futimens(b->memory_fd, times) < 0)
+		return err_sys(err, errno, "cannot set the time of the memory file");
+	manifest_set(m, MANIFEST_FORMAT, MANIFEST_FORMAT_VERSION);
+	manifest_set(m, MANIFEST_ID, b->id);
+	manifest_set(m, MANIFEST_STATE_SHA256, digest);
+	set_u64(m, MANIFEST_MEMORY_BYTES, b->memory_bytes);
+	set_u64(m, MANIFEST_STATE_BYTES, (uint64_t)state.st_size);
+	set_u64(m, MANIFEST_CREATED, (uint64_t)times[1].tv_sec);
+	return 0;
+}
+
+static int write_manifest(struct generation_build *b, const struct manifest *m, struct err *err)
+{
+	_cleanup_json_ struct json_object *obj = manifest_to_json(m);
+	const char *text = json_object_to_json_string_ext(obj,
+			JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+					JSON_C_TO_STRING_NOSLASHESCAPE);
+	struct manifest again;
+	int r;
+
+	/* What is published must be what a reader accepts. */
+	r = manifest_parse(text, strlen(text), &again, err);
+	if (r < 0)
+		return r;
+	manifest_done(&again);
+	return file_write_atomic(b->dir_fd, GENERATION_MANIFEST, text, strlen(text), FILE_MODE, err);
+}
+
+static int publish(struct generation_build *b, struct manifest *m, struct err *err)
+{
+	char folder[GENERATION_ID_SIZE + sizeof(NEW_PREFIX)];
+	int r;
+
+	r = identify(b, m, err);
+	if (r < 0)
+		return r;
+	if (fchmod(b->memory_fd, FILE_MODE) < 0 || fchmod(b->state_fd, FILE_MODE) < 0)
+		return err_sys(err, errno, "cannot make its files read-only");
+	/* From here on nobody of ours could write, either. */
+	close_fd(steal_fd(&b->memory_fd));
+	close_fd(steal_fd(&b->state_fd));
+	r = write_manifest(b, m, err);
+	if (r < 0)
+		return r;
+	snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
+	if (fchmod(b->dir_fd, DIR_MODE) < 0 ||
+			renameat2(b->root_fd, folder, b->root_fd, b->id, RENAME_NOREPLACE) < 0)
+		return err_sys(err, errno, "cannot give the folder its name");
+	b->published = true;
+	return 0;
+}
+
+int generation_build_publish(struct generation_build *b, const struct manifest *inputs,
+		struct err *err)
+{
+	struct manifest m;
+	int r;
+
+	manifest_copy(&m, inputs);
+	r = publish(b, &m, err);
+	manifest_done(&m);
+	return r < 0 ? err_wrap(err, "publish generation %s", b->id) : 0;
+}
