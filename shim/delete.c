@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verb `delete`: see delete.h. */
+#include "shim/delete.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/proc.h"
+#include "base/util.h"
+#include "containerd_task.pb-c.h"
+#include "shim/net.h"
+#include "shim/state.h"
+#include "vm/vm.h"
+
+#define KILL_TIMEOUT_MS 5000
+
+/* Keeps the first of several errors. */
+static int first_error(int r, struct err *err, int r_next, const struct err *next)
+{
+	if (r < 0 || r_next == 0)
+		return r;
+	return err_copy(err, next);
+}
+
+static int kill_shim(const struct proc_id *shim, struct err *err)
+{
+	_cleanup_close_ int pidfd = -1;
+	int r;
+
+	if (shim->pid <= 0 || shim->pid == getpid())
+		return 0;
+	r = proc_open(shim, &pidfd);
+	if (r == -ESRCH)
+		return 0;
+	if (r == 0)
+		r = pidfd_kill(pidfd, SIGKILL);
+	if (r == 0)
+		r = pidfd_wait(pidfd, deadline_after_ms(KILL_TIMEOUT_MS));
+	return r < 0 && r != -ESRCH ? err_sys(err, r, "cannot end the shim, pid %d",
+						      (int)shim->pid)
+				    : 0;
+}
+
+static int undo_recorded(const struct config *c, const struct state *s, struct err *err)
+{
+	_cleanup_free_ char *vm_dir = state_path(s, "vm");
+	struct err e = ERR_INIT;
+	int r, r_next;
+
+	/* First the shim: it must not go on making things. */
+	r = kill_shim(&s->shim, err);
+	r_next = vm_cleanup(c, vm_dir, &e);
+	r = first_error(r, err, r_next, &e);
+	if (*s->netns) {
+		r_next = net_cleanup(s->netns, &e);
+		r = first_error(r, err, r_next, &e);
+	}
+	r_next = state_remove(s, &e);
+	return first_error(r, err, r_next, &e);
+}
+
+/* A folder without a record: `start` was killed between the two, before anything else was made. */
+static int undo_unrecorded(const struct config *c, const char *dir, struct err *err)
+{
+	_cleanup_free_ char *vm_dir = xasprintf("%s/vm", dir);
+	int r = vm_cleanup(c, vm_dir, err);
+
+	if (r == 0)
+		r = remove_tree(AT_FDCWD, dir, err);
+	return r;
+}
+
+int delete_state(const struct config *c, const char *dir, struct err *err)
+{
+	struct config of_sandbox;
+	struct state s = {0};
+	struct err e = ERR_INIT;
+	int r;
+
+	if (access(dir, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	r = state_load(dir, &s, &e);
+	if (r < 0)
+		return r == -ENOENT || r == -EBADMSG ? undo_unrecorded(c, dir, err)
+						     : err_copy(err, &e);
+	config_init(&of_sandbox);
+	if (*s.config_path && access(s.config_path, R_OK) == 0 &&
+			config_load(&of_sandbox, s.config_path, NULL) == 0)
+		c = &of_sandbox;
+	r = undo_recorded(c, &s, err);
+	config_done(&of_sandbox);
+	state_done(&s);
+	return r;
+}
+
+/* The state folder of a bundle, or NULL: its link, else the place it would have by default. */
+static char *find_dir(const struct config *c, const struct cmdline *cmd, const char *bundle)
+{
+	_cleanup_free_ char *link = xasprintf("%s/%s", bundle, STATE_LINK);
+	char target[PATH_MAX];
+	ssize_t len = readlink(link, target, sizeof(target) - 1);
+
+	if (len > 0) {
+		target[len] = '\0';
+		return xstrdup(target);
+	}
+	return xasprintf("%s/%s/%s", c->state_dir, cmd->namespace, cmd->id);
+}
+
+static void pack_response(void **ret_data, size_t *ret_len)
+{
+	Google__Protobuf__Timestamp exited_at = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+	Containerd__Task__V2__DeleteResponse out =
+			CONTAINERD__TASK__V2__DELETE_RESPONSE__INIT;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	exited_at.seconds = now.tv_sec;
+	exited_at.nanos = (int32_t)now.tv_nsec;
+	out.exit_status = DELETE_EXIT_STATUS;
+	out.exited_at = &exited_at;
+	*ret_len = containerd__task__v2__delete_response__get_packed_size(&out);
+	*ret_data = xmalloc(*ret_len);
+	containerd__task__v2__delete_response__pack(&out, *ret_data);
+}
+
+int delete_task(const struct cmdline *cmd, void **ret_data, size_t *ret_len, struct err *err)
+{
+	_cleanup_free_ char *cwd = getcwd(NULL, 0), *dir = NULL;
+	const char *bundle = *cmd->bundle ? cmd->bundle : cwd ? cwd : ".";
+	struct config config;
+	int r = 0;
+
+	config_init(&config);
+	/* Without a usable configuration the defaults must do. */
+	if (config_load_default(&config, NULL, NULL) < 0) {
+		config_done(&config);
+		config_init(&config);
+	}
+	dir = find_dir(&config, cmd, bundle);
+	r = delete_state(&config, dir, err);
+	config_done(&config);
+	if (r == 0)
+		pack_response(ret_data, ret_len);
+	return r;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* File trees for the guest: see rootfs.h. */
+#include "shim/rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "shim/mount_options.h"
+
+/* A free loop device can be taken by another process before it is ours. */
+#define LOOP_ATTEMPTS 32
+
+static int restrict_tree(int fd, bool readonly)
+{
+	struct mount_attr attr = {
+			.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+				    (readonly ? MOUNT_ATTR_RDONLY : 0),
+			.propagation = MS_PRIVATE,
+	};
+
+	return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0
+			       ? -errno
+			       : 0;
+}
+
+int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount_fd,
+		struct err *err)
+{
+	_cleanup_close_ int fd = open_tree(AT_FDCWD, path,
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, "cannot take %s", err_quote(path, 256));
+	r = restrict_tree(fd, readonly);
+	if (r < 0)
+		return err_sys(err, r, "cannot restrict %s", err_quote(path, 256));
+	*ret_mount_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* A loop device for a file; gone by itself when its last user is (the mount). */
+static int open_loop(const char *file, bool readonly, char *ret_device, size_t size,
+		int *ret_fd, struct err *err)
+{
+	_cleanup_close_ int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int file_fd =
+			open(file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	struct loop_config config = {
+			.fd = (unsigned int)file_fd,
+			.info.lo_flags = LO_FLAGS_AUTOCLEAR | (readonly ? LO_FLAGS_READ_ONLY : 0),
+	};
+
+	if (file_fd < 0)
+		return err_sys(err, errno, "cannot open %s", err_quote(file, 256));
+	if (control < 0)
+		return err_sys(err, errno, "cannot open /dev/loop-control");
+	for (int i = 0; i < LOOP_ATTEMPTS; i++) {
+		_cleanup_close_ int fd = -1;
+		int n = ioctl(control, LOOP_CTL_GET_FREE);
+
+		if (n < 0)
+			return err_sys(err, errno, "cannot get a loop device");
+		snprintf(ret_device, size, "/dev/loop%d", n);
+		fd = open(ret_device, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+		if (fd < 0)
+			return err_sys(err, errno, "cannot open %s", ret_device);
+		if (ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
+			*ret_fd = steal_fd(&fd);
+			return 0;
+		}
+		if (errno != EBUSY)
+			return err_sys(err, errno, "cannot set up %s for %s", ret_device,
+					err_quote(file, 256));
+	}
+	return err_set(err, -EBUSY, "no loop device stays free long enough");
+}
+
+/*
+ * A name for the place of one mount: the folder itself, or something in what is mounted there by
+ * now. A descriptor's name leads to what was on top when it was opened, so it is opened anew for
+ * each call.
+ */
+struct place {
+	int fd;
+	char path[64];
+};
+
+static int find_place(const char *folder, const char *target, struct place *ret, struct err *err)
+{
+	_cleanup_close_ int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open %s", err_quote(folder, 256));
+	ret->fd = *target ? open_in_root(fd, target, O_PATH) : steal_fd(&fd);
+	if (ret->fd < 0)
+		return err_sys(err, ret->fd, "cannot open %s in the root file system",
+				err_quote(target, 256));
+	snprintf(ret->path, sizeof(ret->path), "/proc/self/fd/%d", ret->fd);
+	return 0;
+}
+
+static int mount_at(const char *folder, const char *target, const char *source, const char *type,
+		unsigned long flags, const char *data, struct err *err)
+{
+	struct place place;
+	int r = find_place(folder, target, &place, err);
+
+	if (r < 0)
+		return r;
+	if (mount(source, place.path, type, flags, data && *data ? data : NULL) < 0)
+		r = err_sys(err, errno, "cannot mount %s of type %s",
+				err_quote(source ? source : "none", 256),
+				err_quote(type ? type : "bind", 32));
+	close(place.fd);
+	return r;
+}
+
+static int mount_all(const char *folder, const char *target, const char *source, const char *type,
+		const struct mount_options *o, struct err *err)
+{
+	/* A bind takes its flags only in a second call. */
+	unsigned long bind = o->flags & (MS_BIND | MS_REC), rest = o->flags & ~bind;
+	int r;
+
+	if (!(bind & MS_BIND)) {
+		r = mount_at(folder, target, source, type, o->flags, o->data, err);
+	} else {
+		r = mount_at(folder, target, source, NULL, bind, NULL, err);
+		if (r == 0 && rest)
+			r = mount_at(folder, target, NULL, NULL, rest | MS_BIND | MS_REMOUNT,
+					NULL, err);
+	}
+	if (r == 0 && o->propagation)
+		r = mount_at(folder, target, NULL, NULL, o->propagation, NULL, err);
+	return r;
+}
+
+static int mount_parsed(const char *folder, const Containerd__Types__Mount *m,
+		struct mount_options *o, struct err *err)
+{
+	_cleanup_close_ int loop_fd = -1;
+	_cleanup_free_ char *cwd = NULL;
+	const char *source = m->source;
+	char device[64];
+	int r;
+
+	if (strcmp(m->type, "bind") == 0)
+		o->flags |= MS_BIND;
+	if (o->loop) {
+		r = open_loop(source, o->flags & MS_RDONLY, device, sizeof(device), &loop_fd, err);
+		if (r < 0)
+			return r;
+		source = device;
+	}
+	if (strlen(o->data) > MOUNT_DATA_MAX) {
+		mount_options_shorten(o, &cwd);
+		if (*cwd && chdir(cwd) < 0)
+			return err_sys(err, errno, "cannot enter %s", err_quote(cwd, 256));
+	}
+	return mount_all(folder, m->target, source, m->type, o, err);
+}
+
+struct assembly {
+	const char *folder;
+	Containerd__Types__Mount *const *mounts;
+	size_t n;
+	int mount_fd, r;
+	struct err *err;
+};
+
+static int assemble(struct assembly *a)
+{
+	int r = 0;
+
+	if (unshare(CLONE_FS | CLONE_NEWNS) < 0)
+		return err_sys(a->err, errno, "cannot leave the mount namespace");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_sys(a->err, errno, "cannot make the mount namespace private");
+	for (size_t i = 0; r == 0 && i < a->n; i++) {
+		const Containerd__Types__Mount *m = a->mounts[i];
+		struct mount_options o;
+
+		r = mount_options_parse(m->options, m->n_options, &o, a->err);
+		if (r < 0)
+			return r;
+		r = mount_parsed(a->folder, m, &o, a->err);
+		mount_options_done(&o);
+	}
+	return r < 0 ? r : rootfs_clone(a->folder, true, false, &a->mount_fd, a->err);
+}
+
+static void *assemble_thread(void *arg)
+{
+	struct assembly *a = arg;
+
+	a->r = assemble(a);
+	return NULL;
+}
+
+int rootfs_assemble(const char *folder, Containerd__Types__Mount *const *mounts, size_t n,
+		int *ret_mount_fd, struct err *err)
+{
+	struct assembly a = {folder, mounts, n, -1, 0, err};
+	pthread_t thread;
+	int r;
+
+	r = thread_start(assemble_thread, &a, 0, false, &thread);
+	if (r < 0)
+		return err_sys(err, r, "cannot start a thread");
+	pthread_join(thread, NULL);
+	if (a.r < 0)
+		return err_wrap(err, "root file system");
+	*ret_mount_fd = a.mount_fd;
+	return 0;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading config.json: see spec.h. */
+#include "shim/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/util.h"
+#include "shim/cmdline.h"
+
+/* Optional members: *ret stays NULL for one that is missing or null. */
+static int find_object(struct json_object *obj, const char *key, struct json_object **ret,
+		struct err *err)
+{
+	struct json_object *value;
+
+	*ret = NULL;
+	if (!json_object_object_get_ex(obj, key, &value) || !value)
+		return 0;
+	return json_get_object(obj, key, ret, err);
+}
+
+static int find_array(struct json_object *obj, const char *key, struct json_object **ret,
+		struct err *err)
+{
+	struct json_object *value;
+
+	*ret = NULL;
+	if (!json_object_object_get_ex(obj, key, &value) || !value)
+		return 0;
+	return json_get_array(obj, key, ret, err);
+}
+
+/* How the kinds of CRI say that a container belongs to a sandbox that exists. */
+static const struct {
+	const char *type_key, *type_container, *sandbox_key;
+} cri_annotations[] = {
+		{"io.kubernetes.cri.container-type", "container", "io.kubernetes.cri.sandbox-id"},
+		{"io.kubernetes.cri-o.ContainerType", "container", "io.kubernetes.cri-o.SandboxID"},
+};
+
+static int read_group(struct spec *s, struct err *err)
+{
+	struct json_object *annotations;
+	const char *type;
+	int r;
+
+	r = find_object(s->json, "annotations", &annotations, err);
+	if (r < 0 || !annotations)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(cri_annotations); i++) {
+		r = json_get_string_opt(
+				annotations, cri_annotations[i].type_key, "", &type, err);
+		if (r < 0)
+			return r;
+		if (strcmp(type, cri_annotations[i].type_container) != 0)
+			continue;
+		r = json_get_string(annotations, cri_annotations[i].sandbox_key, &s->sandbox_id,
+				err);
+		if (r == 0)
+			r = name_check(cri_annotations[i].sandbox_key, s->sandbox_id, err);
+		return r;
+	}
+	return 0;
+}
+
+static int read_process(const struct spec *s, struct err *err)
+{
+	struct json_object *process, *args, *first;
+	int r;
+
+	r = find_object(s->json, "process", &process, err);
+	if (r < 0)
+		return r;
+	if (!process)
+		return err_set(err, -EINVAL, "there is no process to run");
+	r = find_array(process, "args", &args, err);
+	if (r < 0)
+		return err_wrap(err, "process");
+	first = args && json_object_array_length(args) ? json_object_array_get_idx(args, 0)
+						       : NULL;
+	if (!json_object_is_type(first, json_type_string))
+		return err_set(err, -EINVAL, "process: args names no program to run");
+	return 0;
+}
+
+static int read_root(struct spec *s, struct err *err)
+{
+	struct json_object *root;
+	int r;
+
+	r = find_object(s->json, "root", &root, err);
+	if (r == 0 && root)
+		r = json_get_string_opt(root, "path", "", &s->root_path, err);
+	if (r < 0)
+		return r;
+	if (!root || !*s->root_path)
+		return err_set(err, -EINVAL, "there is no root.path");
+	return 0;
+}
+
+static int read_netns(struct spec *s, struct json_object *linux_, struct err *err)
+{
+	struct json_object *list, *entry;
+	const char *type;
+	int r;
+
+	r = find_array(linux_, "namespaces", &list, err);
+	for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++) {
+		entry = json_object_array_get_idx(list, i);
+		if (!json_object_is_type(entry, json_type_object))
+			return err_set(err, -EINVAL, "linux.namespaces has a member that is no object");
+		r = json_get_string(entry, "type", &type, err);
+		if (r < 0)
+			return err_wrap(err, "linux.namespaces");
+		if (strcmp(type, "network") == 0)
+			return json_get_string_opt(entry, "path", "", &s->netns, err);
+	}
+	return r;
+}
+
+static int get_limit(struct json_object *obj, const char *key, int64_t *ret, struct err *err)
+{
+	struct json_object *value;
+	int64_t limit;
+	int r;
+
+	if (!json_object_object_get_ex(obj, key, &value) || !value)
+		return 0;
+	r = json_get_i64(obj, key, &limit, err);
+	if (r == 0)
+		*ret = MAX(limit, 0); /* -1 is "no limit" */
+	return r;
+}
+
+static int read_limits(struct spec *s, struct json_object *linux_, struct err *err)
+{
+	struct json_object *resources, *cpu, *memory;
+	int64_t quota = 0, period = 0, limit = 0;
+	uint64_t scaled;
+	int r;
+
+	r = find_object(linux_, "resources", &resources, err);
+	if (r < 0 || !resources)
+		return r;
+	r = find_object(resources, "cpu", &cpu, err);
+	if (r == 0 && cpu)
+		r = get_limit(cpu, "quota", &quota, err);
+	if (r == 0 && cpu)
+		r = get_limit(cpu, "period", &period, err);
+	if (r < 0)
+		return err_wrap(err, "linux.resources.cpu");
+	r = find_object(resources, "memory", &memory, err);
+	if (r == 0 && memory)
+		r = get_limit(memory, "limit", &limit, err);
+	if (r < 0)
+		return err_wrap(err, "linux.resources.memory");
+	if (quota > 0 && period <= 0)
+		period = 100000; /* the kernel's default */
+	if (__builtin_mul_overflow((uint64_t)quota, 1000u, &scaled))
+		return err_set(err, -EINVAL, "linux.resources.cpu.quota is out of range");
+	if (quota > 0) /* rounded up: a thousandth too much is no harm */
+		s->cpu_millis = (scaled + (uint64_t)period - 1) / (uint64_t)period;
+	s->memory_bytes = (uint64_t)limit;
+	return 0;
+}
+
+static int read_all(struct spec *s, struct err *err)
+{
+	struct json_object *linux_;
+	int r;
+
+	r = read_process(s, err);
+	if (r == 0)
+		r = read_root(s, err);
+	if (r == 0)
+		r = read_group(s, err);
+	if (r == 0)
+		r = json_get_string_opt(s->json, "hostname", "", &s->hostname, err);
+	if (r < 0)
+		return r;
+	r = find_object(s->json, "linux", &linux_, err);
+	if (r < 0 || !linux_)
+		return r;
+	r = read_netns(s, linux_, err);
+	if (r == 0)
+		r = read_limits(s, linux_, err);
+	return r;
+}
+
+int spec_load(int bundle_fd, struct spec *ret, struct err *err)
+{
+	struct spec s = {0};
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	r = file_read(bundle_fd, SPEC_FILE, SPEC_BYTES_MAX, &text, &len, err);
+	if (r < 0)
+		return r;
+	r = json_parse(SPEC_FILE, text, len, SPEC_DEPTH_MAX, &s.json, err);
+	if (r < 0)
+		return r;
+	if (!json_object_is_type(s.json, json_type_object))
+		r = err_set(err, -EINVAL, SPEC_FILE " is no JSON object");
+	else if ((r = read_all(&s, err)) < 0)
+		err_wrap(err, SPEC_FILE);
+	if (r < 0) {
+		spec_done(&s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void spec_done(struct spec *spec)
+{
+	json_put(spec->json);
+	*spec = (struct spec){0};
+}
+
+/* What a pod may choose for itself. */
+static const char *const settable[] = {
+		"hypervisor.accel",
+		"hypervisor.default_maxmemory",
+		"hypervisor.default_maxvcpus",
+		"hypervisor.default_memory",
+		"hypervisor.default_vcpus",
+		"factory.enable_template",
+		"factory.strict",
+		"runtime.boot_timeout_ms",
+		"runtime.call_timeout_ms",
+		"runtime.log_level",
+};
+
+static int apply_annotation(struct config *config, const char *name, const char *value,
+		struct err *err)
+{
+	const char *rest = name + strlen(SPEC_ANNOTATION_PREFIX), *dot = strchr(rest, '.');
+	_cleanup_free_ char *section = NULL, *where = NULL;
+
+	where = xasprintf("annotation %s", err_quote(name, 128));
+	for (size_t i = 0; i < ARRAY_SIZE(settable); i++) {
+		if (strcmp(rest, settable[i]) != 0)
+			continue;
+		section = xstrndup(rest, (size_t)(dot - rest));
+		return config_set(config, section, dot + 1, value, where, err);
+	}
+	return err_set(err, -EINVAL, "%s: there is no such setting that an annotation may make",
+			where);
+}
+
+int spec_apply_annotations(const struct spec *spec, struct config *config, struct err *err)
+{
+	struct json_object *annotations;
+	int r;
+
+	r = find_object(spec->json, "annotations", &annotations, err);
+	if (r < 0 || !annotations)
+		return r;
+	json_object_object_foreach(annotations, name, value)
+	{
+		if (strncmp(name, SPEC_ANNOTATION_PREFIX, strlen(SPEC_ANNOTATION_PREFIX)) != 0)
+			continue;
+		if (!json_object_is_type(value, json_type_string))
+			return err_set(err, -EINVAL, "annotation %s is no string",
+					err_quote(name, 128));
+		r = apply_annotation(config, name, json_object_get_string(value), err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The spec as the agent gets it: see spec.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent-client/agent.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "shim/spec.h"
+
+/* What means something on the host only. */
+static const struct {
+	const char *parent; /* "" is the top */
+	const char *key;
+	const char *why;
+} host_only[] = {
+		{"", "hooks", "hooks are programs of the host"},
+		{"linux", "cgroupsPath", NULL},
+		{"linux", "devices", "devices of the host are not passed to the guest"},
+		{"linux", "intelRdt", "the guest has no cache allocation"},
+		{"linux", "mountLabel", NULL},
+		{"linux.resources", "blockIO", "block devices have other numbers in the guest"},
+		{"linux.resources", "hugepageLimits", NULL},
+		{"linux.resources", "network", "traffic classes are the host's"},
+		{"linux.resources", "rdma", "RDMA devices are the host's"},
+		{"linux.resources", "unified", "cgroup files of the host may not exist in the guest"},
+		{"linux.resources.cpu", "cpus", "CPU numbers are the host's"},
+		{"linux.resources.cpu", "mems", NULL},
+		{"process", "apparmorProfile", NULL},
+		{"process", "selinuxLabel", NULL},
+};
+
+static struct json_object *find_parent(struct json_object *o, const char *path)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+	char *save = NULL;
+
+	for (char *p = strtok_r(copy, ".", &save); p; p = strtok_r(NULL, ".", &save))
+		if (!json_object_is_type(o, json_type_object) ||
+				!json_object_object_get_ex(o, p, &o))
+			return NULL;
+	return json_object_is_type(o, json_type_object) ? o : NULL;
+}
+
+static bool is_empty(struct json_object *o)
+{
+	if (json_object_is_type(o, json_type_array))
+		return json_object_array_length(o) == 0;
+	if (json_object_is_type(o, json_type_object))
+		return json_object_object_length(o) == 0;
+	return !o;
+}
+
+static void drop_host_only(struct json_object *spec, const char *cid)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(host_only); i++) {
+		struct json_object *parent = find_parent(spec, host_only[i].parent), *value;
+
+		if (!parent || !json_object_object_get_ex(parent, host_only[i].key, &value))
+			continue;
+		if (host_only[i].why && !is_empty(value))
+			log_info("container %s: %s%s%s is left out: %s", cid, host_only[i].parent,
+					*host_only[i].parent ? "." : "", host_only[i].key,
+					host_only[i].why);
+		json_object_object_del(parent, host_only[i].key);
+	}
+}
+
+/*
+ * The VM is the pod: what its containers share is the guest's own. So a namespace with a path is
+ * left out, and so is the network namespace, path or not. With the guest's uts namespace the
+ * hostname is the sandbox's, set by the identity gate.
+ */
+static int guest_namespaces(struct json_object *spec, bool *ret_sandbox_pidns, struct err *err)
+{
+	struct json_object *linux_ = find_parent(spec, "linux"), *list, *kept;
+	bool own_uts = false;
+
+	*ret_sandbox_pidns = false;
+	if (!linux_ || !json_object_object_get_ex(linux_, "namespaces", &list))
+		return 0;
+	if (!json_object_is_type(list, json_type_array))
+		return err_set(err, -EINVAL, "linux.namespaces is no array");
+	kept = json_object_new_array();
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *entry = json_object_array_get_idx(list, i);
+		const char *type, *path;
+		int r;
+
+		r = json_get_string(entry, "type", &type, err);
+		if (r == 0)
+			r = json_get_string_opt(entry, "path", "", &path, err);
+		if (r < 0) {
+			json_put(kept);
+			return err_wrap(err, "linux.namespaces");
+		}
+		if (strcmp(type, "pid") == 0 && *path)
+			*ret_sandbox_pidns = true;
+		if (*path || strcmp(type, "network") == 0)
+			continue;
+		own_uts |= strcmp(type, "uts") == 0;
+		json_object_array_add(kept, json_object_get(entry));
+	}
+	json_object_object_add(linux_, "namespaces", kept);
+	if (!own_uts)
+		json_object_object_del(spec, "hostname");
+	return 0;
+}
+
+struct mount_words {
+	const char *type, *source, *destination;
+	bool bind, recursive, readonly;
+};
+
+static int read_mount(struct json_object *m, struct mount_words *ret, struct err *err)
+{
+	struct json_object *options = NULL;
+	int r;
+
+	*ret = (struct mount_words){0};
+	r = json_get_string(m, "destination", &ret->destination, err);
+	if (r == 0)
+		r = json_get_string_opt(m, "type", "", &ret->type, err);
+	if (r == 0)
+		r = json_get_string_opt(m, "source", "", &ret->source, err);
+	if (r < 0)
+		return r;
+	ret->bind = strcmp(ret->type, "bind") == 0;
+	if (!json_object_object_get_ex(m, "options", &options) || !options)
+		return 0;
+	r = json_get_array(m, "options", &options, err);
+	for (size_t i = 0; r == 0 && i < json_object_array_length(options); i++) {
+		const char *o = json_object_get_string(json_object_array_get_idx(options, i));
+
+		if (!o)
+			continue;
+		ret->bind |= strcmp(o, "bind") == 0 || strcmp(o, "rbind") == 0;
+		ret->recursive |= strcmp(o, "rbind") == 0;
+		ret->readonly |= strcmp(o, "ro") == 0;
+	}
+	return r;
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+	size_t len = strlen(folder);
+
+	return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* Kernel file systems: the guest's own are meant, there is nothing of the host's to share. */
+static bool is_guest_side(const char *source)
+{
+	return is_below(source, "/proc") || is_below(source, "/sys") || is_below(source, "/dev");
+}
+
+static void make_shm(struct json_object *m)
+{
+	static const char *const words[] = {"nosuid", "noexec", "nodev", "mode=1777"};
+	struct json_object *options = json_object_new_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		json_object_array_add(options, json_object_new_string(words[i]));
+	json_set_string(m, "type", "tmpfs");
+	json_set_string(m, "source", "shm");
+	json_object_object_add(m, "options", options);
+}
+
+static int guest_mount(struct json_object *m, const char *cid, struct spec_bind *binds,
+		unsigned int *n, struct err *err)
+{
+	_cleanup_free_ char *place = NULL;
+	struct mount_words words;
+	int r = read_mount(m, &words, err);
+
+	if (r < 0)
+		return r;
+	if (!words.bind)
+		return 0;
+	/* Memory that is shared between processes is the guest's. */
+	if (strcmp(words.destination, "/dev/shm") == 0) {
+		make_shm(m);
+		return 0;
+	}
+	if (*words.source != '/')
+		return err_set(err, -EINVAL, "the source %s of the bind mount on %s is not absolute",
+				err_quote(words.source, 256), err_quote(words.destination, 256));
+	if (is_guest_side(words.source))
+		return 0;
+	if (*n >= SPEC_BINDS_MAX)
+		return err_set(err, -E2BIG, "there are more than %d bind mounts", SPEC_BINDS_MAX);
+	binds[*n] = (struct spec_bind){xstrdup(words.source), words.recursive, words.readonly};
+	place = xasprintf(AGENT_SHARED_DIR "/%s/mounts/%u", cid, *n);
+	json_set_string(m, "source", place);
+	(*n)++;
+	return 0;
+}
+
+static int guest_mounts(struct json_object *spec, const char *cid, struct spec_bind **ret_binds,
+		unsigned int *ret_n, struct err *err)
+{
+	struct json_object *mounts;
+	struct spec_bind *binds;
+	unsigned int n = 0;
+	int r = 0;
+
+	*ret_binds = NULL;
+	*ret_n = 0;
+	if (!json_object_object_get_ex(spec, "mounts", &mounts) || !mounts)
+		return 0;
+	if (!json_object_is_type(mounts, json_type_array))
+		return err_set(err, -EINVAL, "mounts is no array");
+	binds = xreallocarray(NULL, MIN(json_object_array_length(mounts), SPEC_BINDS_MAX) + 1,
+			sizeof(*binds));
+	for (size_t i = 0; r == 0 && i < json_object_array_length(mounts); i++)
+		r = guest_mount(json_object_array_get_idx(mounts, i), cid, binds, &n, err);
+	if (r < 0) {
+		spec_binds_free(binds, n);
+		return err_wrap(err, "mounts");
+	}
+	*ret_binds = binds;
+	*ret_n = n;
+	return 0;
+}
+
+void spec_binds_free(struct spec_bind *binds, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		free(binds[i].source);
+	free(binds);
+}
+
+static void note_dropped(void *user, const char *path)
+{
+	log_info("container %s: %s of " SPEC_FILE " is not known to the agent and left out",
+			(const char *)user, err_quote(path, 128));
+}
+
+int spec_for_guest(struct spec *spec, const char *cid, Grpc__Spec **ret_spec,
+		struct spec_bind **ret_binds, unsigned int *ret_n_binds, bool *ret_sandbox_pidns,
+		struct err *err)
+{
+	_cleanup_free_ char *root = xasprintf(AGENT_SHARED_DIR "/%s/rootfs", cid);
+	int r;
+
+	drop_host_only(spec->json, cid);
+	r = guest_namespaces(spec->json, ret_sandbox_pidns, err);
+	if (r == 0)
+		r = guest_mounts(spec->json, cid, ret_binds, ret_n_binds, err);
+	if (r < 0)
+		return err_wrap(err, SPEC_FILE);
+	json_set_string(find_parent(spec->json, "root"), "path", root);
+	/* Borrowed strings that have just been replaced or dropped. */
+	spec->root_path = spec->netns = NULL;
+	spec->hostname = "";
+	r = oci_spec_from_json(spec->json, ret_spec, note_dropped, (void *)cid, err);
+	if (r < 0) {
+		spec_binds_free(*ret_binds, *ret_n_binds);
+		return err_wrap(err, SPEC_FILE);
+	}
+	return 0;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verb `start`: see start.h. */
+#include "shim/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "any.pb-c.h"
+#include "base/io.h"
+#include "base/util.h"
+#include "runtimeoptions.pb-c.h"
+#include "shim/delete.h"
+#include "shim/spec.h"
+#include "shim/state.h"
+
+#define OPTIONS_MAX	   (64u << 10)
+#define CONNECT_TIMEOUT_MS 2000
+#define ADDRESS_FILE	   "address"
+#define ADDRESS_SCHEME	   "unix://"
+
+extern char **environ;
+
+int start_parse_options(const void *data, size_t len, char **ret_path, struct err *err)
+{
+	Google__Protobuf__Any *any = google__protobuf__any__unpack(NULL, len, data);
+	Runtimeoptions__V1__Options *options = NULL;
+	const char *type, *path = "";
+	int r = 0;
+
+	if (!any)
+		return err_set(err, -EBADMSG, "the runtime options are no protobuf Any");
+	/* containerd may put "types.containerd.io/" before the name. */
+	type = strrchr(any->type_url, '/');
+	type = type ? type + 1 : any->type_url;
+	if (strcmp(type, "runtimeoptions.v1.Options") == 0) {
+		options = runtimeoptions__v1__options__unpack(
+				NULL, any->value.len, any->value.data);
+		if (options)
+			path = options->config_path;
+		else
+			r = err_set(err, -EBADMSG,
+					"the runtime options are no runtimeoptions.v1.Options");
+	}
+	if (*path && *path != '/')
+		r = err_set(err, -EINVAL, "ConfigPath %s of the runtime options is not absolute",
+				err_quote(path, 256));
+	if (r == 0)
+		*ret_path = xstrdup(path);
+	if (options)
+		runtimeoptions__v1__options__free_unpacked(options, NULL);
+	google__protobuf__any__free_unpacked(any, NULL);
+	return r;
+}
+
+/* What containerd wrote to standard input; a terminal means that a person is trying things. */
+static int read_options(char **ret_path, struct err *err)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t len;
+	int r;
+
+	if (isatty(STDIN_FILENO)) {
+		*ret_path = xstrdup("");
+		return 0;
+	}
+	r = file_read(AT_FDCWD, "/dev/stdin", OPTIONS_MAX, &data, &len, err);
+	if (r < 0)
+		return err_wrap(err, "runtime options");
+	return start_parse_options(data, len, ret_path, err);
+}
+
+/* The options' file is the serving process's $STENCIL_CONFIG. */
+static int load_config(struct config *c, struct err *err)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = read_options(&path, err);
+
+	if (r < 0)
+		return r;
+	if (*path && setenv(CONFIG_PATH_ENV, path, 1) < 0)
+		return err_sys(err, errno, "cannot set " CONFIG_PATH_ENV);
+	return config_load_default(c, NULL, err);
+}
+
+static int write_address(const char *bundle, const char *socket, char **ret_address,
+		struct err *err)
+{
+	_cleanup_free_ char *address = xasprintf(ADDRESS_SCHEME "%s", socket);
+	_cleanup_free_ char *file = xasprintf("%s/%s", bundle, ADDRESS_FILE);
+	int r = file_write_atomic(AT_FDCWD, file, address, strlen(address), 0600, err);
+
+	if (r == 0)
+		*ret_address = steal_ptr(address);
+	return r;
+}
+
+/* Whether somebody serves a socket. */
+static bool is_served(const char *socket)
+{
+	_cleanup_close_ int fd = -1;
+
+	return unix_connect(socket, SOCK_STREAM, deadline_after_ms(CONNECT_TIMEOUT_MS), &fd,
+			       NULL) == 0;
+}
+
+/* The serving process: own session, standard streams on /dev/null, the socket at its place. */
+static int spawn_server(const struct cmdline *cmd, int listen_fd, pid_t *ret_pid,
+		struct err *err)
+{
+	char self[4096];
+	const char *argv[12] = {self, "-namespace", cmd->namespace, "-id", cmd->id, "-address",
+			cmd->address};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	size_t n = 7;
+	int r;
+
+	if (len < 0)
+		return err_sys(err, errno, "cannot find this program");
+	self[len] = '\0';
+	if (*cmd->publish_binary) {
+		argv[n++] = "-publish-binary";
+		argv[n++] = cmd->publish_binary;
+	}
+	if (cmd->debug)
+		argv[n++] = "-debug";
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, listen_fd, SHIM_LISTEN_FD);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
+	r = posix_spawn(ret_pid, self, &actions, &attr, (char *const *)argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return r ? err_sys(err, r, "cannot start the serving process") : 0;
+}
+
+/* With the state folder made: the socket, the process, its identity in the record. */
+static int serve_state(const struct cmdline *cmd, struct state *s, char **ret_address,
+		struct err *err)
+{
+	_cleanup_close_ int listen_fd = -1;
+	pid_t pid = -1;
+	int r;
+
+	r = unix_listen(s->socket, SOCK_STREAM, &listen_fd, err);
+	if (r == 0)
+		r = write_address(s->bundle, s->socket, ret_address, err);
+	if (r == 0)
+		r = spawn_server(cmd, listen_fd, &pid, err);
+	if (r < 0)
+		return r;
+	r = proc_id_of(pid, &s->shim);
+	if (r < 0)
+		err_sys(err, r, "the serving process ended at once");
+	else
+		r = state_save(s, err);
+	if (r < 0)
+		kill(pid, SIGKILL); /* our child, not reaped: the pid is still its own */
+	return r;
+}
+
+/* What a shim of the same name left that nobody cleaned up. */
+static int clear_stale(const struct config *c, const struct state *s, struct err *err)
+{
+	struct state old = {0};
+	int r = state_load(s->dir, &old, NULL);
+
+	if (r == 0 && is_served(old.socket))
+		r = err_set(err, -EEXIST, "sandbox %s is served by another shim, pid %d", s->id,
+				(int)old.shim.pid);
+	else if (access(s->dir, F_OK) == 0)
+		r = delete_state(c, s->dir, err);
+	else
+		r = 0;
+	state_done(&old);
+	return r;
+}
+
+static int start_sandbox(const struct cmdline *cmd, const struct config *c, const char *bundle,
+		char **ret_address, struct err *err)
+{
+	struct state s;
+	int r;
+
+	state_init(&s, c, cmd->address, cmd->namespace, cmd->id, bundle);
+	if (is_served(s.socket)) {
+		r = write_address(bundle, s.socket, ret_address, err);
+	} else {
+		r = clear_stale(c, &s, err);
+		if (r == 0)
+			r = state_create(&s, err);
+		if (r == 0) {
+			r = serve_state(cmd, &s, ret_address, err);
+			if (r < 0)
+				state_remove(&s, NULL);
+		}
+	}
+	state_done(&s);
+	return r;
+}
+
+static int join_sandbox(const struct cmdline *cmd, const struct config *c, const char *bundle,
+		const char *sandbox, char **ret_address, struct err *err)
+{
+	_cleanup_free_ char *socket =
+			state_socket_path(c, cmd->address, cmd->namespace, sandbox);
+
+	if (!is_served(socket))
+		return err_set(err, -ENOENT, "container %s belongs to sandbox %s, which has no shim",
+				cmd->id, sandbox);
+	return write_address(bundle, socket, ret_address, err);
+}
+
+int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
+{
+	_cleanup_free_ char *cwd = getcwd(NULL, 0);
+	const char *bundle = *cmd->bundle ? cmd->bundle : cwd;
+	_cleanup_close_ int bundle_fd = -1;
+	struct spec spec = {0};
+	struct config config;
+	int r;
+
+	if (!bundle)
+		return err_sys(err, errno, "cannot find the working directory");
+	if (*bundle != '/')
+		return err_set(err, -EINVAL, "-bundle %s is not absolute",
+				err_quote(bundle, 256));
+	bundle_fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (bundle_fd < 0)
+		return err_sys(err, errno, "cannot open the bundle %s", err_quote(bundle, 256));
+	r = spec_load(bundle_fd, &spec, err);
+	if (r < 0)
+		return r;
+	config_init(&config);
+	r = load_config(&config, err);
+	if (r == 0)
+		r = spec.sandbox_id ? join_sandbox(cmd, &config, bundle, spec.sandbox_id,
+						      ret_address, err)
+				    : start_sandbox(cmd, &config, bundle, ret_address, err);
+	config_done(&config);
+	spec_done(&spec);
+	return r;
+}
