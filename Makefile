@@ -105,7 +105,7 @@ $(B)/obj/%.o: %.c $(GEN_C) Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Generated code is not ours to warn about.
-$(B)/obj/gen/%.o: $(B)/gen/%.c Makefile
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(GEN_C) Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -w -MMD -MP -c -o $@ $<
 
 # All .pb-c.{c,h} lie flat in $(B)/gen by name; the .c keep their folder for make's sake.
