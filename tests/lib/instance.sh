@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# A private containerd and templated in this script's world (world.sh), and containers through them.
+#
+#   world_enter "$0" "$@"; instance_start; templated_start; container ID -- uname -r
+#
+# Both end, with everything that they run, when the script does.
+
+: "${RUNTIME:=io.containerd.stencil.v2}"
+STENCIL_CONF=/run/stencil.conf
+# Every wait for something that should come has this limit, in seconds.
+WAIT_SECONDS=120
+export CONTAINERD_ADDRESS=/run/containerd-private/containerd.sock
+
+# Waits until a line of a file that a process is writing matches; fails if the process ends first.
+wait_line() # FILE PID REGEX
+{
+	local tail_pid fd status=0
+
+	exec {fd}< <(exec timeout "$WAIT_SECONDS" tail -n +1 -f --pid="$2" -- "$1" 2>/dev/null)
+	tail_pid=$!
+	grep -qEm1 -- "$3" <&"$fd" || status=1
+	exec {fd}<&-
+	kill "$tail_pid" 2>/dev/null
+	wait "$tail_pid"
+	return "$status"
+}
+
+# Runs a command so that a signal to this script does not wait for its end. Its standard output is
+# in the file $OUT and its standard error in $ERR afterwards.
+capture() # COMMAND [ARGUMENT...]
+{
+	OUT=$WORLD_DIR/stdout ERR=$WORLD_DIR/stderr
+	"$@" <&0 >"$OUT" 2>"$ERR" &
+	wait $!
+}
+
+# The same, and how long it took: $MS.
+capture_timed()
+{
+	local start=$EPOCHREALTIME status=0
+
+	capture "$@" || status=$?
+	# shellcheck disable=SC2034 # for the scripts
+	MS=$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))
+	return "$status"
+}
+
+# ---- containerd ---------------------------------------------------------------------------------
+
+# Root and state on the world's tmpfs: snapshots work there on any host, and end with it. No plugin
+# that we have no use for; "opt" would make /opt/containerd.
+containerd_config()
+{
+	cat <<-END
+	version = 2
+	root = "/run/containerd-private/root"
+	state = "/run/containerd-private/state"
+	disabled_plugins = [
+	  "io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt",
+	  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+	  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+	]
+	[grpc]
+	  address = "$CONTAINERD_ADDRESS"
+	END
+}
+
+# The shim is found by its name in PATH, as with an installed one.
+instance_start()
+{
+	export CONTAINERD_NAMESPACE=$WORLD STENCIL_CONFIG=$STENCIL_CONF
+	export STENCIL_TRACE=$WORLD_DIR/trace.json
+	export PATH=$STENCIL_BUILD:$PATH
+	CONTAINERD_LOG=$WORLD_DIR/containerd.log
+
+	mkdir -p /run/containerd-private
+	: >"$STENCIL_TRACE"
+	stencil_config >"$STENCIL_CONF"
+	containerd_config >/run/containerd-private/config.toml
+	at_exit instance_stop
+	containerd --config /run/containerd-private/config.toml >"$CONTAINERD_LOG" 2>&1 </dev/null &
+	CONTAINERD_PID=$!
+	wait_line "$CONTAINERD_LOG" "$CONTAINERD_PID" 'containerd successfully booted' ||
+		{ tail -n 20 "$CONTAINERD_LOG" >&2; die "the private containerd did not start"; }
+}
+
+image_import() # TAR
+{
+	capture ctr image import "$1" || { cat "$ERR" >&2; die "ctr image import failed"; }
+}
+
+# Removes every container, however it stands.
+containers_remove()
+{
+	local id status=0
+
+	for id in $(ctr task ls -q); do
+		timeout "$WAIT_SECONDS" ctr task rm --force "$id" >/dev/null || status=1
+	done
+	for id in $(ctr container ls -q); do
+		ctr container rm "$id" || status=1
+	done
+	return "$status"
+}
+
+instance_stop()
+{
+	local status=0
+
+	[ -n "${CONTAINERD_PID:-}" ] || return 0
+	containers_remove || status=1
+	kill "$CONTAINERD_PID" && wait "$CONTAINERD_PID" || status=1
+	CONTAINERD_PID=
+	rm -rf --one-file-system /run/containerd-private || status=1
+	# What shims and ctr share, by default in here; only the empty folders are containerd's own.
+	if [ -d /run/containerd ]; then
+		find /run/containerd -depth -type d -empty -delete
+	fi
+	rm -f "$STENCIL_CONF"
+	return "$status"
+}
+
+# ---- Stencil ------------------------------------------------------------------------------------
+
+# All values are the defaults, except for where the guest is. Further lines: KEY=VALUE arguments of a
+# section, as in `stencil_config factory strict=true`.
+stencil_config() # [SECTION KEY=VALUE]...
+{
+	cat <<-END
+	[hypervisor]
+	kernel = $STENCIL_GUEST/vmlinuz
+	initrd = $STENCIL_GUEST/initrd.img
+	END
+	while [ $# -gt 0 ]; do
+		printf '[%s]\n%s = %s\n' "$1" "${2%%=*}" "${2#*=}"
+		shift 2
+	done
+}
+
+# templated says when it serves, by its log.
+templated_start() # [LOG]
+{
+	TEMPLATED_LOG=${1:-$WORLD_DIR/templated.log}
+	: >"$TEMPLATED_LOG"
+	templated --config "$STENCIL_CONF" >"$TEMPLATED_LOG" 2>&1 </dev/null &
+	TEMPLATED_PID=$!
+	at_exit templated_stop
+	wait_line "$TEMPLATED_LOG" "$TEMPLATED_PID" 'msg="serving' ||
+		{ tail -n 20 "$TEMPLATED_LOG" >&2; die "templated did not start"; }
+}
+
+templated_stop()
+{
+	local status=0
+
+	[ -n "${TEMPLATED_PID:-}" ] || return 0
+	kill "$TEMPLATED_PID" && wait "$TEMPLATED_PID" || status=$?
+	TEMPLATED_PID=
+	[ "$status" -eq 0 ] || { echo "templated ended with status $status" >&2; return 1; }
+	if [ -d /run/stencil ]; then
+		find /run/stencil -depth -type d -empty -delete
+	fi
+}
+
+# ---- containers ---------------------------------------------------------------------------------
+
+container() # ID [CTR-OPTION...] -- COMMAND [ARGUMENT...]
+{
+	local id=$1 options=()
+
+	shift
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	timeout "$WAIT_SECONDS" ctr run --rm --runtime "$RUNTIME" "${options[@]}" "$IMAGE" \
+		"$WORLD-$id" "$@"
+}
+
+# One that runs on; the script goes on when its process has started.
+container_detached() # ID [CTR-OPTION...] -- COMMAND [ARGUMENT...]
+{
+	local id=$1
+
+	shift
+	container_options=()
+	while [ "$1" != -- ]; do
+		container_options+=("$1")
+		shift
+	done
+	shift
+	timeout "$WAIT_SECONDS" ctr run --detach --null-io --runtime "$RUNTIME" \
+		"${container_options[@]}" "$IMAGE" "$WORLD-$id" "$@"
+}
+
+in_container() # ID COMMAND [ARGUMENT...]
+{
+	local id=$1
+
+	shift
+	timeout "$WAIT_SECONDS" ctr task exec --exec-id "e$BASHPID$RANDOM" "$WORLD-$id" "$@"
+}
+
+container_remove() # ID
+{
+	timeout "$WAIT_SECONDS" ctr task rm --force "$WORLD-$1" >/dev/null &&
+		ctr container rm "$WORLD-$1"
+}
