@@ -125,6 +125,7 @@ instance_stop()
 
 # All values are the defaults, except for where the guest is. Further lines: KEY=VALUE arguments of a
 # section, as in `stencil_config factory strict=true`.
+# shellcheck disable=SC2120 # arguments are for tests
 stencil_config() # [SECTION KEY=VALUE]...
 {
 	cat <<-END
@@ -175,7 +176,8 @@ container() # ID [CTR-OPTION...] -- COMMAND [ARGUMENT...]
 		shift
 	done
 	shift
-	timeout "$WAIT_SECONDS" ctr run --rm --runtime "$RUNTIME" "${options[@]}" "$IMAGE" \
+	[[ " ${options[*]} " == *' --detach '* ]] || options+=(--rm)
+	timeout "$WAIT_SECONDS" ctr run --runtime "$RUNTIME" "${options[@]}" "$IMAGE" \
 		"$WORLD-$id" "$@"
 }
 
@@ -185,14 +187,7 @@ container_detached() # ID [CTR-OPTION...] -- COMMAND [ARGUMENT...]
 	local id=$1
 
 	shift
-	container_options=()
-	while [ "$1" != -- ]; do
-		container_options+=("$1")
-		shift
-	done
-	shift
-	timeout "$WAIT_SECONDS" ctr run --detach --null-io --runtime "$RUNTIME" \
-		"${container_options[@]}" "$IMAGE" "$WORLD-$id" "$@"
+	container "$id" --detach --null-io "$@"
 }
 
 in_container() # ID COMMAND [ARGUMENT...]
