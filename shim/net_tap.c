@@ -152,10 +152,13 @@ static int add_redirect(struct nl_sock *sock, const char *kind, int from, int to
 	if (strcmp(kind, "matchall") == 0) {
 		r = rtnl_mall_append_action(cls, act);
 	} else {
-		/* No key at all and terminal: it matches without looking into the packet.
-		 */
-		rtnl_u32_set_selector(cls, 0, 0, 0, 0, TC_U32_TERMINAL);
-		r = rtnl_u32_add_action(cls, act);
+		/* u32 wants a key: any value of the MAC header's first word, which each
+		 * frame has. */
+		r = rtnl_u32_add_key(cls, 0, 0, -ETH_HLEN, 0);
+		if (r == 0)
+			r = rtnl_u32_set_cls_terminal(cls);
+		if (r == 0)
+			r = rtnl_u32_add_action(cls, act);
 	}
 	return r < 0 ? r : rtnl_cls_add(sock, cls, NLM_F_CREATE | NLM_F_EXCL);
 }
