@@ -77,6 +77,7 @@ instance_start()
 	mkdir -p /run/containerd-private
 	: >"$STENCIL_TRACE"
 	stencil_config >"$STENCIL_CONF"
+	at_exit stencil_remove_state
 	containerd_config >/run/containerd-private/config.toml
 	at_exit instance_stop
 	containerd --config /run/containerd-private/config.toml >"$CONTAINERD_LOG" 2>&1 </dev/null &
@@ -139,18 +140,53 @@ stencil_config() # [SECTION KEY=VALUE]...
 	done
 }
 
-# templated says when it serves, by its log.
-templated_start() # [LOG]
+# Receives datagrams of sd_notify(3) until one says READY=1; prints a line once it listens.
+notify_listen() # SOCKET
 {
-	TEMPLATED_LOG=${1:-$WORLD_DIR/templated.log}
-	: >"$TEMPLATED_LOG"
-	templated --config "$STENCIL_CONF" >"$TEMPLATED_LOG" 2>&1 </dev/null &
-	TEMPLATED_PID=$!
-	at_exit templated_stop
-	wait_line "$TEMPLATED_LOG" "$TEMPLATED_PID" 'msg="serving' ||
-		{ tail -n 20 "$TEMPLATED_LOG" >&2; die "templated did not start"; }
+	exec perl -MSocket -e '
+		$| = 1;
+		socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) && bind($socket, sockaddr_un($ARGV[0]))
+			or die "$ARGV[0]: $!\n";
+		print "listening\n";
+		alarm $ARGV[1];
+		while (defined recv($socket, my $message, 4096, 0)) {
+			exit 0 if $message =~ /^READY=1$/m;
+		}
+		exit 1' "$1" "$WAIT_SECONDS"
 }
 
+# Starts templated and waits until it says that it serves; fails if it ends before, see
+# $TEMPLATED_LOG.
+templated_try_start()
+{
+	local socket=/run/notify notify_pid fd ready=1
+
+	TEMPLATED_LOG=$WORLD_DIR/templated.log
+	exec {fd}< <(notify_listen "$socket")
+	notify_pid=$!
+	read -r <&"$fd"
+	exec {fd}<&-
+	NOTIFY_SOCKET=$socket templated --config "$STENCIL_CONF" >"$TEMPLATED_LOG" 2>&1 </dev/null &
+	TEMPLATED_PID=$!
+	wait -n -p ended "$TEMPLATED_PID" "$notify_pid" && [ "${ended:-}" = "$notify_pid" ] && ready=0
+	if [ "$ready" -ne 0 ]; then
+		kill "$TEMPLATED_PID" "$notify_pid" 2>/dev/null
+		wait "$TEMPLATED_PID" "$notify_pid"
+		TEMPLATED_PID=
+	fi
+	rm -f "$socket"
+	return "$ready"
+}
+
+# Containers end before it: a clone's mapping keeps the template's tmpfs busy.
+templated_start()
+{
+	at_exit templated_stop
+	at_exit containers_remove
+	templated_try_start || { tail -n 20 "$TEMPLATED_LOG" >&2; die "templated did not start"; }
+}
+
+# Its clean end takes the template's tmpfs down.
 templated_stop()
 {
 	local status=0
@@ -159,9 +195,14 @@ templated_stop()
 	kill "$TEMPLATED_PID" && wait "$TEMPLATED_PID" || status=$?
 	TEMPLATED_PID=
 	[ "$status" -eq 0 ] || { echo "templated ended with status $status" >&2; return 1; }
-	if [ -d /run/stencil ]; then
-		find /run/stencil -depth -type d -empty -delete
-	fi
+}
+
+# Stencil keeps what it found out about this boot's KVM in .accel; and folders that are empty.
+stencil_remove_state()
+{
+	[ -d /run/stencil ] || return 0
+	rm -f /run/stencil/sandboxes/.accel
+	find /run/stencil -depth -xdev -type d -empty -delete
 }
 
 # ---- containers ---------------------------------------------------------------------------------

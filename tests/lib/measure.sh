@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Reading what Stencil did: the phase trace (STENCIL_TRACE) and the memory of its processes.
+
+# shellcheck disable=SC2034 # for the scripts
+PHASES=(grant spawn qmp restored resumed agent identity cpu memory network rootfs created started)
+
+# A value of a sandbox's line of the trace: total_ms, factory, reason, or a phase's milliseconds.
+trace_value() # SANDBOX KEY
+{
+	awk -v sandbox="\"sandbox\":\"$1\"" -v key="\"$2\":" '
+	index($0, sandbox) && (at = index($0, key)) {
+		value = substr($0, at + length(key))
+		if (value ~ /^\{/) { # a phase: {"at_ms":…,"ms":…}
+			sub(/^[^}]*"ms":/, "", value)
+			sub(/[,}].*/, "", value)
+		} else if (value ~ /^"/) {
+			value = substr(value, 2)
+			sub(/".*/, "", value)
+		} else {
+			sub(/[,}].*/, "", value)
+		}
+		print value
+	}' "$STENCIL_TRACE" | tail -n 1
+}
+
+# Pids of the processes that run this program, as their executable is called.
+pids_of() # NAME
+{
+	local exe
+
+	for exe in /proc/[0-9]*/exe; do
+		[ "$(basename "$(readlink "$exe" 2>/dev/null)")" = "$1" ] || continue
+		exe=${exe%/exe}
+		echo "${exe#/proc/}"
+	done
+}
+
+# KiB that only this process has, of all its mappings or of those whose name matches.
+private_kib() # PID [REGEX]
+{
+	awk -v name="${2:-}" '
+	/^[0-9a-f]+-[0-9a-f]+ / {
+		path = ""
+		for (i = 6; i <= NF; i++) path = path (i > 6 ? " " : "") $i
+		counts = name == "" || path ~ name
+	}
+	counts && /^Private_(Clean|Dirty|Hugetlb):/ { sum += $2 }
+	END { print sum + 0 }' "/proc/$1/smaps"
+}
+
+# The mapping of the template's memory file in a clone's QEMU.
+template_private_kib() # PID
+{
+	private_kib "$1" '\/memory( \(deleted\))?$'
+}
+
+# Open flags, octal, of each descriptor of a process whose file's name matches.
+fd_flags() # PID REGEX
+{
+	local fd
+
+	for fd in "/proc/$1/fd"/*; do
+		[[ $(readlink "$fd") =~ $2 ]] || continue
+		awk '$1 == "flags:" { print $2 }' "/proc/$1/fdinfo/${fd##*/}"
+	done
+}
