@@ -10,20 +10,21 @@
 #include "health.pb-c.h"
 
 /*
- * The protocol is Kata's (same service, method and field names and numbers), so that either side
- * can be Kata's. Messages are protobuf-c's: the caller builds requests on its stack or heap, and
- * owns what comes back (protobuf_c_message_free_unpacked(&m->base, NULL)).
+ * The protocol is Kata's (same service, method and field names and numbers), so that
+ * either side can be Kata's. Messages are protobuf-c's: the caller builds requests on its
+ * stack or heap, and owns what comes back (protobuf_c_message_free_unpacked(&m->base,
+ * NULL)).
  *
- * Where the agent listens in the guest: the virtio-serial port AGENT_SERIAL_PORT, and vsock port
- * AGENT_VSOCK_PORT where there is vsock.
+ * Where the agent listens in the guest: the virtio-serial port AGENT_SERIAL_PORT, and
+ * vsock port AGENT_VSOCK_PORT where there is vsock.
  */
 #define AGENT_SERIAL_PORT "agent.channel.0" /* Kata's port name */
 #define AGENT_VSOCK_PORT  1024
 
-/* In the guest: where the shared 9p export is mounted, one folder <container id>/ for each
- * container with rootfs/ and mounts/<n> in it. Kata's place. */
+/* In the guest: where the shared 9p export is mounted, one folder <container id>/ for
+ * each container with rootfs/ and mounts/<n> in it. Kata's place. */
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
-#define AGENT_9P_TAG	 "kataShared"
+#define AGENT_9P_TAG     "kataShared"
 
 struct agent;
 
@@ -32,11 +33,74 @@ int agent_new(int fd, struct agent **ret, struct err *err);
 void agent_free(struct agent *a);
 int agent_closed_fd(const struct agent *a); /* readable when the guest end is gone */
 
-/* Health.Check: 0 when the agent answers SERVING. */
+/* Health.Check: 0 when the agent answers SERVING; -EHOSTDOWN if it says anything else. */
 int agent_check(struct agent *a, int64_t deadline, struct err *err);
+/* Health.Version. */
+int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t deadline,
+	struct err *err);
 
 /*
- * Every other call is int agent_<name>(agent, request, [&response,] deadline, err), declared from
- * this list: X(name, Method, RequestType, ResponseType) with protobuf-c's type names; a response
- * type of Google__Protobuf__Empty has no &response argument.
+ * Every other call is
+ *	int agent_<name>(struct agent *a, const <Request> *req, [<Response> **ret,]
+ *			int64_t deadline, struct err *err);
+ * and returns what ttrpc_client_call() does; *ret is the caller's. The list has all of
+ * grpc.AgentService: CALL(name, Method, Request) where nothing is answered, and
+ * CALL_RET(name, Method, Request, Response).
  */
+#define AGENT_CALLS(CALL, CALL_RET)                                                      \
+	CALL(create_container, CreateContainer, CreateContainerRequest)                  \
+	CALL(start_container, StartContainer, StartContainerRequest)                     \
+	CALL(remove_container, RemoveContainer, RemoveContainerRequest)                  \
+	CALL(exec_process, ExecProcess, ExecProcessRequest)                              \
+	CALL(signal_process, SignalProcess, SignalProcessRequest)                        \
+	CALL_RET(wait_process, WaitProcess, WaitProcessRequest,                          \
+		Grpc__WaitProcessResponse)                                               \
+	CALL(update_container, UpdateContainer, UpdateContainerRequest)                  \
+	CALL(update_ephemeral_mounts, UpdateEphemeralMounts,                             \
+		UpdateEphemeralMountsRequest)                                            \
+	CALL_RET(stats_container, StatsContainer, StatsContainerRequest,                 \
+		Grpc__StatsContainerResponse)                                            \
+	CALL(pause_container, PauseContainer, PauseContainerRequest)                     \
+	CALL(resume_container, ResumeContainer, ResumeContainerRequest)                  \
+	CALL(remove_stale_virtiofs_share_mounts, RemoveStaleVirtiofsShareMounts,         \
+		RemoveStaleVirtiofsShareMountsRequest)                                   \
+	CALL_RET(write_stdin, WriteStdin, WriteStreamRequest, Grpc__WriteStreamResponse) \
+	CALL_RET(read_stdout, ReadStdout, ReadStreamRequest, Grpc__ReadStreamResponse)   \
+	CALL_RET(read_stderr, ReadStderr, ReadStreamRequest, Grpc__ReadStreamResponse)   \
+	CALL(close_stdin, CloseStdin, CloseStdinRequest)                                 \
+	CALL(tty_win_resize, TtyWinResize, TtyWinResizeRequest)                          \
+	CALL_RET(update_interface, UpdateInterface, UpdateInterfaceRequest,              \
+		Types__Interface)                                                        \
+	CALL_RET(update_routes, UpdateRoutes, UpdateRoutesRequest, Grpc__Routes)         \
+	CALL_RET(list_interfaces, ListInterfaces, ListInterfacesRequest,                 \
+		Grpc__Interfaces)                                                        \
+	CALL_RET(list_routes, ListRoutes, ListRoutesRequest, Grpc__Routes)               \
+	CALL(add_arp_neighbors, AddARPNeighbors, AddARPNeighborsRequest)                 \
+	CALL_RET(get_ip_tables, GetIPTables, GetIPTablesRequest,                         \
+		Grpc__GetIPTablesResponse)                                               \
+	CALL_RET(set_ip_tables, SetIPTables, SetIPTablesRequest,                         \
+		Grpc__SetIPTablesResponse)                                               \
+	CALL_RET(get_metrics, GetMetrics, GetMetricsRequest, Grpc__Metrics)              \
+	CALL(create_sandbox, CreateSandbox, CreateSandboxRequest)                        \
+	CALL(destroy_sandbox, DestroySandbox, DestroySandboxRequest)                     \
+	CALL(online_cpu_mem, OnlineCPUMem, OnlineCPUMemRequest)                          \
+	CALL(reseed_random_dev, ReseedRandomDev, ReseedRandomDevRequest)                 \
+	CALL_RET(get_guest_details, GetGuestDetails, GuestDetailsRequest,                \
+		Grpc__GuestDetailsResponse)                                              \
+	CALL(mem_hotplug_by_probe, MemHotplugByProbe, MemHotplugByProbeRequest)          \
+	CALL(set_guest_date_time, SetGuestDateTime, SetGuestDateTimeRequest)             \
+	CALL(copy_file, CopyFile, CopyFileRequest)                                       \
+	CALL_RET(get_oom_event, GetOOMEvent, GetOOMEventRequest, Grpc__OOMEvent)         \
+	CALL(add_swap, AddSwap, AddSwapRequest)                                          \
+	CALL_RET(get_volume_stats, GetVolumeStats, VolumeStatsRequest,                   \
+		Grpc__VolumeStatsResponse)                                               \
+	CALL(resize_volume, ResizeVolume, ResizeVolumeRequest)                           \
+	CALL(set_policy, SetPolicy, SetPolicyRequest)
+
+#define AGENT_CALL_DECLARE(name, method, request)                                        \
+	int agent_##name(struct agent *a, const Grpc__##request *req, int64_t deadline,  \
+		struct err *err);
+#define AGENT_CALL_RET_DECLARE(name, method, request, response)                          \
+	int agent_##name(struct agent *a, const Grpc__##request *req, response **ret,    \
+		int64_t deadline, struct err *err);
+AGENT_CALLS(AGENT_CALL_DECLARE, AGENT_CALL_RET_DECLARE)

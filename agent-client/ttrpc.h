@@ -10,18 +10,18 @@
 #include "base/err.h"
 
 /*
- * The wire (containerd/ttrpc, PROTOCOL.md): a frame is a 10-byte header (u32 BE data length,
- * u32 BE stream id, u8 type, u8 flags) and the data; types 1 request, 2 response, 3 data; a
- * client's stream ids are odd; a frame's data is at most 4 MiB. Requests carry
+ * The wire (containerd/ttrpc, PROTOCOL.md): a frame is a 10-byte header (u32 BE data
+ * length, u32 BE stream id, u8 type, u8 flags) and the data; types 1 request, 2 response,
+ * 3 data; a client's stream ids are odd; a frame's data is at most 4 MiB. Requests carry
  * {service=1, method=2, payload=3, timeout_nano=4, metadata=5}, responses {status=1
  * (google.rpc.Status: code=1, message=2), payload=2}.
  *
- * The stream has no beginning on a virtio-serial port (a clone's agent goes on reading where the
- * template's stopped), so a server accepts any odd id that is not in flight.
+ * The stream has no beginning on a virtio-serial port (a clone's agent goes on reading
+ * where the template's stopped), so a server accepts any odd id that is not in flight.
  */
 #define TTRPC_FRAME_MAX (4u << 20)
 
-/* google.rpc.Code, the part that is used. err.c's errno values map to them by one table. */
+/* google.rpc.Code, the part that is used. */
 enum ttrpc_code {
 	TTRPC_OK = 0,
 	TTRPC_CANCELLED = 1,
@@ -38,8 +38,9 @@ enum ttrpc_code {
 	TTRPC_UNAVAILABLE = 14,
 };
 
-/* ENOENT/ESRCH: NOT_FOUND, EEXIST: ALREADY_EXISTS, EINVAL/EBADMSG/E2BIG/…: INVALID_ARGUMENT,
- * ENOSYS/EOPNOTSUPP: UNIMPLEMENTED, ETIMEDOUT: DEADLINE_EXCEEDED, … and back. */
+/* ENOENT/ESRCH: NOT_FOUND, EEXIST: ALREADY_EXISTS, EINVAL/EBADMSG/E2BIG/…:
+ * INVALID_ARGUMENT, ENOSYS/EOPNOTSUPP: UNIMPLEMENTED, ETIMEDOUT: DEADLINE_EXCEEDED, … and
+ * back. */
 enum ttrpc_code ttrpc_code_of_errno(int code);
 int ttrpc_errno_of_code(enum ttrpc_code code);
 
@@ -48,39 +49,44 @@ int ttrpc_errno_of_code(enum ttrpc_code code);
 struct ttrpc_client;
 
 /*
- * Takes fd (a connected stream, closed by _free). One reader thread; any number of threads may
- * call at the same time. Calls in flight are limited to 1024.
+ * Takes fd (a connected stream, closed by _free). One reader thread; any number of
+ * threads may call at the same time. Calls in flight are limited to 1024.
  */
 int ttrpc_client_new(int fd, struct ttrpc_client **ret, struct err *err);
-/* Ends every call in flight with -ECONNRESET, then waits until those callers have left. NULL is
- * fine. */
+/* Ends every call in flight with -ECONNRESET, then waits until those callers have left.
+ * NULL is fine. */
 void ttrpc_client_free(struct ttrpc_client *c);
-/* Becomes readable (POLLHUP) when the connection is gone; owned by the client. */
+/* Becomes readable (POLLIN) when the connection is gone; owned by the client. */
 int ttrpc_client_closed_fd(const struct ttrpc_client *c);
 
 /*
  * One call: sends req, waits for the answer until the absolute `deadline` (also sent as
  * timeout_nano) and unpacks it as `type` into *ret, the caller's
- * (protobuf_c_message_free_unpacked(ret, NULL)). type and ret may be NULL: the answer's payload is
- * ignored. Errors: the peer's status as errno with its message quoted in err; -ETIMEDOUT;
- * -ECONNRESET if the peer left; -EBADMSG if it broke the protocol (the connection is then over).
+ * (protobuf_c_message_free_unpacked(ret, NULL)). type and ret may be NULL: the answer's
+ * payload is ignored. A request whose deadline passes while the peer does not read leaves
+ * the connection whole, and so does a late answer. Errors: the peer's status as errno
+ * with its message quoted in err; -ETIMEDOUT; -ECONNRESET if the peer left; -EBADMSG if
+ * it broke the protocol (the connection is then over); -EMSGSIZE if the request (which is
+ * then not sent) or the answer is above TTRPC_FRAME_MAX; -EAGAIN with too many calls in
+ * flight.
  */
 int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
-		const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
-		ProtobufCMessage **ret, int64_t deadline, struct err *err);
+	const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
+	ProtobufCMessage **ret, int64_t deadline, struct err *err);
 
 /* ---- server ---- */
 
 struct ttrpc_request; /* one request under way; lives until its handler has returned */
 
 /*
- * Handles one request in a thread of its own: `in` is unpacked as the method's request_type.
- * Returns 0 with *ret_out a message of the method's response_type, allocated with malloc by
- * message and fields (freed with protobuf_c_message_free_unpacked(), NULL means empty), or a
- * negative errno and err, which become the status.
+ * Handles one request in a thread of its own: `in` is unpacked as the method's
+ * request_type. Returns 0 with *ret_out a message of the method's response_type,
+ * allocated with malloc by message and fields (freed with
+ * protobuf_c_message_free_unpacked(), NULL means empty), or a negative errno and err,
+ * which become the status.
  */
-typedef int (*ttrpc_handler)(void *user, struct ttrpc_request *request, const ProtobufCMessage *in,
-		ProtobufCMessage **ret_out, struct err *err);
+typedef int (*ttrpc_handler)(void *user, struct ttrpc_request *request,
+	const ProtobufCMessage *in, ProtobufCMessage **ret_out, struct err *err);
 
 struct ttrpc_method {
 	const char *service, *name;
@@ -90,31 +96,41 @@ struct ttrpc_method {
 
 /* Absolute deadline that the client asked for, or DEADLINE_NONE. */
 int64_t ttrpc_request_deadline(const struct ttrpc_request *request);
-/* Becomes readable when the connection the request came by has ended (its answer goes nowhere):
- * a handler that waits for long includes it in its poll. */
+/* Becomes readable when the connection the request came by has ended (its answer goes
+ * nowhere): a handler that waits for long includes it in its poll. */
 int ttrpc_request_closed_fd(const struct ttrpc_request *request);
 
 struct ttrpc_server_config {
-	const struct ttrpc_method *methods; /* static; unknown names answer UNIMPLEMENTED, by name */
+	const struct ttrpc_method
+		*methods; /* static; any other: UNIMPLEMENTED, by name */
 	size_t n_methods;
-	void *user;		     /* first argument of every handler */
-	size_t thread_stack_bytes;   /* of a handler; 0: 64 KiB */
-	unsigned int max_requests;   /* in flight on all connections; more: RESOURCE_EXHAUSTED */
+	void *user;                /* first argument of every handler */
+	size_t thread_stack_bytes; /* of a handler; 0: 64 KiB */
+	unsigned int max_requests; /* at once; more: RESOURCE_EXHAUSTED. 0: 64 */
 };
 
 struct ttrpc_server;
 
 int ttrpc_server_new(const struct ttrpc_server_config *config, struct ttrpc_server **ret,
-		struct err *err);
-/* Serves one stream in this thread until its end (fd is taken, closed when the last handler of it
- * has returned). A peer that breaks the protocol loses its connection. Returns 0 at the end of
- * the stream or a negative errno. */
+	struct err *err);
+/* Serves one stream in this thread until its end (fd is taken, closed when the last
+ * handler of it has returned). A peer that breaks the protocol loses its connection.
+ * Returns 0 at the end of the stream or a negative errno. */
 int ttrpc_server_serve(struct ttrpc_server *s, int fd);
-/* Accepts connections on a listening socket (not taken), each served in a thread of its own, until
- * ttrpc_server_stop(). */
+/* Accepts connections on a listening socket (not taken, but set to O_NONBLOCK), each
+ * served in a thread of its own, until ttrpc_server_stop(). */
 int ttrpc_server_accept_loop(struct ttrpc_server *s, int listen_fd, struct err *err);
-/* Async-signal-safe: ends the accept loop and hangs up every connection; handlers under way go on
- * to their end. */
+/* Async-signal-safe: ends the accept loop and hangs up every connection; handlers under
+ * way go on to their end. */
 void ttrpc_server_stop(struct ttrpc_server *s);
 /* Waits for connections and handlers to end, then frees. */
 void ttrpc_server_free(struct ttrpc_server *s);
+
+/*
+ * A virtio-serial port has no accept: it reads as ended while the host's end is closed.
+ * This waits until that is open: 0 or -ETIMEDOUT. An agent opens the port once (it can't
+ * be opened a second time while handlers of an earlier connection run) and goes round
+ *   ttrpc_port_wait(port_fd, DEADLINE_NONE);
+ *   ttrpc_server_serve(s, fcntl(port_fd, F_DUPFD_CLOEXEC, 3));
+ */
+int ttrpc_port_wait(int fd, int64_t deadline);
