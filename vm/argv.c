@@ -162,7 +162,8 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	cmdline = vm_cmdline(m);
 	add_option(&w, "-kernel", VM_PATH_KERNEL);
 	add_option(&w, "-initrd", VM_PATH_INITRD);
-	add_option(&w, "-append", "%s", cmdline);
+	add_option(&w, "-append", "%s%s", cmdline,
+			role == VM_ROLE_TEMPLATE ? " " VM_WORD_COMPACT : "");
 	free(cmdline);
 	return w.word;
 }

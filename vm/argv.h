@@ -18,6 +18,10 @@
 #define VM_CHARDEV_CONSOLE "console" /* ringbuf */
 #define VM_CONSOLE_BYTES   16384     /* a power of two, ringbuf insists */
 
+/* On a template's kernel command line: its agent zeroes free memory before it answers (see
+ * guest/compact.h). */
+#define VM_WORD_COMPACT "stencil.compact"
+
 /* Root ports for hot-plugging: a NIC or a disk each. */
 #define VM_PORTS 8
 
@@ -37,5 +41,5 @@ struct vm_machine {
 char **vm_argv_new(const struct vm_machine *m, enum vm_role role);
 void vm_argv_free(char **argv);
 
-/* The guest's command line for this machine; the caller's to free(). */
+/* The guest's command line for this machine, less VM_WORD_COMPACT; the caller's to free(). */
 char *vm_cmdline(const struct vm_machine *m);

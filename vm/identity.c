@@ -82,7 +82,7 @@ int vm_make_unique(struct vm *vm, const struct vm_identity *identity, struct err
 	if (r == 0)
 		r = create_sandbox(vm, identity, err);
 	if (r < 0)
-		return err_wrap(err, "identity gate");
+		return r;
 	trace_end(vm->trace, TRACE_IDENTITY);
 	return 0;
 }

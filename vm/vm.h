@@ -42,7 +42,8 @@ int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c, struct m
 
 /*
  * Cold boot; ready when the agent has answered. memory_fd: the template's memory file, mapped
- * shared and writable (not taken), or -1 for private memory (direct factory). A guest that does
+ * shared and writable (not taken), or -1 for private memory (direct factory). A template's guest
+ * has zeroed its free memory by the time it answers, so that its pages can be punched out. A guest that does
  * not answer in boot_timeout_ms is -ETIMEDOUT, with the end of its console and of QEMU's standard
  * error in the text.
  */
@@ -53,8 +54,6 @@ int vm_boot(const struct vm_options *options, int memory_fd, struct vm **ret, st
 int vm_clone(const struct vm_options *options, int memory_fd, int state_fd,
 		const struct manifest *manifest, struct vm **ret, struct err *err);
 
-/* Has the guest give back its free pages, so that the template stores few. */
-int vm_compact(struct vm *vm, struct err *err);
 /* Stops the guest and writes the device state; the VM is of no use afterwards but for vm_free(). */
 int vm_save(struct vm *vm, int state_fd, struct err *err);
 
