@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One build: see build.h. */
+#include "templated/build.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "templated/daemon.h"
+
+static int step(struct build *build, enum build_step at, struct err *err)
+{
+	int r = build->at_step(build->user, at);
+
+	return r < 0 ? err_set(err, r, "cancelled") : 0;
+}
+
+static char *vms_folder(const struct config *c)
+{
+	return xasprintf("%s/.templated", c->state_dir);
+}
+
+/* ---- the VM ---- */
+
+/* Boots on the generation's memory, compacts, saves; QEMU has ended when this returns. */
+static int fill(struct build *build, struct generation_build *g, struct err *err)
+{
+	struct vm_options options = {
+			.config = &build->daemon->config, .id = g->id, .dir = build->dir};
+	struct vm *vm = NULL;
+	int r;
+
+	r = step(build, BUILD_BOOTING, err);
+	if (r == 0)
+		r = vm_boot(&options, g->memory_fd, &vm, err);
+	if (r == 0)
+		r = step(build, BUILD_AGENT_UP, err);
+	if (r == 0)
+		r = step(build, BUILD_COMPACTING, err);
+	if (r == 0)
+		r = vm_compact(vm, err);
+	if (r == 0)
+		r = vm_save(vm, g->state_fd, err);
+	vm_free(vm);
+	return r;
+}
+
+static int make_folder(struct build *build, const char *id, struct err *err)
+{
+	_cleanup_free_ char *folder = vms_folder(&build->daemon->config);
+	int r = mkdir_parents(folder, 0700, err);
+
+	if (r < 0)
+		return r;
+	build->dir = xasprintf("%s/%s", folder, id);
+	if (mkdir(build->dir, 0700) < 0)
+		return err_sys(err, errno, "cannot create the folder %s", build->dir);
+	return 0;
+}
+
+/* The VM with its folder around it. The folder goes when vm_free() has undone what it records. */
+static int fill_in_folder(struct build *build, struct generation_build *g, struct err *err)
+{
+	struct err left = ERR_INIT;
+	int r = make_folder(build, g->id, err);
+
+	if (r < 0)
+		return r;
+	r = fill(build, g, err);
+	if (remove_tree(AT_FDCWD, build->dir, &left) < 0)
+		log_error("the folder of a template's VM is left until the next start: %s",
+				left.text);
+	*strrchr(build->dir, '/') = '\0';
+	rmdir(build->dir); /* unless another's is in it */
+	return r;
+}
+
+/* ---- the generation ---- */
+
+/* An input that was replaced while the guest booted: nobody knows which one the guest has. */
+static int check_inputs(struct build *build, const struct manifest *before, struct err *err)
+{
+	struct daemon *d = build->daemon;
+	enum manifest_field field;
+	struct manifest now;
+	int r = vm_inputs_collect(d->inputs, &d->config, &now, err);
+
+	if (r < 0)
+		return r;
+	r = manifest_match(before, &now, &field, NULL);
+	manifest_done(&now);
+	if (r < 0)
+		return err_set(err, -ESTALE, "%s changed while the template was built; build again",
+				manifest_field_name(field));
+	return 0;
+}
+
+static int publish(struct build *build, struct generation_build *g, struct manifest *inputs,
+		struct err *err)
+{
+	uint64_t resident;
+	int r;
+
+	r = generation_build_punch(g, &resident, err);
+	if (r == 0)
+		r = check_inputs(build, inputs, err);
+	if (r < 0)
+		return r;
+	/* The protocol's health check answers a version, the client does not tell it yet; the
+	 * initrd's digest is what counts. */
+	if (!inputs->value[MANIFEST_AGENT_VERSION])
+		manifest_set(inputs, MANIFEST_AGENT_VERSION, STENCIL_VERSION);
+	r = generation_build_publish(g, inputs, err);
+	if (r == 0)
+		log_info("generation %s: %llu of %llu KiB of memory are resident", g->id,
+				(unsigned long long)resident / 1024,
+				(unsigned long long)g->memory_bytes / 1024);
+	return r;
+}
+
+static int build_generation(struct build *build, int root_fd, struct manifest *inputs,
+		struct build_result *ret, struct err *err)
+{
+	struct daemon *d = build->daemon;
+	struct generation_build g;
+	int r;
+
+	r = generation_build_begin(root_fd, d->config.default_memory * MiB, &g, err);
+	if (r < 0)
+		return r;
+	r = fill_in_folder(build, &g, err);
+	if (r == 0)
+		r = publish(build, &g, inputs, err);
+	if (r == 0) {
+		r = store_adopt(d->store, g.id, err);
+		if (r < 0)
+			generation_remove(root_fd, g.id, NULL);
+	}
+	if (r == 0) {
+		memcpy(ret->id, g.id, sizeof(ret->id));
+		ret->built = true;
+		build->at_step(build->user, BUILD_SAVED);
+	}
+	generation_build_done(&g);
+	return r;
+}
+
+static int run(struct build *build, struct build_result *ret, struct err *err)
+{
+	struct daemon *d = build->daemon;
+	struct manifest inputs;
+	int r, root_fd;
+
+	r = vm_inputs_collect(d->inputs, &d->config, &inputs, err);
+	if (r < 0)
+		return r;
+	r = daemon_open_store(d, err);
+	if (r == 0 && (build->force || !store_has(d->store, &inputs, ret->id))) {
+		r = store_pin(d->store, &root_fd, err);
+		if (r == 0) {
+			r = build_generation(build, root_fd, &inputs, ret, err);
+			store_unpin(d->store);
+		}
+	}
+	manifest_done(&inputs);
+	return r;
+}
+
+int build_run(struct build *build, struct build_result *ret)
+{
+	return run(build, ret, &ret->err);
+}
+
+int build_recover(const struct config *c, struct err *err)
+{
+	_cleanup_free_ char *folder = vms_folder(c);
+	_cleanup_closedir_ DIR *dir = opendir(folder);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : err_sys(err, errno, "cannot read %s", folder);
+	while (r == 0 && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", folder, entry->d_name);
+
+		if (!generation_id_valid(entry->d_name))
+			continue;
+		log_warn("undoing %s: its VM was being made when templated ended", path);
+		r = vm_cleanup(c, path, err);
+		if (r == 0)
+			r = remove_tree(AT_FDCWD, path, err);
+	}
+	return r;
+}

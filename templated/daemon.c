@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all of templated's parts share: see daemon.h. */
+#include "templated/daemon.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "templated/builder.h"
+
+void daemon_init(struct daemon *d)
+{
+	d->inputs = vm_inputs_new();
+	d->foreign_inputs = vm_inputs_new();
+	d->store = store_new(d->config.template_path);
+	stats_init(&d->stats);
+	d->builder = builder_new(d);
+	d->started_ms = now_ms();
+}
+
+void daemon_done(struct daemon *d)
+{
+	builder_free(d->builder);
+	store_free(d->store);
+	vm_inputs_free(d->inputs);
+	vm_inputs_free(d->foreign_inputs);
+	stats_done(&d->stats);
+}
+
+/* ---- the tmpfs ---- */
+
+/* The plan with what is mounted at path now. retained: whether what is used there counts. */
+static int plan_size(const struct config *c, bool retained, struct size_plan *ret,
+		struct tmpfs_usage *ret_usage, struct err *err)
+{
+	struct tmpfs_usage usage;
+	int r = tmpfs_look(c->template_path, &usage, err);
+
+	if (r < 0)
+		return r;
+	size_plan(c, retained && usage.used_bytes ? usage.used_bytes : SIZE_UNKNOWN, ret);
+	ret->tmpfs_bytes = MAX(ret->tmpfs_bytes, usage.size_bytes);
+	*ret_usage = usage;
+	return 0;
+}
+
+static int open_store(struct daemon *d, bool recovered, struct err *err)
+{
+	struct tmpfs_usage usage;
+	struct size_plan plan;
+	int r;
+
+	r = plan_size(&d->config, recovered, &plan, &usage, err);
+	if (r == 0)
+		r = size_check(&plan, err);
+	if (r == 0)
+		r = store_open(d->store, plan.tmpfs_bytes, err);
+	return r;
+}
+
+int daemon_open_store(struct daemon *d, struct err *err)
+{
+	/* What a killed build left would count as retained until it is recovered: look twice. */
+	int r = open_store(d, false, err);
+
+	return r < 0 ? r : open_store(d, true, err);
+}
+
+int daemon_size(const struct config *c, struct json_object **ret, struct err *err)
+{
+	struct json_object *obj, *tmpfs;
+	struct tmpfs_usage usage;
+	struct size_plan plan;
+	int r = plan_size(c, true, &plan, &usage, err);
+
+	if (r < 0)
+		return r;
+	tmpfs = json_object_new_object();
+	json_set_string(tmpfs, "path", c->template_path);
+	json_set_bool(tmpfs, "mounted", usage.mounted);
+	json_set_u64(tmpfs, "size_bytes", usage.size_bytes);
+	json_set_u64(tmpfs, "used_bytes", usage.used_bytes);
+	obj = json_object_new_object();
+	json_object_object_add(obj, "plan", size_to_json(&plan));
+	json_object_object_add(obj, "tmpfs", tmpfs);
+	json_set_u64(obj, "missing_bytes", plan.total_bytes > usage.size_bytes
+						   ? plan.total_bytes - usage.size_bytes : 0);
+	*ret = obj;
+	return 0;
+}
+
+/* ---- acquiring ---- */
+
+/* What the sandbox's own configuration makes of a VM. */
+static int collect_foreign(struct daemon *d, const struct lease_request *request,
+		struct manifest *ret, struct err *err)
+{
+	struct config c;
+	int r;
+
+	r = lease_request_config(request, &d->config, &c, err);
+	if (r < 0)
+		return r;
+	r = vm_inputs_collect(d->foreign_inputs, &c, ret, err);
+	config_done(&c);
+	return r;
+}
+
+static int miss(struct daemon *d, enum stats_miss why, enum manifest_field field)
+{
+	stats_miss(&d->stats, why, field);
+	return -ENOENT;
+}
+
+/* Another QEMU is a miss in any case: it isn't executed to learn its version. */
+static bool differs_in_qemu(struct daemon *d, const struct lease_request *request,
+		struct err *err)
+{
+	const char *want = request->want[LEASE_WANT_QEMU_PATH];
+
+	if (strcmp(want, d->config.qemu_path) == 0)
+		return false;
+	err_set(err, -ESTALE, "%s: wanted %s, the template has %s",
+			manifest_field_name(MANIFEST_QEMU_PATH), err_quote(want, 100),
+			err_quote(d->config.qemu_path, 100));
+	return true;
+}
+
+static int no_template(struct daemon *d, struct err *err)
+{
+	char excuse[512];
+	bool building = builder_excuse(d->builder, excuse, sizeof(excuse));
+
+	err_set(err, -ENOENT, "%s", excuse);
+	return miss(d, building ? STATS_MISS_BUILDING : STATS_MISS_NONE, 0);
+}
+
+static int match(struct daemon *d, const struct manifest *want, const char *sandbox,
+		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+		const char **ret_field, struct err *err)
+{
+	enum manifest_field field;
+
+	switch (store_grant(d->store, want, sandbox, ret, fds, ret_manifest, &field, err)) {
+	case STORE_GRANTED:
+		stats_hit(&d->stats);
+		return 0;
+	case STORE_NONE:
+		return no_template(d, err);
+	case STORE_UNSOUND:
+		return miss(d, STATS_MISS_UNSOUND, 0);
+	case STORE_DIFFERS:
+		*ret_field = manifest_field_name(field);
+		return miss(d, STATS_MISS_FIELD, field);
+	}
+	abort();
+}
+
+int daemon_acquire(struct daemon *d, const struct lease_request *request,
+		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+		const char **ret_field, struct err *err)
+{
+	struct manifest want;
+	int r;
+
+	*ret_field = "";
+	if (!d->config.enable_template) {
+		err_set(err, -ENOENT, "templated is configured with enable_template = false");
+		return miss(d, STATS_MISS_DISABLED, 0);
+	}
+	if (lease_request_is_own(request, &d->config)) {
+		r = vm_inputs_collect(d->inputs, &d->config, &want, err);
+	} else if (differs_in_qemu(d, request, err)) {
+		*ret_field = manifest_field_name(MANIFEST_QEMU_PATH);
+		return miss(d, STATS_MISS_FIELD, MANIFEST_QEMU_PATH);
+	} else {
+		r = collect_foreign(d, request, &want, err);
+	}
+	if (r < 0)
+		return miss(d, STATS_MISS_INPUTS, 0);
+	r = match(d, &want, request->sandbox, ret, fds, ret_manifest, ret_field, err);
+	manifest_done(&want);
+	return r;
+}
+
+/* ---- status ---- */
+
+struct json_object *daemon_status(struct daemon *d)
+{
+	struct json_object *obj = json_object_new_object(), *template = json_object_new_object();
+
+	json_set_string(obj, "version", STENCIL_VERSION);
+	json_set_i64(obj, "pid", getpid());
+	json_set_i64(obj, "uptime_s", (now_ms() - d->started_ms) / 1000);
+	json_set_string(obj, "config", d->config.loaded_from);
+	json_set_bool(template, "enabled", d->config.enable_template);
+	store_status(d->store, template);
+	json_object_object_add(obj, "template", template);
+	json_object_object_add(obj, "build", builder_status(d->builder));
+	json_object_object_add(obj, "counters", stats_to_json(&d->stats));
+	return obj;
+}

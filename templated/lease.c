@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lease protocol, client side: see lease.h. */
+#include "templated/lease.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/util.h"
+#include "templated/lease_protocol.h"
+
+/* What is broken on this side, and not a templated that is not there. */
+static bool is_ours(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENAMETOOLONG;
+}
+
+static int none(struct lease *lease, const char *reason)
+{
+	size_t len = strnlen(reason, sizeof(lease->reason) - 1);
+
+	lease_release(lease);
+	memcpy(lease->reason, reason, len);
+	return 0;
+}
+
+/* A granted file: regular, of the manifest's size, and not open for writing. */
+static int check_fd(int fd, const char *name, const struct manifest *m,
+		enum manifest_field size_field, struct err *err)
+{
+	uint64_t size;
+	struct stat st;
+	int flags, r = manifest_get_u64(m, size_field, &size, err);
+
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return err_set(err, -EPROTO, "templated granted no descriptor of %s", name);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "cannot look at the granted %s", name);
+	if ((flags & O_ACCMODE) != O_RDONLY || !S_ISREG(st.st_mode))
+		return err_set(err, -EPROTO, "the granted %s is not a read-only file", name);
+	if ((uint64_t)st.st_size != size)
+		return err_set(err, -EPROTO, "the granted %s has %jd bytes, its manifest says %" PRIu64,
+				name, (intmax_t)st.st_size, size);
+	return 0;
+}
+
+static int take_template(struct json_object *reply, struct lease *lease, struct err *err)
+{
+	struct json_object *manifest;
+	const char *id, *text;
+	int r;
+
+	r = json_get_string(reply, "generation", &id, err);
+	if (r == 0)
+		r = json_get_object(reply, "manifest", &manifest, err);
+	if (r < 0)
+		return r;
+	text = json_object_to_json_string_ext(manifest, JSON_C_TO_STRING_PLAIN);
+	r = manifest_parse(text, strlen(text), &lease->manifest, err);
+	if (r == 0)
+		r = check_fd(lease->memory_fd, "memory", &lease->manifest,
+				MANIFEST_MEMORY_BYTES, err);
+	if (r == 0)
+		r = check_fd(lease->state_fd, "state", &lease->manifest, MANIFEST_STATE_BYTES, err);
+	if (r < 0)
+		return r;
+	snprintf(lease->generation, sizeof(lease->generation), "%s", id);
+	lease->kind = LEASE_TEMPLATE;
+	return 0;
+}
+
+static int take_reply(struct json_object *reply, struct lease *lease, struct err *err)
+{
+	const char *result, *reason;
+	int r = json_get_string(reply, "result", &result, err);
+
+	if (r < 0)
+		return r;
+	if (strcmp(result, "template") == 0)
+		return take_template(reply, lease, err);
+	if (strcmp(result, "none") == 0)
+		r = json_get_string(reply, "reason", &reason, err);
+	else
+		r = json_get_string(reply, "error", &reason, err);
+	return r < 0 ? r : none(lease, reason);
+}
+
+int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
+		struct lease *ret, struct err *err)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	struct lease lease = LEASE_INIT;
+	struct err why = ERR_INIT;
+	int fds[2] = {-1, -1}, r;
+
+	r = unix_connect(c->template_endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
+	if (is_ours(r))
+		return err_copy(err, &why);
+	if (r < 0) {
+		err_wrap(&why, "templated is not there");
+		*ret = lease;
+		return none(ret, why.text);
+	}
+	r = lease_send(lease.conn_fd, lease_request_new(LEASE_VERB_ACQUIRE, sandbox, c), NULL, 0,
+			deadline);
+	if (r < 0)
+		err_sys(&why, r, "templated does not take the request");
+	if (r == 0)
+		r = lease_receive(lease.conn_fd, &reply, fds, deadline, &why);
+	lease.memory_fd = fds[0];
+	lease.state_fd = fds[1];
+	if (r == 0)
+		r = take_reply(reply, &lease, &why);
+	*ret = lease;
+	return r < 0 ? none(ret, why.text) : 0;
+}
+
+void lease_release(struct lease *lease)
+{
+	close_fd(steal_fd(&lease->memory_fd));
+	close_fd(steal_fd(&lease->state_fd));
+	close_fd(steal_fd(&lease->conn_fd));
+	manifest_done(&lease->manifest);
+	*lease = LEASE_INIT;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * templated: the daemon that owns the template, one on each host.
+ *
+ * Stages:
+ *   early   options, configuration; nothing is changed yet
+ *   setup   locks, then capabilities are cut, signals become descriptors
+ *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
+ *   end     SIGTERM, SIGINT: a build and its VM end, the socket goes; the tmpfs and the published
+ *           template stay, for the next start and for the VMs that use it
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "templated/build.h"
+#include "templated/builder.h"
+#include "templated/daemon.h"
+#include "templated/lock.h"
+#include "templated/notify.h"
+#include "templated/privileges.h"
+#include "templated/server.h"
+
+enum {
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+};
+
+static const char usage[] =
+		"Usage: templated [--config FILE]\n"
+		"Boots a VM once and grants it as a template to Stencil's shims.\n"
+		"\n"
+		"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
+		"  --check-config   read the configuration, say whether it is right, and end\n"
+		"  --dump-config    write the configuration in effect, and end\n"
+		"  --help           this text\n"
+		"  --version        version\n"
+		"\n"
+		"It stays in the foreground and logs to standard error. SIGTERM ends it and leaves\n"
+		"the template in place; SIGHUP builds a new one. See templatectl for the rest.\n"
+		"Exit status: 0 ended by a signal, 1 failed, 2 wrong options or configuration.\n";
+
+enum mode {
+	MODE_SERVE,
+	MODE_CHECK,
+	MODE_DUMP,
+};
+
+static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"dump-config", no_argument, NULL, 'd'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{0},
+};
+
+/* -1, or the exit status to end with at once. */
+static int parse_options(int argc, char **argv, enum mode *ret_mode, const char **ret_config)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		switch (c) {
+		case 'c':
+			*ret_config = optarg;
+			break;
+		case 'k':
+			*ret_mode = MODE_CHECK;
+			break;
+		case 'd':
+			*ret_mode = MODE_DUMP;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case 'v':
+			puts("templated " STENCIL_VERSION);
+			return 0;
+		default:
+			fputs("templated: see templated --help\n", stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "templated: unexpected argument \"%s\"; see templated --help\n",
+				err_quote(argv[optind], 64));
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+/* ---- setup ---- */
+
+/* What no two templated may share. */
+struct locks {
+	char *path[3];
+	int fd[3];
+};
+
+static int take_locks(const struct config *c, struct locks *l, struct err *err)
+{
+	static const char *const what[] = {"template_path", "template_endpoint", "state_dir"};
+	int r = 0;
+
+	*l = (struct locks){{xstrdup(c->template_path), xstrdup(c->template_endpoint),
+					    xasprintf("%s/.templated", c->state_dir)},
+			{-1, -1, -1}};
+	for (size_t i = 0; i < ARRAY_SIZE(l->fd) && r == 0; i++)
+		r = lock_take(what[i], l->path[i], &l->fd[i], err);
+	return r;
+}
+
+static void drop_locks(struct locks *l)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(l->fd); i++) {
+		lock_drop(l->path[i], l->fd[i]);
+		free(l->path[i]);
+	}
+}
+
+static int make_signal_fd(struct err *err)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? err_sys(err, errno, "signalfd") : fd;
+}
+
+/* ---- serve ---- */
+
+/* A failure here is not the end: sandboxes get it as the reason why there is no template. */
+static void begin_templates(struct daemon *d)
+{
+	struct err err = ERR_INIT;
+
+	if (!d->config.enable_template)
+		return;
+	if (daemon_open_store(d, &err) < 0)
+		log_error("the templates that may be there cannot be used: %s", err.text);
+}
+
+static void wait_for_signals(struct daemon *d, int signal_fd)
+{
+	struct signalfd_siginfo info;
+	struct err err = ERR_INIT;
+
+	for (;;) {
+		ssize_t n = read(signal_fd, &info, sizeof(info));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof(info)) {
+			log_error("cannot read signals: %s", strerror(errno));
+			return;
+		}
+		if (info.ssi_signo != SIGHUP) {
+			log_info("ending: signal %u from pid %u", info.ssi_signo, info.ssi_pid);
+			return;
+		}
+		if (d->config.enable_template &&
+				builder_start(d->builder, true, NULL, &err) < 0)
+			log_error("cannot refresh the template: %s", err.text);
+	}
+}
+
+static int serve(struct daemon *d, int signal_fd, struct err *err)
+{
+	struct server *server;
+	int r;
+
+	r = build_recover(&d->config, err);
+	if (r < 0)
+		return r;
+	begin_templates(d);
+	r = server_start(d, &server, err);
+	if (r < 0)
+		return r;
+	notify("READY=1\nSTATUS=Granting templates");
+	log_info("templated " STENCIL_VERSION " answers at %s", d->config.template_endpoint);
+	if (d->config.enable_template)
+		r = builder_start(d->builder, false, NULL, err);
+	if (r == 0)
+		wait_for_signals(d, signal_fd);
+	notify("STOPPING=1\nSTATUS=Ending");
+	builder_close(d->builder);
+	server_stop(server);
+	return r;
+}
+
+static int run(struct daemon *d, struct err *err)
+{
+	_cleanup_close_ int signal_fd = -1;
+	struct locks locks;
+	int r;
+
+	log_init("templated", STDERR_FILENO, (enum log_level)d->config.log_level);
+	signal_fd = make_signal_fd(err);
+	if (signal_fd < 0)
+		return signal_fd;
+	r = take_locks(&d->config, &locks, err);
+	if (r == 0)
+		r = privileges_cut(err);
+	if (r == 0) {
+		daemon_init(d);
+		r = serve(d, signal_fd, err);
+		daemon_done(d);
+	}
+	drop_locks(&locks);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	const char *config = NULL;
+	enum mode mode = MODE_SERVE;
+	struct daemon d = {0};
+	int r = parse_options(argc, argv, &mode, &config);
+
+	if (r >= 0)
+		return r;
+	config_init(&d.config);
+	r = config_load_default(&d.config, config, &err);
+	if (r < 0) {
+		fprintf(stderr, "templated: %s\n", err.text);
+		config_done(&d.config);
+		return EXIT_USAGE;
+	}
+	if (mode == MODE_DUMP)
+		config_dump(&d.config, stdout);
+	else if (mode == MODE_CHECK)
+		printf("%s: the configuration is right\n",
+				*d.config.loaded_from ? d.config.loaded_from : "built-in values");
+	else if (geteuid() != 0)
+		r = err_set(&err, -EPERM, "only root can run it");
+	else
+		r = run(&d, &err);
+	if (r < 0)
+		fprintf(stderr, "templated: %s\n", err.text);
+	config_done(&d.config);
+	return r < 0 ? EXIT_FAILED : 0;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The requests: see requests.h. */
+#include "templated/requests.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "templated/builder.h"
+
+static int answer(struct connection *c, struct json_object *reply, const int *fds,
+		unsigned int n_fds, struct err *err)
+{
+	int r = lease_send(c->fd, reply, fds, n_fds, deadline_after_ms(LEASE_SEND_MS));
+
+	return r < 0 ? err_sys(err, r, "the client does not take its answer") : 0;
+}
+
+static int answer_error(struct connection *c, const struct err *why, struct err *err)
+{
+	struct json_object *reply = lease_reply_new("error");
+
+	json_set_string(reply, "error", why->text);
+	return answer(c, reply, NULL, 0, err);
+}
+
+/* ---- acquire ---- */
+
+static int answer_none(struct connection *c, const struct lease_request *request,
+		const char *field, const struct err *why, struct err *err)
+{
+	struct json_object *reply = lease_reply_new("none");
+
+	log_info("no template for the sandbox %s: %s", request->sandbox, why->text);
+	json_set_string(reply, "reason", why->text);
+	json_set_string(reply, "field", field);
+	return answer(c, reply, NULL, 0, err);
+}
+
+static int acquire(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct err why = ERR_INIT;
+	struct json_object *reply;
+	struct manifest manifest;
+	const char *field;
+	int fds[2], r;
+
+	r = daemon_acquire(c->daemon, request, &c->lease, fds, &manifest, &field, &why);
+	if (r < 0)
+		return answer_none(c, request, field, &why, err);
+	reply = lease_reply_new("template");
+	json_set_string(reply, "generation", store_lease_generation(c->lease));
+	json_object_object_add(reply, "manifest", manifest_to_json(&manifest));
+	manifest_done(&manifest);
+	r = answer(c, reply, fds, 2, err);
+	close(fds[0]);
+	close(fds[1]);
+	return r;
+}
+
+/* ---- init and refresh ---- */
+
+static struct json_object *done_reply(const char *generation, bool built, const char *text)
+{
+	struct json_object *reply = lease_reply_new("done");
+
+	json_set_string(reply, "generation", generation);
+	json_set_bool(reply, "built", built);
+	json_set_string(reply, "text", text);
+	return reply;
+}
+
+static int follow_build(struct connection *c, uint64_t ticket, struct build_result *result,
+		struct err *err)
+{
+	enum build_step step = BUILD_STARTING;
+
+	while (builder_follow(c->daemon->builder, ticket, &step, result)) {
+		struct json_object *progress = lease_reply_new(NULL);
+		int r;
+
+		json_set_string(progress, "progress", build_step_name(step));
+		r = answer(c, progress, NULL, 0, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int build(struct connection *c, bool force, struct err *err)
+{
+	struct build_result result;
+	struct err why = ERR_INIT;
+	uint64_t ticket;
+	int r;
+
+	if (!c->daemon->config.enable_template) {
+		err_set(&why, -EINVAL, "templates are switched off: enable_template = false");
+		return answer_error(c, &why, err);
+	}
+	if (builder_start(c->daemon->builder, force, &ticket, &why) < 0)
+		return answer_error(c, &why, err);
+	r = follow_build(c, ticket, &result, err);
+	if (r < 0)
+		return r;
+	if (result.code < 0)
+		return answer_error(c, &result.err, err);
+	return answer(c, done_reply(result.id, result.built,
+			      result.built ? "published" : "up to date"), NULL, 0, err);
+}
+
+static int init(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	(void)request;
+	return build(c, false, err);
+}
+
+static int refresh(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	(void)request;
+	return build(c, true, err);
+}
+
+/* ---- the others ---- */
+
+static int destroy(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct json_object *held, *reply;
+	struct err why = ERR_INIT;
+
+	(void)request;
+	builder_cancel(c->daemon->builder);
+	if (store_empty(c->daemon->store, &held, &why) < 0)
+		return answer_error(c, &why, err);
+	reply = done_reply("", false, json_object_array_length(held) > 0
+						      ? "retired; freed with the last of its sandboxes"
+						      : "removed");
+	json_object_object_add(reply, "held", held);
+	return answer(c, reply, NULL, 0, err);
+}
+
+static int status(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct json_object *reply = lease_reply_new("status");
+
+	(void)request;
+	json_object_object_add(reply, "status", daemon_status(c->daemon));
+	return answer(c, reply, NULL, 0, err);
+}
+
+static int size(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct json_object *reply, *found;
+	struct err why = ERR_INIT;
+
+	(void)request;
+	if (daemon_size(&c->daemon->config, &found, &why) < 0)
+		return answer_error(c, &why, err);
+	reply = lease_reply_new("size");
+	json_object_object_add(reply, "size", found);
+	return answer(c, reply, NULL, 0, err);
+}
+
+/* Every request, and whether one that holds a lease may send it. */
+static const struct {
+	bool with_lease;
+	int (*handle)(struct connection *c, const struct lease_request *request, struct err *err);
+} handlers[LEASE_VERBS] = {
+		[LEASE_VERB_ACQUIRE] = {false, acquire},
+		[LEASE_VERB_STATUS] = {false, status},
+		[LEASE_VERB_INIT] = {false, init},
+		[LEASE_VERB_REFRESH] = {false, refresh},
+		[LEASE_VERB_DESTROY] = {false, destroy},
+		[LEASE_VERB_SIZE] = {false, size},
+};
+
+int request_handle(struct connection *c, const struct lease_request *request, struct err *err)
+{
+	if (c->lease && !handlers[request->verb].with_lease)
+		return err_set(err, -EPROTO, "the request %s on a connection that is a lease",
+				lease_verb_name(request->verb));
+	return handlers[request->verb].handle(c, request, err);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lease socket: see server.h.
+ *
+ * A connection is a thread that reads a request, does it and answers, in a straight line. It can
+ * harm only itself: it has LEASE_REQUEST_MS to ask, LEASE_SEND_MS to take an answer, one message's
+ * bytes to ask in. Peers other than root are turned away before there is a thread for them.
+ */
+#include "templated/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "templated/lease_protocol.h"
+#include "templated/requests.h"
+
+/* Room for vm_inputs_collect() and the error buffers of a request; only touched pages count. */
+#define CONNECTION_STACK_BYTES (256u << 10)
+
+struct server {
+	struct daemon *daemon;
+	int listen_fd;
+	pthread_t accepter;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t gone;
+	struct link *links;
+	unsigned int n_links;
+	bool stopping;
+};
+
+/* A connection in the server's list. */
+struct link {
+	struct link *next;
+	struct server *server;
+	struct connection c;
+};
+
+static void send_error(struct server *s, int fd, const char *text)
+{
+	struct json_object *reply = lease_reply_new("error");
+
+	stats_refused(&s->daemon->stats);
+	json_set_string(reply, "error", text);
+	/* One that doesn't take it has lost nothing but the reason. */
+	lease_send(fd, reply, NULL, 0, deadline_after_ms(LEASE_SEND_MS));
+}
+
+/* One message: 1 with *ret, 0 at the end of the connection, or a negative errno with err. */
+static int receive(struct connection *c, int64_t deadline, struct lease_request *ret,
+		struct err *err)
+{
+	_cleanup_free_ char *buf = xmalloc(LEASE_MESSAGE_MAX + 1);
+	ssize_t n = sock_recv(c->fd, buf, LEASE_MESSAGE_MAX, NULL, 0, deadline);
+	int r;
+
+	if (n == 0)
+		return 0;
+	if (n == -EMSGSIZE)
+		return err_set(err, -EMSGSIZE, "a request of more than %u bytes",
+				LEASE_MESSAGE_MAX);
+	if (n < 0)
+		return err_sys(err, (int)n, "no request was received");
+	buf[n] = '\0';
+	r = lease_request_parse(buf, (size_t)n, ret, err);
+	return r < 0 ? r : 1;
+}
+
+/* Requests until one ends the connection. */
+static int converse(struct connection *c, struct err *err)
+{
+	for (;;) {
+		struct lease_request request;
+		int r;
+
+		/* A lease is held in silence, for days: no buffer while it is. */
+		if (c->lease)
+			wait_fd(c->fd, POLLIN, DEADLINE_NONE);
+		r = receive(c, deadline_after_ms(LEASE_REQUEST_MS), &request, err);
+		if (r <= 0)
+			return r;
+		r = request_handle(c, &request, err);
+		lease_request_done(&request);
+		if (r < 0)
+			return r;
+	}
+}
+
+static void forget(struct link *l)
+{
+	struct server *s = l->server;
+	struct link **p;
+
+	pthread_mutex_lock(&s->lock);
+	for (p = &s->links; *p != l;)
+		p = &(*p)->next;
+	*p = l->next;
+	close(l->c.fd);
+	s->n_links--;
+	pthread_cond_broadcast(&s->gone);
+	pthread_mutex_unlock(&s->lock);
+	free(l);
+}
+
+static void *serve(void *arg)
+{
+	struct link *l = arg;
+	struct err err = ERR_INIT;
+	int r = converse(&l->c, &err);
+
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET) {
+		log_warn("dropping a client of the lease socket (pid %d): %s", (int)l->c.pid,
+				err.text);
+		send_error(l->server, l->c.fd, err.text);
+	}
+	if (l->c.lease)
+		store_release(l->server->daemon->store, l->c.lease);
+	forget(l);
+	return NULL;
+}
+
+/* Takes fd in any case. */
+static void admit(struct server *s, int fd)
+{
+	struct link *l;
+	uid_t uid;
+	pid_t pid;
+	int r = unix_peer_credentials(fd, &uid, &pid);
+
+	if (r < 0 || uid != 0) {
+		log_warn("refusing uid %d (pid %d) at the lease socket", r < 0 ? -1 : (int)uid,
+				r < 0 ? 0 : (int)pid);
+		send_error(s, fd, "only root may ask templated");
+		close(fd);
+		return;
+	}
+	l = xnew0(struct link);
+	*l = (struct link){.server = s, .c = {.daemon = s->daemon, .fd = fd, .pid = pid}};
+	pthread_mutex_lock(&s->lock);
+	r = s->stopping || s->n_links >= SERVER_CONNECTIONS_MAX ? -EBUSY : 0;
+	if (r == 0) {
+		l->next = s->links;
+		s->links = l;
+		s->n_links++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (r == 0 && thread_start(serve, l, CONNECTION_STACK_BYTES, true, NULL) == 0)
+		return;
+	send_error(s, fd, "templated has too many connections");
+	if (r == 0) {
+		forget(l);
+	} else {
+		close(fd);
+		free(l);
+	}
+}
+
+static void *accept_all(void *arg)
+{
+	struct server *s = arg;
+
+	for (;;) {
+		int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			admit(s, fd);
+		} else if (errno == EINVAL) {
+			return NULL; /* shutdown(2) by server_stop() */
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+				errno == ENOBUFS) {
+			/* The backlog keeps those who come; wait for a connection to end. */
+			log_error("cannot accept a connection: %s", strerror(errno));
+			pthread_mutex_lock(&s->lock);
+			if (s->n_links > 0 && !s->stopping)
+				pthread_cond_wait(&s->gone, &s->lock);
+			pthread_mutex_unlock(&s->lock);
+		}
+	}
+}
+
+int server_start(struct daemon *d, struct server **ret, struct err *err)
+{
+	struct server *s;
+	int fd, r;
+
+	r = unix_listen(d->config.template_endpoint, SOCK_SEQPACKET, &fd, err);
+	if (r < 0)
+		return r;
+	s = xnew0(struct server);
+	s->daemon = d;
+	s->listen_fd = fd;
+	pthread_mutex_init(&s->lock, NULL);
+	cond_init(&s->gone);
+	r = thread_start(accept_all, s, CONNECTION_STACK_BYTES, false, &s->accepter);
+	if (r < 0) {
+		close(fd);
+		free(s);
+		return err_sys(err, r, "cannot start a thread");
+	}
+	*ret = s;
+	return 0;
+}
+
+void server_stop(struct server *s)
+{
+	if (!s)
+		return;
+	unlink(s->daemon->config.template_endpoint);
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	for (struct link *l = s->links; l; l = l->next)
+		shutdown(l->c.fd, SHUT_RD);
+	pthread_cond_broadcast(&s->gone);
+	pthread_mutex_unlock(&s->lock);
+	shutdown(s->listen_fd, SHUT_RDWR);
+	pthread_join(s->accepter, NULL);
+	pthread_mutex_lock(&s->lock);
+	while (s->n_links > 0)
+		pthread_cond_wait(&s->gone, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+	close(s->listen_fd);
+	pthread_cond_destroy(&s->gone);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store: see store.h. */
+#include "templated/store.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+struct store_lease {
+	struct store_lease *next;
+	struct held *held;
+	char sandbox[LEASE_SANDBOX_MAX];
+	int64_t since_ms;
+};
+
+/* A generation in the store. */
+struct held {
+	struct held *next;
+	struct generation g;
+	struct store_lease *leases;
+	bool retired;
+	bool unsound; /* at the last look */
+	struct err why;
+};
+
+struct store {
+	pthread_mutex_t lock;
+	char *path;
+	int rw_fd; /* through the mount at path: for building and removing */
+	int ro_fd; /* through a detached read-only mount: what is granted */
+	struct held *all, *current;
+	unsigned int pins;
+	bool emptying; /* unmount as soon as nothing is held */
+};
+
+struct store *store_new(const char *path)
+{
+	struct store *s = xnew0(struct store);
+
+	pthread_mutex_init(&s->lock, NULL);
+	s->path = xstrdup(path);
+	s->rw_fd = s->ro_fd = -1;
+	return s;
+}
+
+static void held_free(struct held *h)
+{
+	generation_done(&h->g);
+	free(h);
+}
+
+static void close_fds(struct store *s)
+{
+	close_fd(steal_fd(&s->rw_fd));
+	close_fd(steal_fd(&s->ro_fd));
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	while (s->all) {
+		struct held *next = s->all->next;
+
+		held_free(s->all);
+		s->all = next;
+	}
+	close_fds(s);
+	pthread_mutex_destroy(&s->lock);
+	free(s->path);
+	free(s);
+}
+
+/* ---- generations; the lock is held ---- */
+
+static struct held *add(struct store *s, struct generation *g)
+{
+	struct held *h = xnew0(struct held), **end = &s->all;
+
+	h->g = *g;
+	*g = (struct generation){0};
+	while (*end)
+		end = &(*end)->next;
+	return *end = h;
+}
+
+/* Forgets and removes the retired ones that nobody holds. */
+static void remove_unheld(struct store *s)
+{
+	struct err err = ERR_INIT;
+
+	for (struct held **p = &s->all; *p;) {
+		struct held *h = *p;
+
+		if (!h->retired || h->leases) {
+			p = &h->next;
+			continue;
+		}
+		if (generation_remove(s->rw_fd, h->g.id, &err) < 0)
+			log_error("generation %s is left until the next start: %s", h->g.id,
+					err.text);
+		else
+			log_info("generation %s is retired and removed", h->g.id);
+		*p = h->next;
+		held_free(h);
+	}
+}
+
+static void make_current(struct store *s, struct held *h)
+{
+	if (s->current)
+		s->current->retired = true;
+	s->current = h;
+	remove_unheld(s);
+}
+
+/* Unmounts if that was asked for and nothing is in the way. */
+static int finish_emptying(struct store *s, struct err *err)
+{
+	int r;
+
+	if (!s->emptying || s->all || s->pins > 0)
+		return 0;
+	close_fds(s);
+	r = tmpfs_unmount(s->path, err);
+	if (r == 0) {
+		s->emptying = false;
+		log_info("the template's tmpfs at %s is unmounted", s->path);
+	}
+	return r;
+}
+
+/* ---- opening ---- */
+
+static int recover(struct store *s, struct err *err)
+{
+	struct generation *sound;
+	size_t n;
+	int r = generation_recover(s->rw_fd, &sound, &n, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		make_current(s, add(s, &sound[i]));
+		log_info("generation %s found and verified", s->current->g.id);
+	}
+	free(sound);
+	return 0;
+}
+
+/* Somebody unmounted the tmpfs (umount -l) or mounted another one over it: what was there is lost
+ * to new sandboxes, those that have it keep it. */
+static void forget_replaced(struct store *s)
+{
+	struct stat here, ours;
+
+	if (s->rw_fd < 0 || s->pins > 0 || lstat(s->path, &here) < 0 ||
+			fstat(s->rw_fd, &ours) < 0 || here.st_dev == ours.st_dev)
+		return;
+	log_warn("another tmpfs is mounted at %s: the templates of the former one are retired",
+			s->path);
+	for (struct held *h = s->all; h; h = h->next)
+		h->retired = true;
+	s->current = NULL;
+	remove_unheld(s);
+	close_fds(s);
+}
+
+static int open_and_recover(struct store *s, struct err *err)
+{
+	int r;
+
+	r = tmpfs_open(s->path, false, &s->rw_fd, err);
+	if (r == 0)
+		r = tmpfs_open(s->path, true, &s->ro_fd, err);
+	if (r == 0)
+		r = recover(s, err);
+	if (r < 0)
+		close_fds(s);
+	return r;
+}
+
+int store_open(struct store *s, uint64_t size_bytes, struct err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = tmpfs_ensure(s->path, size_bytes, err);
+	if (r == 0) {
+		forget_replaced(s);
+		s->emptying = false;
+		if (s->rw_fd < 0)
+			r = open_and_recover(s, err);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int store_usage(struct store *s, struct tmpfs_usage *ret, struct err *err)
+{
+	return tmpfs_look(s->path, ret, err);
+}
+
+int store_pin(struct store *s, int *ret_root_fd, struct err *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->rw_fd < 0) {
+		r = err_set(err, -ENOENT, "the template's tmpfs is not mounted");
+	} else {
+		s->pins++;
+		*ret_root_fd = s->rw_fd;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+void store_unpin(struct store *s)
+{
+	struct err err = ERR_INIT;
+
+	pthread_mutex_lock(&s->lock);
+	s->pins--;
+	if (finish_emptying(s, &err) < 0)
+		log_error("the template's tmpfs stays: %s", err.text);
+	pthread_mutex_unlock(&s->lock);
+}
+
+int store_adopt(struct store *s, const char *id, struct err *err)
+{
+	struct generation g;
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	r = s->emptying ? err_set(err, -ECANCELED, "the templates are being destroyed")
+			: generation_load(s->ro_fd, id, &g, err);
+	if (r == 0)
+		make_current(s, add(s, &g));
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+/* ---- leases ---- */
+
+/* A verdict is logged when it changes, not for each sandbox that meets it. */
+static enum store_answer find_unsound(struct held *h, struct err *err)
+{
+	if (!h->unsound || strcmp(h->why.text, err->text) != 0)
+		log_error("the template is unsound and not offered until it is refreshed: %s",
+				err->text);
+	h->unsound = true;
+	h->why = *err;
+	return STORE_UNSOUND;
+}
+
+static enum store_answer grant(struct store *s, const struct manifest *want, int fds[2],
+		enum manifest_field *ret_field, struct err *err)
+{
+	struct held *h = s->current;
+
+	if (!h) {
+		err_set(err, -ENOENT, "there is no template");
+		return STORE_NONE;
+	}
+	/* First what is wrong with it: a field that was tampered with does not match, either. */
+	if (generation_grant(s->ro_fd, &h->g, &fds[0], &fds[1], err) < 0)
+		return find_unsound(h, err);
+	h->unsound = false;
+	if (manifest_match(&h->g.manifest, want, ret_field, err) < 0) {
+		close_fd(steal_fd(&fds[0]));
+		close_fd(steal_fd(&fds[1]));
+		return STORE_DIFFERS;
+	}
+	return STORE_GRANTED;
+}
+
+enum store_answer store_grant(struct store *s, const struct manifest *want, const char *sandbox,
+		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+		enum manifest_field *ret_field, struct err *err)
+{
+	struct store_lease *lease;
+	enum store_answer answer;
+	struct err why = ERR_INIT;
+
+	pthread_mutex_lock(&s->lock);
+	answer = grant(s, want, fds, ret_field, &why);
+	if (answer == STORE_GRANTED) {
+		lease = xnew0(struct store_lease);
+		strncpy(lease->sandbox, sandbox, sizeof(lease->sandbox) - 1);
+		lease->since_ms = now_ms();
+		lease->held = s->current;
+		lease->next = s->current->leases;
+		s->current->leases = lease;
+		manifest_copy(ret_manifest, &s->current->g.manifest);
+		*ret = lease;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (answer != STORE_GRANTED)
+		err_copy(err, &why);
+	return answer;
+}
+
+const char *store_lease_generation(const struct store_lease *lease)
+{
+	return lease->held->g.id;
+}
+
+void store_release(struct store *s, struct store_lease *lease)
+{
+	struct store_lease **p;
+	struct err err = ERR_INIT;
+
+	pthread_mutex_lock(&s->lock);
+	for (p = &lease->held->leases; *p != lease;)
+		p = &(*p)->next;
+	*p = lease->next;
+	free(lease);
+	remove_unheld(s);
+	if (finish_emptying(s, &err) < 0)
+		log_error("the template's tmpfs stays: %s", err.text);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool store_has(struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE])
+{
+	enum manifest_field field;
+	struct err err = ERR_INIT;
+	int fds[2] = {-1, -1};
+	bool has;
+
+	pthread_mutex_lock(&s->lock);
+	has = grant(s, want, fds, &field, &err) == STORE_GRANTED;
+	if (has && ret_id)
+		memcpy(ret_id, s->current->g.id, GENERATION_ID_SIZE);
+	pthread_mutex_unlock(&s->lock);
+	close_fd(fds[0]);
+	close_fd(fds[1]);
+	return has;
+}
+
+static struct json_object *list_leases(const struct store_lease *lease, struct json_object *into)
+{
+	for (; lease && json_object_array_length(into) < STORE_HELD_MAX; lease = lease->next)
+		json_object_array_add(into, json_object_new_string(lease->sandbox));
+	return into;
+}
+
+int store_empty(struct store *s, struct json_object **ret_held, struct err *err)
+{
+	struct json_object *names = json_object_new_array();
+	int r;
+
+	pthread_mutex_lock(&s->lock);
+	for (struct held *h = s->all; h; h = h->next) {
+		h->retired = true;
+		list_leases(h->leases, names);
+	}
+	s->current = NULL;
+	s->emptying = true;
+	remove_unheld(s);
+	r = finish_emptying(s, err);
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		json_put(names);
+	else
+		*ret_held = names;
+	return r;
+}
+
+/* ---- status ---- */
+
+static struct json_object *held_to_json(struct store *s, const struct held *h)
+{
+	struct json_object *obj = json_object_new_object();
+	uint64_t number, count = 0;
+
+	json_set_string(obj, "id", h->g.id);
+	json_set_string(obj, "state", h->unsound ? "unsound" : h->retired ? "retired" : "current");
+	if (h->unsound)
+		json_set_string(obj, "reason", h->why.text);
+	if (manifest_get_u64(&h->g.manifest, MANIFEST_CREATED, &number, NULL) == 0) {
+		json_set_u64(obj, "created", number);
+		json_set_i64(obj, "age_s", (int64_t)time(NULL) - (int64_t)number);
+	}
+	if (manifest_get_u64(&h->g.manifest, MANIFEST_MEMORY_BYTES, &number, NULL) == 0)
+		json_set_u64(obj, "memory_bytes", number);
+	if (generation_resident(s->ro_fd, h->g.id, &number, NULL) == 0)
+		json_set_u64(obj, "resident_bytes", number);
+	if (manifest_get_u64(&h->g.manifest, MANIFEST_STATE_BYTES, &number, NULL) == 0)
+		json_set_u64(obj, "state_bytes", number);
+	json_set_string(obj, "accel", h->g.manifest.value[MANIFEST_ACCEL]);
+	json_set_string(obj, "qemu_version", h->g.manifest.value[MANIFEST_QEMU_VERSION]);
+	for (const struct store_lease *l = h->leases; l; l = l->next)
+		count++;
+	json_set_u64(obj, "leases", count);
+	json_object_object_add(obj, "sandboxes", list_leases(h->leases, json_object_new_array()));
+	return obj;
+}
+
+static struct json_object *tmpfs_to_json(const struct store *s)
+{
+	struct json_object *obj = json_object_new_object();
+	struct tmpfs_usage usage = {0};
+	struct err err = ERR_INIT;
+
+	json_set_string(obj, "path", s->path);
+	if (tmpfs_look(s->path, &usage, &err) < 0)
+		json_set_string(obj, "error", err.text);
+	json_set_bool(obj, "mounted", usage.mounted);
+	json_set_u64(obj, "size_bytes", usage.size_bytes);
+	json_set_u64(obj, "used_bytes", usage.used_bytes);
+	return obj;
+}
+
+void store_status(struct store *s, struct json_object *obj)
+{
+	struct json_object *list = json_object_new_array();
+
+	pthread_mutex_lock(&s->lock);
+	json_set_string(obj, "state", !s->current ? (s->emptying ? "emptying" : "none")
+				      : s->current->unsound ? "unsound" : "ready");
+	if (s->current && s->current->unsound)
+		json_set_string(obj, "reason", s->current->why.text);
+	for (const struct held *h = s->all; h; h = h->next)
+		json_object_array_add(list, held_to_json(s, h));
+	json_object_object_add(obj, "generations", list);
+	json_object_object_add(obj, "tmpfs", tmpfs_to_json(s));
+	pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store: which generation is current, which are retired, and who holds a lease of which. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "mm/generation.h"
+#include "mm/size.h"
+#include "mm/tmpfs.h"
+#include "templated/lease_protocol.h"
+
+/*
+ * Lifecycle of a generation in the store: adopted as current; retired when the next one is adopted
+ * or the store is emptied; removed when it is retired and its last lease is gone.
+ *
+ * Lifecycle of the tmpfs: opened (mounted, checked, recovered) by store_open(), unmounted by
+ * store_empty() or, where leases are left, with the last of them.
+ *
+ * Thread-safe. One lock: what is done under it is a few system calls, but for the verification of a
+ * generation that changed and the removal of one.
+ */
+struct store;
+
+struct store *store_new(const char *path);
+/* Leaves tmpfs and generations as they are. All leases must have been released. */
+void store_free(struct store *s);
+
+/*
+ * Mounts or grows the tmpfs to `size_bytes`, and at the first time recovers what is in it: the
+ * newest sound generation becomes current, older ones are removed. Cancels an emptying.
+ */
+int store_open(struct store *s, uint64_t size_bytes, struct err *err);
+int store_usage(struct store *s, struct tmpfs_usage *ret, struct err *err);
+
+/* For building. The descriptor is valid until store_unpin(), which must follow: it keeps the tmpfs
+ * mounted. */
+int store_pin(struct store *s, int *ret_root_fd, struct err *err);
+void store_unpin(struct store *s);
+
+/* Verifies a published generation and makes it current. */
+int store_adopt(struct store *s, const char *id, struct err *err);
+
+struct store_lease; /* borrowed from the store until store_release() */
+
+enum store_answer {
+	STORE_GRANTED,
+	STORE_NONE,    /* there is no current generation */
+	STORE_UNSOUND, /* there is, but it is not what was published: err says what */
+	STORE_DIFFERS, /* err and *ret_field say in what */
+};
+
+/* want: the must-equal fields. On STORE_GRANTED the descriptors are the caller's, each grant's its
+ * own; *ret_manifest is a copy, for manifest_done(). */
+enum store_answer store_grant(struct store *s, const struct manifest *want, const char *sandbox,
+		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+		enum manifest_field *ret_field, struct err *err);
+const char *store_lease_generation(const struct store_lease *lease);
+void store_release(struct store *s, struct store_lease *lease);
+
+/* Whether there is a current generation that is sound and equals `want`. ret_id may be NULL. */
+bool store_has(struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE]);
+
+/*
+ * Retires everything and unmounts the tmpfs, now or with the last lease or pin. *ret_held is an
+ * array of the sandboxes that hold a lease (at most STORE_HELD_MAX names), the caller's.
+ */
+#define STORE_HELD_MAX 256
+int store_empty(struct store *s, struct json_object **ret_held, struct err *err);
+
+/* Adds "state", "reason", "generations" and "tmpfs" to obj. Changes nothing. */
+void store_status(struct store *s, struct json_object *obj);
