@@ -96,6 +96,7 @@ containers_remove()
 {
 	local id status=0
 
+	[ -n "${CONTAINERD_PID:-}" ] || return 0
 	for id in $(ctr task ls -q); do
 		timeout "$WAIT_SECONDS" ctr task rm --force "$id" >/dev/null || status=1
 	done

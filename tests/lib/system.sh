@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What every system test does first and last; sourced with the test's arguments.
+#
+#   . "${BASH_SOURCE[0]%/*}/../lib/system.sh"      a world, a containerd, the image
+#   system_template                                templated with a template
+#   …checks…
+#   system_end                                     takes all down, checks that nothing is left
+
+for lib in tap world instance image measure; do
+	# shellcheck source=/dev/null
+	. "${BASH_SOURCE[0]%/*}/$lib.sh"
+done
+
+[ "$(id -u)" = 0 ] || skip_all "needs root: VMs, mounts and network namespaces"
+# shellcheck disable=SC2034 # for image_build's callers
+SYSTEM_IMAGE=$STENCIL_BUILD/tests/system/image.tar
+: "${STENCIL_PROBE:=$STENCIL_BUILD/tests/system/probe}"
+
+# Built once for all system tests.
+if [ -z "${WORLD_NUMBER:-}" ] && ! [ "$SYSTEM_IMAGE" -nt "$STENCIL_PROBE" ]; then
+	image_build "$SYSTEM_IMAGE" "$STENCIL_PROBE"
+fi
+world_enter "$0" "$@"
+instance_start
+image_import "$SYSTEM_IMAGE"
+
+system_template()
+{
+	templated_start
+	capture templatectl --config "$STENCIL_CONF" init ||
+		bail "templatectl init: $(tail -n 3 "$ERR" "$TEMPLATED_LOG")"
+}
+
+# A container that must work: its output is in $OUT. What it and its shim said is shown if not.
+works() # NAME ID [CTR-OPTION...] -- COMMAND...
+{
+	local name=$1
+
+	shift
+	capture_timed container "$@"
+	ok $? "$name" || diag "$(tail -n 5 "$ERR")"$'\n'"$(grep -F "$WORLD-$1" "$CONTAINERD_LOG" |
+		tail -n 5)"
+}
+
+# A container that must fail, with an error that matches.
+refused() # NAME REGEX ID [CTR-OPTION...] -- COMMAND...
+{
+	local name=$1 regex=$2
+
+	shift 2
+	if capture container "$@"; then
+		ok 1 "$name" || diag "it succeeded"
+	else
+		like "$(cat "$ERR")" "$regex" "$name"
+	fi
+	# ctr leaves the container's record when its task could not be made.
+	ctr container rm "$WORLD-$1" 2>/dev/null
+	is "$(pids_of qemu-system-x86_64)$(pids_of containerd-shim-stencil-v2)" \
+		"${KEPT_PROCESSES:-}" "$name: no process stays"
+}
+
+# The events of containerd from now on, in $EVENTS.
+events_start()
+{
+	EVENTS=$WORLD_DIR/events
+	: >"$EVENTS"
+	ctr events >"$EVENTS" 2>/dev/null &
+	EVENTS_PID=$!
+	at_exit events_stop
+	# The subscription has no acknowledgement: an event of our own shows that it is there.
+	while ! grep -q stencil.example/marker "$EVENTS"; do
+		ctr image tag --force "$IMAGE" stencil.example/marker:1 >/dev/null
+	done
+}
+
+events_stop()
+{
+	[ -n "${EVENTS_PID:-}" ] || return 0
+	kill "$EVENTS_PID"
+	wait "$EVENTS_PID"
+	EVENTS_PID=
+	return 0
+}
+
+event_wait() # REGEX NAME
+{
+	wait_line "$EVENTS" "$EVENTS_PID" "$1"
+	ok $? "$2"
+}
+
+system_end()
+{
+	local left
+
+	containers_remove
+	ok $? 'every container can be removed'
+	templated_stop
+	ok $? 'templated ends cleanly'
+	events_stop
+	instance_stop
+	ok $? 'containerd ends cleanly'
+	stencil_remove_state
+	left=$(world_leftovers)
+	is "$left" '' 'nothing is left: process, mount, interface, network namespace, cgroup, file'
+	done_testing
+}

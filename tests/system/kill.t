@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SIGKILL at a shim, a QEMU and templated: containerd cleans up and the next container starts.
+. "${BASH_SOURCE[0]%/*}/../lib/system.sh"
+system_template
+events_start
+
+# ---- a shim -------------------------------------------------------------------------------------
+
+capture container_detached shim -- sleep 1000
+ok $? 'a container'
+kill -KILL "$(pids_of containerd-shim-stencil-v2)"
+event_wait "/tasks/delete.*$WORLD-shim" "containerd deletes the task of a killed shim"
+is "$(pids_of qemu-system-x86_64)" '' 'its QEMU is gone'
+is "$(find /run/stencil/sandboxes -path "*$WORLD-shim*")" '' 'its state folder is gone'
+is "$(world_cgroups)" '' 'its cgroup is gone'
+capture ctr container rm "$WORLD-shim"
+ok $? 'the container can be removed' || diag "$(cat "$ERR")"
+works 'the next container starts' after-shim -- true
+
+# ---- QEMU ---------------------------------------------------------------------------------------
+
+capture container_detached qemu -- sleep 1000
+ok $? 'a container'
+kill -KILL "$(pids_of qemu-system-x86_64)"
+event_wait "/tasks/exit.*$WORLD-qemu" 'the container of a killed QEMU exits'
+like "$(grep "/tasks/exit.*$WORLD-qemu" "$EVENTS")" '"exit_status":137' 'with status 137'
+capture container_remove qemu
+ok $? 'it can be removed' || diag "$(cat "$ERR")"
+is "$(pids_of containerd-shim-stencil-v2)" '' 'and its shim ends'
+works 'the next container starts' after-qemu -- true
+is "$(trace_value "$WORLD-after-qemu" factory)" template 'as a clone'
+
+# ---- templated ----------------------------------------------------------------------------------
+
+capture container_detached running -- sleep 1000
+ok $? 'a container'
+kill -KILL "$TEMPLATED_PID"
+wait "$TEMPLATED_PID"
+TEMPLATED_PID=
+capture in_container running echo alive
+is "$(cat "$OUT")" alive 'a clone goes on when templated is killed'
+works 'a container without templated' without -- true
+is "$(trace_value "$WORLD-without" factory)" direct 'is booted'
+like "$(trace_value "$WORLD-without" reason)" 'templated' 'and says why'
+templated_try_start
+ok $? 'templated starts again' || diag "$(tail "$TEMPLATED_LOG")"
+works 'the next container' again -- true
+is "$(trace_value "$WORLD-again" factory)" template 'is a clone of the template that was there'
+capture container_remove running
+ok $? 'the first clone can be removed'
+
+# ---- both at once, and twice --------------------------------------------------------------------
+
+capture container_detached both -- sleep 1000
+ok $? 'a container'
+kill -KILL "$(pids_of containerd-shim-stencil-v2)" "$(pids_of qemu-system-x86_64)"
+event_wait "/tasks/delete.*$WORLD-both" 'shim and QEMU killed together'
+for i in 1 2; do
+	(cd / && capture containerd-shim-stencil-v2 -namespace "$WORLD" -id "$WORLD-both" \
+		-address "$CONTAINERD_ADDRESS" -bundle "/run/containerd-private/none" delete)
+	ok $? "delete once more does no harm ($i)" || diag "$(cat "$ERR")"
+done
+capture ctr container rm "$WORLD-both"
+ok $? 'the container can be removed'
+works 'the next container starts' last -- true
+system_end

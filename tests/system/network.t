@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A pod's network namespace reaches the guest as it is, and is left as it was found.
+. "${BASH_SOURCE[0]%/*}/../lib/system.sh"
+system_template
+
+ip netns add pod
+ip netns add peer
+at_exit 'ip netns delete pod 2>/dev/null; ip netns delete peer 2>/dev/null'
+ip -n pod link add eth0 mtu 1400 address 02:42:0a:63:00:02 type veth peer name eth0 netns peer mtu 1400
+ip -n pod address add 10.99.0.2/24 dev eth0
+ip -n pod address add fd99::2/64 dev eth0 nodad
+ip -n peer address add 10.99.0.1/24 dev eth0
+ip -n peer address add fd99::1/64 dev eth0 nodad
+ip -n pod link set eth0 up
+ip -n peer link set eth0 up
+ip -n pod route add default via 10.99.0.1
+ip -n pod route add 10.98.0.0/16 via 10.99.0.1
+
+pod_state()
+{
+	ip -n pod -d link
+	ip -n pod address
+	ip -n pod route
+	tc -n pod qdisc
+}
+before=$(pod_state)
+
+capture container_detached net --with-ns network:/run/netns/pod -- sleep 1000
+ok $? 'a container in a network namespace' || diag "$(cat "$ERR")"
+capture in_container net sh -c 'ip address show eth0; ip route; ip -6 route'
+seen=$(cat "$OUT")
+like "$seen" 'mtu 1400' 'the guest has the MTU'
+like "$seen" 'link/ether 02:42:0a:63:00:02' 'the hardware address'
+like "$seen" 'inet 10\.99\.0\.2/24' 'the IPv4 address'
+like "$seen" 'inet6 fd99::2/64' 'the IPv6 address'
+like "$seen" 'default via 10\.99\.0\.1 dev eth0' 'the default route'
+like "$seen" '10\.98\.0\.0/16 via 10\.99\.0\.1' 'the other route'
+capture in_container net ping -c 2 -W 5 10.99.0.1
+ok $? 'ping from the guest' || diag "$(cat "$OUT")"
+capture in_container net ping -6 -c 2 -W 5 fd99::1
+ok $? 'ping from the guest, IPv6' || diag "$(cat "$OUT")"
+capture nsenter --net=/run/netns/peer ping -c 2 -W 5 10.99.0.2
+ok $? 'ping to the guest' || diag "$(cat "$OUT")"
+capture nsenter --net=/run/netns/peer ping -M 'do' -s 1372 -c 2 -W 5 10.99.0.2
+ok $? 'ping of the full MTU' || diag "$(cat "$OUT")"
+capture container_remove net
+ok $? 'it is removed'
+is "$(pod_state)" "$before" 'the namespace is as it was'
+
+capture container_detached killed --with-ns network:/run/netns/pod -- sleep 1000
+ok $? 'a second one in the same namespace' || diag "$(cat "$ERR")"
+events_start
+kill -KILL "$(pids_of containerd-shim-stencil-v2)"
+event_wait "/tasks/delete.*$WORLD-killed" 'its shim is killed'
+is "$(pod_state)" "$before" 'the namespace is as it was'
+ctr container rm "$WORLD-killed"
+
+works 'a namespace without a path means lo only' lonely -- ip -o link
+is "$(grep -c . "$OUT")" 1 'and nothing else' || diag "$(cat "$OUT")"
+refused 'the host network is refused' 'network namespace' host --net-host -- true
+refused 'a namespace that is not there is refused by name' '/run/netns/absent' absent \
+	--with-ns network:/run/netns/absent -- true
+ip netns delete pod
+ip netns delete peer
+system_end

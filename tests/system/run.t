@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Containers as containerd's users drive them: output, input, terminal, exec, signals, limits.
+. "${BASH_SOURCE[0]%/*}/../lib/system.sh"
+system_template
+mem_total()
+{
+	awk '$1 == "MemTotal:" { print int($2 / 1024) }' "$OUT"
+}
+
+# ---- process ------------------------------------------------------------------------------------
+
+works 'uname -r' uname -- uname -r
+guest=$(cat "$OUT")
+[ -n "$guest" ] && [ "$guest" != "$(uname -r)" ]
+ok $? 'is not the host kernel' || diag "$guest"
+works 'environment and folder' env --env A=b --cwd /tmp -- sh -c 'echo $A $PWD'
+is "$(cat "$OUT")" 'b /tmp' 'are the given ones'
+works 'standard error' stderr -- sh -c 'echo out; echo err >&2'
+is "$(cat "$OUT") $(cat "$ERR")" 'out err' 'is apart from standard output'
+for code in 1 42 255; do
+	capture container "exit$code" -- sh -c "exit $code"
+	is $? "$code" "exit code $code"
+done
+capture container signalled -- sh -c 'kill -9 $$'
+is $? 137 'a process that a signal ended is 128 and its number'
+refused 'a program that is not there is named' 'no-such-program' missing -- no-such-program
+works 'one megabyte of output' output -- sh -c 'head -c 1048576 /dev/zero'
+is "$(stat -c %s "$OUT")" 1048576 'arrives whole'
+
+# ---- standard input, terminal -------------------------------------------------------------------
+
+input()
+{
+	head -c 300000 /dev/zero | tr '\0' x | container stdin -- wc -c
+}
+capture input
+is "$(tr -d ' ' <"$OUT")" 300000 'standard input arrives whole and ends'
+terminal()
+{
+	script --quiet --return --command \
+		"ctr run --rm --tty --runtime $RUNTIME $IMAGE $WORLD-tty sh -c 'tty; stty size; exit 3'" \
+		/dev/null </dev/null
+}
+capture terminal
+is $? 3 'exit code through a terminal'
+like "$(cat "$OUT")" '/dev/pts/[0-9]|/dev/console' 'a terminal is one'
+
+# ---- exec, signals, state -----------------------------------------------------------------------
+
+events_start
+capture container_detached main -- sh -c 'trap "exit 7" TERM; while :; do sleep 1000 & wait; done'
+ok $? 'a container that runs on' || diag "$(cat "$ERR")"
+like "$(ctr task ls)" "$WORLD-main +[0-9]+ +RUNNING" 'is listed as running'
+capture in_container main sh -c 'echo exec; exit 5'
+is "$? $(cat "$OUT")" '5 exec' 'exec: output and exit code'
+piped()
+{
+	echo text | in_container main cat
+}
+capture piped
+is "$(cat "$OUT")" text 'exec: standard input'
+refused_exec=$(in_container main no-such-program 2>&1)
+like "$refused_exec" 'no-such-program' 'exec: a program that is not there is named'
+for i in 1 2 3 4; do
+	in_container main sh -c "echo $i" >"$WORLD_DIR/exec$i" &
+	pids[i]=$!
+done
+for i in 1 2 3 4; do
+	wait "${pids[i]}"
+done
+is "$(cat "$WORLD_DIR"/exec[1-4] | tr -d '\n')" 1234 'four at once'
+like "$(ctr task ps "$WORLD-main")" '[0-9]' 'its processes can be listed'
+ctr task kill --signal SIGTERM "$WORLD-main"
+event_wait "/tasks/exit.*$WORLD-main.*\"exit_status\":7" 'SIGTERM reaches its trap, its exit code comes back'
+capture container_remove main
+ok $? 'it is removed' || diag "$(cat "$ERR")"
+for topic in create start exec-added exec-started exit delete; do
+	grep -q "/tasks/$topic .*$WORLD-main" "$EVENTS"
+	ok $? "the $topic event was published"
+done
+
+# ---- several at once ----------------------------------------------------------------------------
+
+for i in 1 2 3; do
+	container "many$i" -- sh -c "echo $i" >"$WORLD_DIR/many$i" 2>"$WORLD_DIR/many$i.err" &
+	pids[i]=$!
+done
+for i in 1 2 3; do
+	wait "${pids[i]}"
+	ok $? "container $i of three at once" || diag "$(cat "$WORLD_DIR/many$i.err")"
+done
+is "$(cat "$WORLD_DIR"/many[1-3] | tr -d '\n')" 123 'each has its own output'
+
+# ---- limits, mounts -----------------------------------------------------------------------------
+
+works 'no limits' small -- cat /proc/meminfo
+small=$(mem_total)
+works '2 CPUs and 512 MiB' large --cpus 2 --memory-limit 536870912 -- \
+	sh -c 'echo "nproc $(nproc)"; cat /proc/meminfo'
+is "$(awk '$1 == "nproc" { print $2 }' "$OUT")" 2 'nproc is 2'
+grown=$(($(mem_total) - small))
+[ "$grown" -ge 504 ] && [ "$grown" -le 520 ]
+ok $? "MemTotal grew by $grown MiB, 512 wanted"
+mkdir "$WORLD_DIR/shared"
+echo hello >"$WORLD_DIR/shared/file"
+works 'a bind mount' bind --mount "type=bind,src=$WORLD_DIR/shared,dst=/mnt,options=rbind:rw" -- \
+	sh -c 'cat /mnt/file; echo back >/mnt/answer'
+is "$(cat "$OUT") $(cat "$WORLD_DIR/shared/answer")" 'hello back' 'works both ways'
+works 'a read-only one' bind-ro --mount "type=bind,src=$WORLD_DIR/shared,dst=/mnt,options=rbind:ro" \
+	-- sh -c '! echo x 2>/dev/null >/mnt/answer'
+is "$(cat "$WORLD_DIR/shared/answer")" back 'cannot be written to'
+works 'a read-only root' readonly --read-only -- sh -c '! touch /x 2>/dev/null'
+system_end
