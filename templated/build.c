@@ -29,7 +29,7 @@ static char *vms_folder(const struct config *c)
 
 /* ---- the VM ---- */
 
-/* Boots on the generation's memory, compacts, saves; QEMU has ended when this returns. */
+/* Boots on the generation's memory and saves; QEMU has ended when this returns. */
 static int fill(struct build *build, struct generation_build *g, struct err *err)
 {
 	struct vm_options options = {
@@ -42,10 +42,6 @@ static int fill(struct build *build, struct generation_build *g, struct err *err
 		r = vm_boot(&options, g->memory_fd, &vm, err);
 	if (r == 0)
 		r = step(build, BUILD_AGENT_UP, err);
-	if (r == 0)
-		r = step(build, BUILD_COMPACTING, err);
-	if (r == 0)
-		r = vm_compact(vm, err);
 	if (r == 0)
 		r = vm_save(vm, g->state_fd, err);
 	vm_free(vm);
@@ -108,7 +104,10 @@ static int publish(struct build *build, struct generation_build *g, struct manif
 	uint64_t resident;
 	int r;
 
-	r = generation_build_punch(g, &resident, err);
+	/* The guest's half is done: what it does not use holds zeros (guest/compact.h). */
+	r = step(build, BUILD_COMPACTING, err);
+	if (r == 0)
+		r = generation_build_punch(g, &resident, err);
 	if (r == 0)
 		r = check_inputs(build, inputs, err);
 	if (r < 0)
