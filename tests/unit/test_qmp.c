@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hotplug/qmp against a scripted QEMU: sorting, bounds, deadlines, ends. */
+#include "hotplug/qmp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+
+#include "tests/unit/qmp_peer.h"
+
+static struct peer peer;
+
+#define HELLO                                                                            \
+	{NULL, GREETING, PEER_NONE},                                                     \
+	{                                                                                \
+		CAPABILITIES, OK(1), false                                               \
+	}
+
+/* A session over the steps given. */
+#define START(...)                                                                       \
+	static const struct peer_step steps_[] = {__VA_ARGS__};                          \
+	_cleanup_(qmp) struct qmp *q = NULL;                                             \
+	assert_ok(qmp_new(peer_start(&peer, steps_, ARRAY_SIZE(steps_)), soon(), &q, err))
+
+/* One that does not come to be. */
+#define START_FAILS(deadline, code, text, ...)                                           \
+	do {                                                                             \
+		static const struct peer_step steps_[] = {__VA_ARGS__};                  \
+		struct qmp *q_ = NULL;                                                   \
+		assert_err(qmp_new(peer_start(&peer, steps_, ARRAY_SIZE(steps_)),        \
+				   deadline, &q_, err),                                  \
+			code, text);                                                     \
+		assert_null(q_);                                                         \
+		peer_end(&peer);                                                         \
+	} while (0)
+
+static int command(struct qmp *q, const char *name, struct err *err)
+{
+	return qmp_command(q, name, NULL, -1, soon(), NULL, err);
+}
+
+/* ---- the beginning ---- */
+
+static void test_greeting(void **state)
+{
+	(void)state;
+	START(HELLO);
+	assert_int_equal(qmp_version(q), 70222);
+	assert_int_equal(qmp_dropped(q), 0);
+	peer_end(&peer);
+}
+
+static void test_bad_greetings(void **state)
+{
+	(void)state;
+	START_FAILS(deadline_after_ms(20), -ETIMEDOUT,
+		"waiting for QMP's greeting: no answer from QEMU in time",
+		{NULL, "{\"QMP\": {\"version\"", PEER_NONE});
+	START_FAILS(soon(), -EBADMSG,
+		"waiting for QMP's greeting: the QMP stream does not begin with a "
+		"greeting",
+		{NULL, OK(1), PEER_NONE});
+	START_FAILS(soon(), -EBADMSG,
+		"waiting for QMP's greeting: QMP greeting: \"version\" is missing",
+		{NULL, "{\"QMP\": {}}\n", PEER_NONE});
+	START_FAILS(soon(), -EBADMSG,
+		"waiting for QMP's greeting: QMP greeting: no QEMU has this version",
+		{NULL, GREETING_VERSION(7, 100, 0), PEER_NONE});
+	START_FAILS(soon(), -EREMOTEIO,
+		"QMP qmp_capabilities: QEMU refused: \"no\" (GenericError)",
+		{NULL, GREETING, PEER_NONE},
+		{CAPABILITIES, REFUSED(1, "GenericError", "no"), PEER_NONE});
+}
+
+static void test_gone_at_once(void **state)
+{
+	int fds[2];
+	struct qmp *q = NULL;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	close(fds[1]);
+	assert_err(qmp_new(fds[0], soon(), &q, err), -ECONNRESET,
+		"waiting for QMP's greeting: QEMU closed its QMP connection");
+	assert_int_equal(fcntl(fds[0], F_GETFD), -1); /* taken, also on failure */
+}
+
+/* ---- commands ---- */
+
+static void test_answers(void **state)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	struct json_object *args = json_object_new_object();
+
+	(void)state;
+	START(HELLO,
+		{"{\"execute\":\"a\",\"arguments\":{\"x\":\"\xc3\xb6\"},\"id\":2}",
+			"{\"return\": {\"y\": 18446744073709551615}, \"id\": 2}\r\n",
+			PEER_NONE},
+		{"{\"execute\":\"b\",\"id\":3}", "{\"id\": 3, \"return\": []}\n",
+			PEER_NONE},
+		{"{\"execute\":\"c\",\"id\":4}", REFUSED(4, "CommandNotFound", "what?"),
+			PEER_NONE},
+		{"{\"execute\":\"d\",\"id\":5}", REFUSED(5, "DeviceNotFound", "where?"),
+			PEER_NONE},
+		{"{\"execute\":\"e\",\"id\":6}",
+			REFUSED(6, "GenericError", "a\\nb\\u0007"), PEER_NONE},
+		{"{\"execute\":\"f\",\"id\":7}",
+			"{\"error\": {\"class\": \"x\"}, \"id\": 7}\n", PEER_NONE},
+		{"{\"execute\":\"g\",\"id\":8}", "{\"error\": 3, \"id\": 8}\n",
+			PEER_NONE});
+	json_set_string(args, "x", "ö");
+	assert_ok(qmp_command(q, "a", args, -1, soon(), &answer, err));
+	assert_string_equal(
+		json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN),
+		"{\"y\":18446744073709551615}");
+	assert_ok(command(q, "b", err));
+	assert_err(command(q, "c", err), -ENOSYS,
+		"QMP c: QEMU refused: \"what?\" (CommandNotFound)");
+	assert_err(command(q, "d", err), -ENODEV,
+		"QMP d: QEMU refused: \"where?\" (DeviceNotFound)");
+	assert_err(command(q, "e", err), -EREMOTEIO,
+		"QMP e: QEMU refused: \"a\\x0ab\\x07\" (GenericError)");
+	/* An answer that is none is its command's failure only. */
+	assert_err(
+		command(q, "f", err), -EBADMSG, "QMP f: QMP error: \"desc\" is missing");
+	assert_err(command(q, "g", err), -EBADMSG,
+		"QMP g: QMP error: \"error\" is int where object is wanted");
+	peer_end(&peer);
+}
+
+static void test_not_asked_for(void **state)
+{
+	(void)state;
+	START(HELLO,
+		{"{\"execute\":\"a\",\"id\":2}",
+			OK(3) OK(1) "{\"return\": {}}\n{\"return\": {}, \"id\": \"2\"}\n"
+				    "{\"return\": {}, \"id\": -2}\n"
+				    "{\"return\": {}, \"id\": 18446744073709551615}\n" OK(
+					    2) OK(2),
+			PEER_NONE},
+		{"{\"execute\":\"b\",\"id\":3}", OK(3), PEER_NONE});
+	assert_ok(command(q, "a", err));
+	assert_ok(command(q, "b", err));
+	assert_int_equal(qmp_dropped(q), 7);
+	peer_end(&peer);
+}
+
+static void test_late_answer(void **state)
+{
+	(void)state;
+	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", NULL, PEER_NONE},
+		{"{\"execute\":\"b\",\"id\":3}", OK(2) OK(3), PEER_NONE});
+	assert_err(qmp_command(q, "a", NULL, -1, deadline_after_ms(20), NULL, err),
+		-ETIMEDOUT, "QMP a: no answer from QEMU in time");
+	assert_ok(command(q, "b", err));
+	assert_int_equal(qmp_dropped(q), 1);
+	peer_end(&peer);
+}
+
+struct caller {
+	struct qmp *q;
+	pthread_t thread;
+	int r;
+	struct err err;
+	struct json_object *answer;
+};
+
+static void *call_in_thread(void *arg)
+{
+	struct caller *c = arg;
+
+	c->r = qmp_command(c->q, "first", NULL, -1, soon(), &c->answer, &c->err);
+	return NULL;
+}
+
+/* The second command's answer comes before the first's. */
+static void test_two_callers(void **state)
+{
+	_cleanup_json_ struct json_object *answer = NULL;
+	struct caller c = {0};
+
+	(void)state;
+	START(HELLO, {"{\"execute\":\"first\",\"id\":2}", EVENT("SEEN", "{}"), PEER_NONE},
+		{"{\"execute\":\"second\",\"id\":3}",
+			"{\"return\": \"to 3\", \"id\": 3}\n{\"return\": \"to 2\", "
+			"\"id\": 2}\n",
+			PEER_NONE});
+	c.q = q;
+	assert_int_equal(
+		thread_start(call_in_thread, &c, 256 << 10, false, &c.thread), 0);
+	assert_ok(qmp_wait_event(q, 0, "SEEN", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_command(q, "second", NULL, -1, soon(), &answer, err));
+	pthread_join(c.thread, NULL);
+	assert_int_equal(c.r, 0);
+	assert_string_equal(json_object_get_string(answer), "to 3");
+	assert_string_equal(json_object_get_string(c.answer), "to 2");
+	json_object_put(c.answer);
+	peer_end(&peer);
+}
+
+static void test_free_in_flight(void **state)
+{
+	static const struct peer_step steps[] = {HELLO,
+		{"{\"execute\":\"first\",\"id\":2}", EVENT("SEEN", "{}"), PEER_NONE}};
+	struct qmp *q = NULL;
+	struct caller c = {0};
+
+	(void)state;
+	assert_ok(qmp_new(peer_start(&peer, steps, ARRAY_SIZE(steps)), soon(), &q, err));
+	c.q = q;
+	assert_int_equal(
+		thread_start(call_in_thread, &c, 256 << 10, false, &c.thread), 0);
+	assert_ok(qmp_wait_event(q, 0, "SEEN", NULL, NULL, soon(), NULL, err));
+	qmp_free(q);
+	pthread_join(c.thread, NULL);
+	assert_int_equal(c.r, -ECONNRESET);
+	assert_string_equal(c.err.text, "QMP first: the QMP session was closed");
+	peer_end(&peer);
+	qmp_free(NULL);
+}
+
+static void test_fd(void **state)
+{
+	_cleanup_close_ int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	(void)state;
+	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", OK(2), PEER_FD},
+		{"{\"execute\":\"b\",\"id\":3}", OK(3), PEER_NONE});
+	assert_ok(qmp_command(q, "a", NULL, fd, soon(), NULL, err));
+	assert_ok(command(q, "b", err));
+	assert_true(fcntl(fd, F_GETFD) >= 0); /* not taken */
+	peer_end(&peer);
+}
+
+/* A QEMU that reads nothing: the line does not fit into the socket. */
+static void test_write_blocks(void **state)
+{
+	_cleanup_free_ char *big = xmalloc(4 << 20);
+	struct json_object *args = json_object_new_object();
+
+	(void)state;
+	START(HELLO);
+	pthread_join(peer.thread, NULL);
+	memset(big, 'x', (4 << 20) - 1);
+	big[(4 << 20) - 1] = '\0';
+	json_set_string(args, "x", big);
+	assert_err(qmp_command(q, "a", args, -1, deadline_after_ms(20), NULL, err),
+		-ETIMEDOUT, "QMP a: cannot write to QMP: Connection timed out");
+	/* Half a line is out: nothing can follow. */
+	assert_err(command(q, "b", err), -ETIMEDOUT,
+		"QMP b: cannot write to QMP: Connection timed out");
+	close(peer.fd);
+}
+
+/* ---- events ---- */
+
+static bool is_number(void *user, struct json_object *data)
+{
+	int64_t n;
+
+	return json_get_i64(data, "n", &n, NULL) == 0 && n == *(int *)user;
+}
+
+static void test_events(void **state)
+{
+	_cleanup_json_ struct json_object *data = NULL;
+	uint64_t mark;
+	int n = 2;
+
+	(void)state;
+	START(HELLO,
+		{"{\"execute\":\"a\",\"id\":2}", EVENT("E", "{\"n\": 1}") OK(2),
+			PEER_NONE},
+		{"{\"execute\":\"b\",\"id\":3}",
+			EVENT("E", "{\"n\": 3}") "{\"event\": \"BARE\"}\r\n" EVENT(
+				"F", "{\"n\": 2}") EVENT("E", "{\"n\": 2, \"x\": \"y\"}")
+				OK(3),
+			PEER_NONE});
+	assert_ok(command(q, "a", err));
+	mark = qmp_mark(q);
+	assert_ok(command(q, "b", err));
+	assert_ok(qmp_wait_event(q, mark, "E", is_number, &n, soon(), &data, err));
+	assert_string_equal(json_object_to_json_string_ext(data, JSON_C_TO_STRING_PLAIN),
+		"{\"n\":2,\"x\":\"y\"}");
+	json_object_put(data);
+	data = (struct json_object *)1;
+	assert_ok(qmp_wait_event(q, mark, "BARE", NULL, NULL, soon(), &data, err));
+	assert_null(data);
+	/* What came before the mark is not seen. */
+	n = 1;
+	assert_err(qmp_wait_event(
+			   q, mark, "E", is_number, &n, deadline_after_ms(20), NULL, err),
+		-ETIMEDOUT,
+		"waiting for QMP event E: it did not come in time (0 others lost)");
+	assert_ok(qmp_wait_event(q, 0, "E", is_number, &n, soon(), NULL, err));
+	peer_end(&peer);
+}
+
+/* 70 events: the first six are gone, and so is one that is too long. */
+static void test_event_ring(void **state)
+{
+	static char flood[QMP_EVENT_MAX + 70 * 64 + 256];
+	static struct peer_step steps[] = {
+		HELLO, {"{\"execute\":\"a\",\"id\":2}", flood, PEER_NONE}};
+	_cleanup_(qmp) struct qmp *q = NULL;
+	size_t len;
+	int n = 5;
+
+	(void)state;
+	len = (size_t)sprintf(flood, "{\"event\": \"E\", \"data\": {\"n\": 6, \"x\": \"");
+	memset(flood + len, 'x', QMP_EVENT_MAX);
+	len += QMP_EVENT_MAX;
+	len += (size_t)sprintf(flood + len, "\"}}\n");
+	for (int i = 0; i < 70; i++)
+		len += (size_t)sprintf(
+			flood + len, "{\"event\": \"E\", \"data\": {\"n\": %d}}\n", i);
+	sprintf(flood + len, OK(2));
+	assert_ok(qmp_new(peer_start(&peer, steps, ARRAY_SIZE(steps)), soon(), &q, err));
+	assert_ok(command(q, "a", err));
+	assert_int_equal(qmp_dropped(q), 1);
+	assert_int_equal(qmp_mark(q), 70);
+	assert_err(qmp_wait_event(
+			   q, 0, "E", is_number, &n, deadline_after_ms(20), NULL, err),
+		-ETIMEDOUT,
+		"waiting for QMP event E: it did not come in time (6 others lost)");
+	n = 6;
+	assert_ok(qmp_wait_event(q, 0, "E", is_number, &n, soon(), NULL, err));
+	n = 69;
+	assert_ok(qmp_wait_event(q, 0, "E", is_number, &n, soon(), NULL, err));
+	peer_end(&peer);
+}
+
+/* ---- ends ---- */
+
+static void test_closed(void **state)
+{
+	(void)state;
+	START(HELLO,
+		{"{\"execute\":\"a\",\"id\":2}", EVENT("LAST", "{}"), PEER_HANGS_UP});
+	assert_int_equal(wait_fd(qmp_closed_fd(q), POLLIN, 0), -ETIMEDOUT);
+	assert_err(command(q, "a", err), -ECONNRESET,
+		"QMP a: QEMU closed its QMP connection");
+	assert_int_equal(wait_fd(qmp_closed_fd(q), POLLIN, soon()), 0);
+	assert_err(command(q, "b", err), -ECONNRESET,
+		"QMP b: QEMU closed its QMP connection");
+	/* What it said before it went is still to be had. */
+	assert_ok(qmp_wait_event(q, 0, "LAST", NULL, NULL, soon(), NULL, err));
+	assert_err(qmp_wait_event(q, 0, "MORE", NULL, NULL, soon(), NULL, err),
+		-ECONNRESET,
+		"waiting for QMP event MORE: QEMU closed its QMP connection");
+	peer_end(&peer);
+}
+
+/* A command whose "answer" ends the session, with the reason told to all who come later.
+ */
+static void check_broken(const char *reply, const char *why)
+{
+	struct peer_step steps[] = {
+		HELLO, {"{\"execute\":\"a\",\"id\":2}", reply, PEER_NONE}};
+	_cleanup_free_ char *text = xasprintf("QMP a: %s", why);
+	_cleanup_(qmp) struct qmp *q = NULL;
+
+	assert_ok(qmp_new(peer_start(&peer, steps, ARRAY_SIZE(steps)), soon(), &q, err));
+	assert_err(command(q, "a", err), -EBADMSG, text);
+	assert_int_equal(wait_fd(qmp_closed_fd(q), POLLIN, soon()), 0);
+	assert_err(command(q, "a", err), -EBADMSG, text);
+	peer_end(&peer);
+}
+
+static void test_broken_streams(void **state)
+{
+	_cleanup_free_ char *deep = xzalloc(256);
+
+	(void)state;
+	check_broken("{\"return\": {}, \"id\": 2\n",
+		"a QMP message is not valid JSON: unexpected end of data at byte 0");
+	check_broken("[]\n", "a QMP message is not an object");
+	check_broken("{\"id\": 2}\n",
+		"a QMP message is neither event nor answer: { \"id\": 2 }");
+	check_broken(
+		"{\"event\": 5}\n", "QMP event: \"event\" is int where string is wanted");
+	check_broken("nonsense\n" OK(2),
+		"a QMP message is not valid JSON: null expected at byte 1");
+	strcpy(deep, "{\"return\": ");
+	memset(deep + strlen(deep), '[', QMP_DEPTH_MAX);
+	strcat(deep, "\n");
+	check_broken(
+		deep, "a QMP message is not valid JSON: nesting too deep at byte 42");
+}
+
+/* A return value of `bytes` in all, without the line's end. */
+static char *long_answer(size_t bytes)
+{
+	char *text = xmalloc(bytes + 2);
+	static const char head[] = "{\"id\": 2, \"return\": \"";
+
+	memset(text, 'x', bytes);
+	memcpy(text, head, sizeof(head) - 1);
+	memcpy(text + bytes - 2, "\"}\n", 4);
+	return text;
+}
+
+static void test_longest(void **state)
+{
+	_cleanup_free_ char *fits = long_answer(QMP_MESSAGE_MAX);
+	_cleanup_free_ char *too_long = long_answer(QMP_MESSAGE_MAX + 1);
+	struct peer_step steps[] = {HELLO,
+		{"{\"execute\":\"a\",\"id\":2}", fits, PEER_NONE},
+		{"{\"execute\":\"b\",\"id\":3}", OK(3), PEER_NONE}};
+	_cleanup_(qmp) struct qmp *q = NULL;
+
+	(void)state;
+	assert_ok(qmp_new(peer_start(&peer, steps, ARRAY_SIZE(steps)), soon(), &q, err));
+	assert_ok(command(q, "a", err));
+	assert_ok(command(q, "b", err));
+	peer_end(&peer);
+	check_broken(too_long, "a QMP message is longer than 1048576 bytes");
+	/* And without any end of line. */
+	too_long[QMP_MESSAGE_MAX + 1] = 'x';
+	check_broken(too_long, "a QMP message is longer than 1048576 bytes");
+}
+
+/* One byte a write; empty lines between. */
+static void test_trickle(void **state)
+{
+	static const char all[] = GREETING " \r\n\n" OK(1) "\t\n" OK(2);
+	struct peer_step steps[sizeof(all)] = {0};
+	char bytes[sizeof(all)][2] = {0};
+	_cleanup_(qmp) struct qmp *q = NULL;
+	size_t n = sizeof(all) - 1;
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		bytes[i][0] = all[i];
+		steps[i].reply = bytes[i];
+	}
+	/* Answers may not come before their commands. */
+	steps[sizeof(GREETING) + 2].expect = CAPABILITIES;
+	steps[n - sizeof(OK(2)) + 1].expect = "{\"execute\":\"a\",\"id\":2}";
+	assert_ok(qmp_new(peer_start(&peer, steps, n), soon(), &q, err));
+	assert_ok(command(q, "a", err));
+	assert_int_equal(qmp_dropped(q), 0);
+	peer_end(&peer);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_greeting),
+		cmocka_unit_test(test_bad_greetings),
+		cmocka_unit_test(test_gone_at_once),
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_not_asked_for),
+		cmocka_unit_test(test_late_answer),
+		cmocka_unit_test(test_two_callers),
+		cmocka_unit_test(test_free_in_flight),
+		cmocka_unit_test(test_fd),
+		cmocka_unit_test(test_write_blocks),
+		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_event_ring),
+		cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_broken_streams),
+		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_trickle),
+	};
+
+	return cmocka_run_group_tests_name("qmp", tests, NULL, NULL);
+}
