@@ -23,19 +23,19 @@ struct flags {
 #define NOT_THERE SIZE_MAX
 
 static const struct flag flags[] = {
-		{"namespace", "NAME", "containerd namespace of the task",
-				offsetof(struct flags, c.namespace), NOT_THERE},
-		{"address", "PATH", "containerd's socket", offsetof(struct flags, c.address),
-				NOT_THERE},
-		{"publish-binary", "PATH", "program that publishes events without TTRPC_ADDRESS",
-				offsetof(struct flags, c.publish_binary), NOT_THERE},
-		{"id", "ID", "the task", offsetof(struct flags, c.id), NOT_THERE},
-		{"bundle", "PATH", "the task's bundle, if it is not the working directory",
-				offsetof(struct flags, c.bundle), NOT_THERE},
-		{"debug", NULL, "log more", NOT_THERE, offsetof(struct flags, c.debug)},
-		{"v", NULL, "print the version and exit", NOT_THERE,
-				offsetof(struct flags, version)},
-		{"help", NULL, "print this and exit", NOT_THERE, offsetof(struct flags, help)},
+	{"namespace", "NAME", "containerd namespace of the task",
+		offsetof(struct flags, c.namespace), NOT_THERE},
+	{"address", "PATH", "containerd's socket", offsetof(struct flags, c.address),
+		NOT_THERE},
+	{"publish-binary", "PATH", "program that publishes events without TTRPC_ADDRESS",
+		offsetof(struct flags, c.publish_binary), NOT_THERE},
+	{"id", "ID", "the task", offsetof(struct flags, c.id), NOT_THERE},
+	{"bundle", "PATH", "the task's bundle, if it is not the working directory",
+		offsetof(struct flags, c.bundle), NOT_THERE},
+	{"debug", NULL, "log more", NOT_THERE, offsetof(struct flags, c.debug)},
+	{"v", NULL, "print the version and exit", NOT_THERE,
+		offsetof(struct flags, version)},
+	{"help", NULL, "print this and exit", NOT_THERE, offsetof(struct flags, help)},
 };
 
 static const struct flag *find_flag(const char *name, size_t len)
@@ -73,7 +73,8 @@ static int parse_flag(struct flags *f, int argc, char **argv, int *i, struct err
 		return set_boolean((bool *)((char *)f + flag->boolean), word, value, err);
 	if (!value) {
 		if (*i + 1 >= argc)
-			return err_set(err, -EINVAL, "flag -%s needs a value", flag->name);
+			return err_set(
+				err, -EINVAL, "flag -%s needs a value", flag->name);
 		value = argv[++*i];
 	}
 	*(const char **)((char *)f + flag->string) = value;
@@ -87,7 +88,8 @@ static int parse_verb(struct cmdline *c, int argc, char **argv, int i, struct er
 		return 0;
 	}
 	if (i + 1 < argc)
-		return err_set(err, -EINVAL, "unexpected word %s", err_quote(argv[i + 1], 64));
+		return err_set(
+			err, -EINVAL, "unexpected word %s", err_quote(argv[i + 1], 64));
 	if (strcmp(argv[i], "start") == 0)
 		c->verb = CMDLINE_START;
 	else if (strcmp(argv[i], "delete") == 0)
@@ -128,12 +130,15 @@ int cmdline_parse(struct cmdline *ret, int argc, char **argv, struct err *err)
 
 void cmdline_usage(FILE *out)
 {
-	fputs("Usage: containerd-shim-stencil-v2 -namespace NAME -id ID [FLAG…] [start|delete]\n"
-	      "containerd runs this program; without a verb it serves the task on descriptor 3.\n",
-			out);
+	fputs("Usage: containerd-shim-stencil-v2 -namespace NAME -id ID [FLAG…] "
+	      "[start|delete]\n"
+	      "containerd runs this program; without a verb it serves the task on "
+	      "descriptor 3.\n",
+		out);
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-		fprintf(out, "  -%s%s%s\t%s\n", flags[i].name, flags[i].value_name ? " " : "",
-				flags[i].value_name ? flags[i].value_name : "", flags[i].help);
+		fprintf(out, "  -%s%s%s\t%s\n", flags[i].name,
+			flags[i].value_name ? " " : "",
+			flags[i].value_name ? flags[i].value_name : "", flags[i].help);
 }
 
 int name_check(const char *what, const char *name, struct err *err)
@@ -144,7 +149,7 @@ int name_check(const char *what, const char *name, struct err *err)
 		return err_set(err, -EINVAL, "%s is empty", what);
 	if (len > NAME_LENGTH_MAX)
 		return err_set(err, -EINVAL, "%s %s is longer than %d bytes", what,
-				err_quote(name, 16), NAME_LENGTH_MAX);
+			err_quote(name, 16), NAME_LENGTH_MAX);
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)name[i];
 
@@ -152,8 +157,8 @@ int name_check(const char *what, const char *name, struct err *err)
 			continue;
 		if (i == 0 || i + 1 == len || !strchr("._-", c))
 			return err_set(err, -EINVAL,
-					"%s %s has a character that names don't have", what,
-					err_quote(name, NAME_LENGTH_MAX));
+				"%s %s has a character that names don't have", what,
+				err_quote(name, NAME_LENGTH_MAX));
 	}
 	return 0;
 }

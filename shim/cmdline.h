@@ -8,8 +8,10 @@
 #include "base/err.h"
 
 /*
- * containerd's shims are Go programs: a flag is -name or --name, its value the next word or behind
- * "=", a boolean takes a value only behind "=", and the first word that is no flag is the verb.
+ * containerd's shims are Go programs: a flag is -name or --name, its value the next word
+ * or behind
+ * "=", a boolean takes a value only behind "=", and the first word that is no flag is the
+ * verb.
  */
 enum cmdline_verb {
 	CMDLINE_SERVE, /* no verb: the task service on descriptor SHIM_LISTEN_FD */
@@ -21,17 +23,19 @@ enum cmdline_verb {
 
 struct cmdline {
 	enum cmdline_verb verb;
-	const char *namespace, *address, *publish_binary, *id, *bundle; /* "" where not given */
+	const char *namespace, *address, *publish_binary, *id,
+		*bundle; /* "" where not given */
 	bool debug;
 };
 
-/* Strings are borrowed from argv. Errors name the word; id and namespace have been checked. */
+/* Strings are borrowed from argv. Errors name the word; id and namespace have been
+ * checked. */
 int cmdline_parse(struct cmdline *ret, int argc, char **argv, struct err *err);
 void cmdline_usage(FILE *out);
 
 /* Longest name of a container, exec or namespace, containerd's limit. */
 #define NAME_LENGTH_MAX 76
 
-/* Whether a name may become part of a path: letters and digits, inside also . _ and -, at most
- * NAME_LENGTH_MAX bytes. `what` begins the error text. */
+/* Whether a name may become part of a path: letters and digits, inside also . _ and -, at
+ * most NAME_LENGTH_MAX bytes. `what` begins the error text. */
 int name_check(const char *what, const char *name, struct err *err);

@@ -42,9 +42,9 @@ static int kill_shim(const struct proc_id *shim, struct err *err)
 		r = pidfd_kill(pidfd, SIGKILL);
 	if (r == 0)
 		r = pidfd_wait(pidfd, deadline_after_ms(KILL_TIMEOUT_MS));
-	return r < 0 && r != -ESRCH ? err_sys(err, r, "cannot end the shim, pid %d",
-						      (int)shim->pid)
-				    : 0;
+	return r < 0 && r != -ESRCH
+		       ? err_sys(err, r, "cannot end the shim, pid %d", (int)shim->pid)
+		       : 0;
 }
 
 static int undo_recorded(const struct config *c, const struct state *s, struct err *err)
@@ -65,7 +65,8 @@ static int undo_recorded(const struct config *c, const struct state *s, struct e
 	return first_error(r, err, r_next, &e);
 }
 
-/* A folder without a record: `start` was killed between the two, before anything else was made. */
+/* A folder without a record: `start` was killed between the two, before anything else was
+ * made. */
 static int undo_unrecorded(const struct config *c, const char *dir, struct err *err)
 {
 	_cleanup_free_ char *vm_dir = xasprintf("%s/vm", dir);
@@ -91,7 +92,7 @@ int delete_state(const struct config *c, const char *dir, struct err *err)
 						     : err_copy(err, &e);
 	config_init(&of_sandbox);
 	if (*s.config_path && access(s.config_path, R_OK) == 0 &&
-			config_load(&of_sandbox, s.config_path, NULL) == 0)
+		config_load(&of_sandbox, s.config_path, NULL) == 0)
 		c = &of_sandbox;
 	r = undo_recorded(c, &s, err);
 	config_done(&of_sandbox);
@@ -99,8 +100,10 @@ int delete_state(const struct config *c, const char *dir, struct err *err)
 	return r;
 }
 
-/* The state folder of a bundle, or NULL: its link, else the place it would have by default. */
-static char *find_dir(const struct config *c, const struct cmdline *cmd, const char *bundle)
+/* The state folder of a bundle, or NULL: its link, else the place it would have by
+ * default. */
+static char *find_dir(
+	const struct config *c, const struct cmdline *cmd, const char *bundle)
 {
 	_cleanup_free_ char *link = xasprintf("%s/%s", bundle, STATE_LINK);
 	char target[PATH_MAX];
@@ -117,7 +120,7 @@ static void pack_response(void **ret_data, size_t *ret_len)
 {
 	Google__Protobuf__Timestamp exited_at = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
 	Containerd__Task__V2__DeleteResponse out =
-			CONTAINERD__TASK__V2__DELETE_RESPONSE__INIT;
+		CONTAINERD__TASK__V2__DELETE_RESPONSE__INIT;
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -130,7 +133,8 @@ static void pack_response(void **ret_data, size_t *ret_len)
 	containerd__task__v2__delete_response__pack(&out, *ret_data);
 }
 
-int delete_task(const struct cmdline *cmd, void **ret_data, size_t *ret_len, struct err *err)
+int delete_task(
+	const struct cmdline *cmd, void **ret_data, size_t *ret_len, struct err *err)
 {
 	_cleanup_free_ char *cwd = getcwd(NULL, 0), *dir = NULL;
 	const char *bundle = *cmd->bundle ? cmd->bundle : cwd ? cwd : ".";

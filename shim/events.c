@@ -100,25 +100,27 @@ static int forward(struct events *e, const struct event *ev, struct err *err)
 	request.envelope = &envelope;
 	r = connect_containerd(e, deadline, err);
 	if (r == 0) {
-		r = ttrpc_client_call(e->client, SERVICE, "Forward", &request.base, NULL, NULL,
-				deadline, err);
+		r = ttrpc_client_call(e->client, SERVICE, "Forward", &request.base, NULL,
+			NULL, deadline, err);
 		if (r < 0)
 			disconnect(e);
 	}
 	return r;
 }
 
-/* Waits until something happens in the folder of containerd's socket (it makes the socket anew
- * when it starts), the deadline, or the stop. The watch is there before the caller's next try. */
+/* Waits until something happens in the folder of containerd's socket (it makes the socket
+ * anew when it starts), the deadline, or the stop. The watch is there before the caller's
+ * next try. */
 static void wait_for_containerd(struct events *e, int watch_fd, int64_t deadline)
 {
-	struct pollfd fds[] = {{.fd = watch_fd, .events = POLLIN},
-			{.fd = e->wake_fd, .events = POLLIN}};
+	struct pollfd fds[] = {
+		{.fd = watch_fd, .events = POLLIN}, {.fd = e->wake_fd, .events = POLLIN}};
 	char buf[4096];
 
-	if (poll(fds, ARRAY_SIZE(fds), deadline_poll_ms(deadline)) > 0 && fds[0].revents &&
-			read(watch_fd, buf, sizeof(buf)) < 0)
-		log_warn("cannot read the watch on containerd's socket: %s", strerror(errno));
+	if (poll(fds, ARRAY_SIZE(fds), deadline_poll_ms(deadline)) > 0 &&
+		fds[0].revents && read(watch_fd, buf, sizeof(buf)) < 0)
+		log_warn("cannot read the watch on containerd's socket: %s",
+			strerror(errno));
 }
 
 static int watch_socket(const struct events *e)
@@ -131,7 +133,8 @@ static int watch_socket(const struct events *e)
 	return steal_fd(&fd);
 }
 
-/* Between bind(2) and listen(2) of the new socket a try is refused: the next one is soon. */
+/* Between bind(2) and listen(2) of the new socket a try is refused: the next one is soon.
+ */
 #define RETRY_STEP_MS 1000
 
 static int deliver_ttrpc(struct events *e, const struct event *ev, struct err *err)
@@ -143,18 +146,19 @@ static int deliver_ttrpc(struct events *e, const struct event *ev, struct err *e
 	for (;;) {
 		r = forward(e, ev, err);
 		/* An answer is an answer, also if it is a refusal. */
-		if (r != -ECONNRESET && r != -ECONNREFUSED && r != -ENOENT && r != -EPIPE &&
-				r != -ETIMEDOUT)
+		if (r != -ECONNRESET && r != -ECONNREFUSED && r != -ENOENT &&
+			r != -EPIPE && r != -ETIMEDOUT)
 			return r;
-		/* A shim that is about to end does not wait for a containerd that is away. */
+		/* A shim that is about to end does not wait for a containerd that is
+		 * away. */
 		if (get_stop(e) != DEADLINE_NONE || now_ms() >= give_up)
 			return r;
 		if (watch_fd < 0) {
 			watch_fd = watch_socket(e);
 			continue; /* it may have come before the watch */
 		}
-		wait_for_containerd(e, watch_fd,
-				MIN(give_up, deadline_after_ms(RETRY_STEP_MS)));
+		wait_for_containerd(
+			e, watch_fd, MIN(give_up, deadline_after_ms(RETRY_STEP_MS)));
 	}
 }
 
@@ -172,28 +176,30 @@ static int wait_publisher(pid_t pid, struct err *err)
 	if (r < 0)
 		return err_sys(err, r, "the publish program does not end");
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return err_set(err, -EREMOTEIO, "the publish program failed, wait status %#x",
-				(unsigned int)status);
+		return err_set(err, -EREMOTEIO,
+			"the publish program failed, wait status %#x",
+			(unsigned int)status);
 	return 0;
 }
 
-static int spawn_publisher(const struct events *e, const char *topic, int in_fd, pid_t *ret_pid)
+static int spawn_publisher(
+	const struct events *e, const char *topic, int in_fd, pid_t *ret_pid)
 {
-	const char *argv[] = {e->publish_binary, "--address", e->address, "publish", "--topic",
-			topic, "--namespace", e->namespace, NULL};
+	const char *argv[] = {e->publish_binary, "--address", e->address, "publish",
+		"--topic", topic, "--namespace", e->namespace, NULL};
 	posix_spawn_file_actions_t actions;
 	int r;
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, in_fd, STDIN_FILENO);
-	r = posix_spawn(ret_pid, e->publish_binary, &actions, NULL, (char *const *)argv,
-			environ);
+	r = posix_spawn(
+		ret_pid, e->publish_binary, &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return -r;
 }
 
-/* `containerd publish` reads a protobuf Any from its standard input; events are far smaller than
- * a socket's buffer, so writing does not wait for it. */
+/* `containerd publish` reads a protobuf Any from its standard input; events are far
+ * smaller than a socket's buffer, so writing does not wait for it. */
 static int deliver_binary(const struct events *e, const struct event *ev, struct err *err)
 {
 	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
@@ -230,7 +236,8 @@ static void deliver(struct events *e, const struct event *ev)
 	else if (*e->publish_binary)
 		r = deliver_binary(e, ev, &err);
 	else
-		r = err_set(&err, -ENOENT, "neither TTRPC_ADDRESS nor -publish-binary is given");
+		r = err_set(&err, -ENOENT,
+			"neither TTRPC_ADDRESS nor -publish-binary is given");
 	if (r < 0)
 		log_error("event %s is lost: %s", ev->topic, err.text);
 }
@@ -323,7 +330,8 @@ void events_publish(struct events *e, const char *topic, const ProtobufCMessage 
 	}
 	pthread_mutex_unlock(&e->lock);
 	if (full) {
-		log_error("event %s is lost: %d are waiting already", topic, EVENTS_QUEUE_MAX);
+		log_error("event %s is lost: %d are waiting already", topic,
+			EVENTS_QUEUE_MAX);
 		free(ev);
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Events to containerd: one queue, one thread, so that they arrive in the order they happened. */
+/* Events to containerd: one queue, one thread, so that they arrive in the order they
+ * happened. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -8,17 +9,18 @@
 #include "base/err.h"
 
 /*
- * With TTRPC_ADDRESS they go to containerd.services.events.ttrpc.v1.Events; without it through the
- * program that containerd named by -publish-binary. A containerd that is away (restarting) is
- * waited for: until its socket appears again, and at most EVENTS_RETRY_MS for an event; what is
- * lost then, or finds EVENTS_QUEUE_MAX waiting, is logged by topic.
+ * With TTRPC_ADDRESS they go to containerd.services.events.ttrpc.v1.Events; without it
+ * through the program that containerd named by -publish-binary. A containerd that is away
+ * (restarting) is waited for: until its socket appears again, and at most EVENTS_RETRY_MS
+ * for an event; what is lost then, or finds EVENTS_QUEUE_MAX waiting, is logged by topic.
  */
 #define EVENTS_QUEUE_MAX 1024
-#define EVENTS_CALL_MS	 5000
-#define EVENTS_RETRY_MS	 60000
+#define EVENTS_CALL_MS   5000
+#define EVENTS_RETRY_MS  60000
 
 struct events_config {
-	const char *ttrpc_address; /* path of containerd's ttrpc socket; "" if there is none */
+	const char *ttrpc_address; /* path of containerd's ttrpc socket; "" if there is
+				      none */
 	const char *publish_binary, *address; /* for the other way; "" if not known */
 	const char *namespace;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a process as a table: which request is allowed when, and what comes of it. */
+/* The life of a process as a table: which request is allowed when, and what comes of it.
+ */
 #pragma once
 
 #include "base/err.h"
@@ -28,12 +29,13 @@ enum lifecycle_request {
 };
 
 /*
- * 0 and the state that follows if the request is allowed; else the error that containerd's clients
- * expect, with `id` in its text: -ENOENT for what has ended or is gone (a kill that comes too late
- * is no failure for them), LIFECYCLE_REFUSED (FAILED_PRECONDITION) for the rest.
+ * 0 and the state that follows if the request is allowed; else the error that
+ * containerd's clients expect, with `id` in its text: -ENOENT for what has ended or is
+ * gone (a kill that comes too late is no failure for them), LIFECYCLE_REFUSED
+ * (FAILED_PRECONDITION) for the rest.
  */
 #define LIFECYCLE_REFUSED (-EBUSY)
-int lifecycle_next(enum lifecycle_state state, enum lifecycle_request request, const char *id,
-		enum lifecycle_state *ret_next, struct err *err);
+int lifecycle_next(enum lifecycle_state state, enum lifecycle_request request,
+	const char *id, enum lifecycle_state *ret_next, struct err *err);
 
 const char *lifecycle_state_name(enum lifecycle_state state);

@@ -15,45 +15,45 @@ static const struct flag {
 	const char *name;
 	unsigned long set, clear;
 } flags[] = {
-		{"async", 0, MS_SYNCHRONOUS},
-		{"atime", 0, MS_NOATIME},
-		{"bind", MS_BIND, 0},
-		{"defaults", 0, 0},
-		{"dev", 0, MS_NODEV},
-		{"diratime", 0, MS_NODIRATIME},
-		{"dirsync", MS_DIRSYNC, 0},
-		{"exec", 0, MS_NOEXEC},
-		{"mand", MS_MANDLOCK, 0},
-		{"noatime", MS_NOATIME, 0},
-		{"nodev", MS_NODEV, 0},
-		{"nodiratime", MS_NODIRATIME, 0},
-		{"noexec", MS_NOEXEC, 0},
-		{"nomand", 0, MS_MANDLOCK},
-		{"norelatime", 0, MS_RELATIME},
-		{"nostrictatime", 0, MS_STRICTATIME},
-		{"nosuid", MS_NOSUID, 0},
-		{"rbind", MS_BIND | MS_REC, 0},
-		{"relatime", MS_RELATIME, 0},
-		{"remount", MS_REMOUNT, 0},
-		{"ro", MS_RDONLY, 0},
-		{"rw", 0, MS_RDONLY},
-		{"strictatime", MS_STRICTATIME, 0},
-		{"suid", 0, MS_NOSUID},
-		{"sync", MS_SYNCHRONOUS, 0},
+	{"async", 0, MS_SYNCHRONOUS},
+	{"atime", 0, MS_NOATIME},
+	{"bind", MS_BIND, 0},
+	{"defaults", 0, 0},
+	{"dev", 0, MS_NODEV},
+	{"diratime", 0, MS_NODIRATIME},
+	{"dirsync", MS_DIRSYNC, 0},
+	{"exec", 0, MS_NOEXEC},
+	{"mand", MS_MANDLOCK, 0},
+	{"noatime", MS_NOATIME, 0},
+	{"nodev", MS_NODEV, 0},
+	{"nodiratime", MS_NODIRATIME, 0},
+	{"noexec", MS_NOEXEC, 0},
+	{"nomand", 0, MS_MANDLOCK},
+	{"norelatime", 0, MS_RELATIME},
+	{"nostrictatime", 0, MS_STRICTATIME},
+	{"nosuid", MS_NOSUID, 0},
+	{"rbind", MS_BIND | MS_REC, 0},
+	{"relatime", MS_RELATIME, 0},
+	{"remount", MS_REMOUNT, 0},
+	{"ro", MS_RDONLY, 0},
+	{"rw", 0, MS_RDONLY},
+	{"strictatime", MS_STRICTATIME, 0},
+	{"suid", 0, MS_NOSUID},
+	{"sync", MS_SYNCHRONOUS, 0},
 };
 
 static const struct {
 	const char *name;
 	unsigned long value;
 } propagations[] = {
-		{"private", MS_PRIVATE},
-		{"rprivate", MS_PRIVATE | MS_REC},
-		{"rshared", MS_SHARED | MS_REC},
-		{"rslave", MS_SLAVE | MS_REC},
-		{"runbindable", MS_UNBINDABLE | MS_REC},
-		{"shared", MS_SHARED},
-		{"slave", MS_SLAVE},
-		{"unbindable", MS_UNBINDABLE},
+	{"private", MS_PRIVATE},
+	{"rprivate", MS_PRIVATE | MS_REC},
+	{"rshared", MS_SHARED | MS_REC},
+	{"rslave", MS_SLAVE | MS_REC},
+	{"runbindable", MS_UNBINDABLE | MS_REC},
+	{"shared", MS_SHARED},
+	{"slave", MS_SLAVE},
+	{"unbindable", MS_UNBINDABLE},
 };
 
 static bool parse_flag(struct mount_options *o, const char *option)
@@ -76,8 +76,8 @@ static bool parse_flag(struct mount_options *o, const char *option)
 	return strncmp(option, "X-containerd.", 13) == 0;
 }
 
-int mount_options_parse(char *const *options, size_t n, struct mount_options *ret,
-		struct err *err)
+int mount_options_parse(
+	char *const *options, size_t n, struct mount_options *ret, struct err *err)
 {
 	struct mount_options o = {0};
 	size_t len = 0;
@@ -91,11 +91,11 @@ int mount_options_parse(char *const *options, size_t n, struct mount_options *re
 			continue;
 		if (len + add + 2 > DATA_PARSED_MAX) {
 			mount_options_done(&o);
-			return err_set(err, -E2BIG, "mount options have more than %u bytes",
-					DATA_PARSED_MAX);
+			return err_set(err, -E2BIG,
+				"mount options have more than %u bytes", DATA_PARSED_MAX);
 		}
 		len += (size_t)snprintf(o.data + len, DATA_PARSED_MAX - len, "%s%s",
-				len ? "," : "", options[i]);
+			len ? "," : "", options[i]);
 	}
 	o.data = xreallocarray(o.data, len + 1, 1);
 	*ret = o;
@@ -119,7 +119,8 @@ static const char *option_paths(const char *option)
 	return NULL;
 }
 
-/* Length of the part, up to and with a slash, that path has in common with prefix[0..len]. */
+/* Length of the part, up to and with a slash, that path has in common with
+ * prefix[0..len]. */
 static size_t common_folder(const char *prefix, size_t len, const char *path)
 {
 	size_t folder = 0;
@@ -158,7 +159,8 @@ void mount_options_shorten(struct mount_options *o, char **ret_dir)
 	size_t cut = first ? strlen(first) : 0, len = 0;
 	char *out;
 
-	/* "::" of data-only layers would cut an empty path: such lists stay as they are. */
+	/* "::" of data-only layers would cut an empty path: such lists stay as they are.
+	 */
 	if (strstr(o->data, "::"))
 		cut = 0;
 	for (const char *p = first; p && cut; p = next_path(p, true))

@@ -25,21 +25,22 @@
 static int restrict_tree(int fd, bool readonly)
 {
 	struct mount_attr attr = {
-			.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-				    (readonly ? MOUNT_ATTR_RDONLY : 0),
-			.propagation = MS_PRIVATE,
+		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			    (readonly ? MOUNT_ATTR_RDONLY : 0),
+		.propagation = MS_PRIVATE,
 	};
 
-	return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0
-			       ? -errno
-			       : 0;
+	return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) <
+			       0
+		       ? -errno
+		       : 0;
 }
 
 int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount_fd,
-		struct err *err)
+	struct err *err)
 {
 	_cleanup_close_ int fd = open_tree(AT_FDCWD, path,
-			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
+		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
 	int r;
 
 	if (fd < 0)
@@ -53,14 +54,14 @@ int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount
 
 /* A loop device for a file; gone by itself when its last user is (the mount). */
 static int open_loop(const char *file, bool readonly, char *ret_device, size_t size,
-		int *ret_fd, struct err *err)
+	int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int file_fd =
-			open(file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+		open(file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	struct loop_config config = {
-			.fd = (unsigned int)file_fd,
-			.info.lo_flags = LO_FLAGS_AUTOCLEAR | (readonly ? LO_FLAGS_READ_ONLY : 0),
+		.fd = (unsigned int)file_fd,
+		.info.lo_flags = LO_FLAGS_AUTOCLEAR | (readonly ? LO_FLAGS_READ_ONLY : 0),
 	};
 
 	if (file_fd < 0)
@@ -83,22 +84,23 @@ static int open_loop(const char *file, bool readonly, char *ret_device, size_t s
 		}
 		if (errno != EBUSY)
 			return err_sys(err, errno, "cannot set up %s for %s", ret_device,
-					err_quote(file, 256));
+				err_quote(file, 256));
 	}
 	return err_set(err, -EBUSY, "no loop device stays free long enough");
 }
 
 /*
- * A name for the place of one mount: the folder itself, or something in what is mounted there by
- * now. A descriptor's name leads to what was on top when it was opened, so it is opened anew for
- * each call.
+ * A name for the place of one mount: the folder itself, or something in what is mounted
+ * there by now. A descriptor's name leads to what was on top when it was opened, so it is
+ * opened anew for each call.
  */
 struct place {
 	int fd;
 	char path[64];
 };
 
-static int find_place(const char *folder, const char *target, struct place *ret, struct err *err)
+static int find_place(
+	const char *folder, const char *target, struct place *ret, struct err *err)
 {
 	_cleanup_close_ int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -107,13 +109,13 @@ static int find_place(const char *folder, const char *target, struct place *ret,
 	ret->fd = *target ? open_in_root(fd, target, O_PATH) : steal_fd(&fd);
 	if (ret->fd < 0)
 		return err_sys(err, ret->fd, "cannot open %s in the root file system",
-				err_quote(target, 256));
+			err_quote(target, 256));
 	snprintf(ret->path, sizeof(ret->path), "/proc/self/fd/%d", ret->fd);
 	return 0;
 }
 
-static int mount_at(const char *folder, const char *target, const char *source, const char *type,
-		unsigned long flags, const char *data, struct err *err)
+static int mount_at(const char *folder, const char *target, const char *source,
+	const char *type, unsigned long flags, const char *data, struct err *err)
 {
 	struct place place;
 	int r = find_place(folder, target, &place, err);
@@ -122,14 +124,14 @@ static int mount_at(const char *folder, const char *target, const char *source, 
 		return r;
 	if (mount(source, place.path, type, flags, data && *data ? data : NULL) < 0)
 		r = err_sys(err, errno, "cannot mount %s of type %s",
-				err_quote(source ? source : "none", 256),
-				err_quote(type ? type : "bind", 32));
+			err_quote(source ? source : "none", 256),
+			err_quote(type ? type : "bind", 32));
 	close(place.fd);
 	return r;
 }
 
-static int mount_all(const char *folder, const char *target, const char *source, const char *type,
-		const struct mount_options *o, struct err *err)
+static int mount_all(const char *folder, const char *target, const char *source,
+	const char *type, const struct mount_options *o, struct err *err)
 {
 	/* A bind takes its flags only in a second call. */
 	unsigned long bind = o->flags & (MS_BIND | MS_REC), rest = o->flags & ~bind;
@@ -140,8 +142,8 @@ static int mount_all(const char *folder, const char *target, const char *source,
 	} else {
 		r = mount_at(folder, target, source, NULL, bind, NULL, err);
 		if (r == 0 && rest)
-			r = mount_at(folder, target, NULL, NULL, rest | MS_BIND | MS_REMOUNT,
-					NULL, err);
+			r = mount_at(folder, target, NULL, NULL,
+				rest | MS_BIND | MS_REMOUNT, NULL, err);
 	}
 	if (r == 0 && o->propagation)
 		r = mount_at(folder, target, NULL, NULL, o->propagation, NULL, err);
@@ -149,7 +151,7 @@ static int mount_all(const char *folder, const char *target, const char *source,
 }
 
 static int mount_parsed(const char *folder, const Containerd__Types__Mount *m,
-		struct mount_options *o, struct err *err)
+	struct mount_options *o, struct err *err)
 {
 	_cleanup_close_ int loop_fd = -1;
 	_cleanup_free_ char *cwd = NULL;
@@ -160,7 +162,8 @@ static int mount_parsed(const char *folder, const Containerd__Types__Mount *m,
 	if (strcmp(m->type, "bind") == 0)
 		o->flags |= MS_BIND;
 	if (o->loop) {
-		r = open_loop(source, o->flags & MS_RDONLY, device, sizeof(device), &loop_fd, err);
+		r = open_loop(source, o->flags & MS_RDONLY, device, sizeof(device),
+			&loop_fd, err);
 		if (r < 0)
 			return r;
 		source = device;
@@ -168,7 +171,8 @@ static int mount_parsed(const char *folder, const Containerd__Types__Mount *m,
 	if (strlen(o->data) > MOUNT_DATA_MAX) {
 		mount_options_shorten(o, &cwd);
 		if (*cwd && chdir(cwd) < 0)
-			return err_sys(err, errno, "cannot enter %s", err_quote(cwd, 256));
+			return err_sys(
+				err, errno, "cannot enter %s", err_quote(cwd, 256));
 	}
 	return mount_all(folder, m->target, source, m->type, o, err);
 }
@@ -211,7 +215,7 @@ static void *assemble_thread(void *arg)
 }
 
 int rootfs_assemble(const char *folder, Containerd__Types__Mount *const *mounts, size_t n,
-		int *ret_mount_fd, struct err *err)
+	int *ret_mount_fd, struct err *err)
 {
 	struct assembly a = {folder, mounts, n, -1, 0, err};
 	pthread_t thread;

@@ -9,18 +9,18 @@
 #include "containerd_types.pb-c.h"
 
 /*
- * How it works: a thread leaves the process's mount namespace for a private copy, mounts what
- * containerd asked for on an empty folder, takes open_tree(2)'s detached clone of it, and ends.
- * Its namespace goes with it; the clone lives for as long as its descriptor, or the namespace it
- * is attached to (vm_export_attach()).
+ * How it works: a thread leaves the process's mount namespace for a private copy, mounts
+ * what containerd asked for on an empty folder, takes open_tree(2)'s detached clone of
+ * it, and ends. Its namespace goes with it; the clone lives for as long as its
+ * descriptor, or the namespace it is attached to (vm_export_attach()).
  *
- * All trees are made private, nosuid and nodev: files in them are opened by QEMU for a guest, and
- * a device node that the guest made must not lead to a device of the host.
+ * All trees are made private, nosuid and nodev: files in them are opened by QEMU for a
+ * guest, and a device node that the guest made must not lead to a device of the host.
  */
 
 /* mounts are stacked in their order on `folder` (absolute, existing, empty). */
 int rootfs_assemble(const char *folder, Containerd__Types__Mount *const *mounts, size_t n,
-		int *ret_mount_fd, struct err *err);
+	int *ret_mount_fd, struct err *err);
 /* A tree that is there already, or a single file. */
 int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount_fd,
-		struct err *err);
+	struct err *err);

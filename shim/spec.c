@@ -13,7 +13,7 @@
 
 /* Optional members: *ret stays NULL for one that is missing or null. */
 static int find_object(struct json_object *obj, const char *key, struct json_object **ret,
-		struct err *err)
+	struct err *err)
 {
 	struct json_object *value;
 
@@ -24,7 +24,7 @@ static int find_object(struct json_object *obj, const char *key, struct json_obj
 }
 
 static int find_array(struct json_object *obj, const char *key, struct json_object **ret,
-		struct err *err)
+	struct err *err)
 {
 	struct json_object *value;
 
@@ -38,8 +38,9 @@ static int find_array(struct json_object *obj, const char *key, struct json_obje
 static const struct {
 	const char *type_key, *type_container, *sandbox_key;
 } cri_annotations[] = {
-		{"io.kubernetes.cri.container-type", "container", "io.kubernetes.cri.sandbox-id"},
-		{"io.kubernetes.cri-o.ContainerType", "container", "io.kubernetes.cri-o.SandboxID"},
+	{"io.kubernetes.cri.container-type", "container", "io.kubernetes.cri.sandbox-id"},
+	{"io.kubernetes.cri-o.ContainerType", "container",
+		"io.kubernetes.cri-o.SandboxID"},
 };
 
 static int read_group(struct spec *s, struct err *err)
@@ -53,35 +54,37 @@ static int read_group(struct spec *s, struct err *err)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(cri_annotations); i++) {
 		r = json_get_string_opt(
-				annotations, cri_annotations[i].type_key, "", &type, err);
+			annotations, cri_annotations[i].type_key, "", &type, err);
 		if (r < 0)
 			return r;
 		if (strcmp(type, cri_annotations[i].type_container) != 0)
 			continue;
-		r = json_get_string(annotations, cri_annotations[i].sandbox_key, &s->sandbox_id,
-				err);
+		r = json_get_string(
+			annotations, cri_annotations[i].sandbox_key, &s->sandbox_id, err);
 		if (r == 0)
-			r = name_check(cri_annotations[i].sandbox_key, s->sandbox_id, err);
+			r = name_check(
+				cri_annotations[i].sandbox_key, s->sandbox_id, err);
 		return r;
 	}
 	return 0;
 }
 
-static int read_process(const struct spec *s, struct err *err)
+static int read_process(struct spec *s, struct err *err)
 {
-	struct json_object *process, *args, *first;
+	struct json_object *args, *first;
 	int r;
 
-	r = find_object(s->json, "process", &process, err);
+	r = find_object(s->json, "process", &s->process, err);
 	if (r < 0)
 		return r;
-	if (!process)
+	if (!s->process)
 		return err_set(err, -EINVAL, "there is no process to run");
-	r = find_array(process, "args", &args, err);
+	r = find_array(s->process, "args", &args, err);
 	if (r < 0)
 		return err_wrap(err, "process");
-	first = args && json_object_array_length(args) ? json_object_array_get_idx(args, 0)
-						       : NULL;
+	first = args && json_object_array_length(args)
+			? json_object_array_get_idx(args, 0)
+			: NULL;
 	if (!json_object_is_type(first, json_type_string))
 		return err_set(err, -EINVAL, "process: args names no program to run");
 	return 0;
@@ -112,7 +115,8 @@ static int read_netns(struct spec *s, struct json_object *linux_, struct err *er
 	for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++) {
 		entry = json_object_array_get_idx(list, i);
 		if (!json_object_is_type(entry, json_type_object))
-			return err_set(err, -EINVAL, "linux.namespaces has a member that is no object");
+			return err_set(err, -EINVAL,
+				"linux.namespaces has a member that is no object");
 		r = json_get_string(entry, "type", &type, err);
 		if (r < 0)
 			return err_wrap(err, "linux.namespaces");
@@ -122,7 +126,8 @@ static int read_netns(struct spec *s, struct json_object *linux_, struct err *er
 	return r;
 }
 
-static int get_limit(struct json_object *obj, const char *key, int64_t *ret, struct err *err)
+static int get_limit(
+	struct json_object *obj, const char *key, int64_t *ret, struct err *err)
 {
 	struct json_object *value;
 	int64_t limit;
@@ -224,22 +229,22 @@ void spec_done(struct spec *spec)
 
 /* What a pod may choose for itself. */
 static const char *const settable[] = {
-		"hypervisor.accel",
-		"hypervisor.default_maxmemory",
-		"hypervisor.default_maxvcpus",
-		"hypervisor.default_memory",
-		"hypervisor.default_vcpus",
-		"factory.enable_template",
-		"factory.strict",
-		"runtime.boot_timeout_ms",
-		"runtime.call_timeout_ms",
-		"runtime.log_level",
+	"hypervisor.accel",
+	"hypervisor.default_maxmemory",
+	"hypervisor.default_maxvcpus",
+	"hypervisor.default_memory",
+	"hypervisor.default_vcpus",
+	"factory.enable_template",
+	"factory.strict",
+	"runtime.boot_timeout_ms",
+	"runtime.call_timeout_ms",
 };
 
-static int apply_annotation(struct config *config, const char *name, const char *value,
-		struct err *err)
+static int apply_annotation(
+	struct config *config, const char *name, const char *value, struct err *err)
 {
-	const char *rest = name + strlen(SPEC_ANNOTATION_PREFIX), *dot = strchr(rest, '.');
+	const char *rest = name + strlen(SPEC_ANNOTATION_PREFIX),
+		   *dot = strchr(rest, '.');
 	_cleanup_free_ char *section = NULL, *where = NULL;
 
 	where = xasprintf("annotation %s", err_quote(name, 128));
@@ -249,11 +254,12 @@ static int apply_annotation(struct config *config, const char *name, const char 
 		section = xstrndup(rest, (size_t)(dot - rest));
 		return config_set(config, section, dot + 1, value, where, err);
 	}
-	return err_set(err, -EINVAL, "%s: there is no such setting that an annotation may make",
-			where);
+	return err_set(err, -EINVAL,
+		"%s: there is no such setting that an annotation may make", where);
 }
 
-int spec_apply_annotations(const struct spec *spec, struct config *config, struct err *err)
+int spec_apply_annotations(
+	const struct spec *spec, struct config *config, struct err *err)
 {
 	struct json_object *annotations;
 	int r;
@@ -261,13 +267,13 @@ int spec_apply_annotations(const struct spec *spec, struct config *config, struc
 	r = find_object(spec->json, "annotations", &annotations, err);
 	if (r < 0 || !annotations)
 		return r;
-	json_object_object_foreach(annotations, name, value)
-	{
-		if (strncmp(name, SPEC_ANNOTATION_PREFIX, strlen(SPEC_ANNOTATION_PREFIX)) != 0)
+	json_object_object_foreach (annotations, name, value) {
+		if (strncmp(name, SPEC_ANNOTATION_PREFIX,
+			    strlen(SPEC_ANNOTATION_PREFIX)) != 0)
 			continue;
 		if (!json_object_is_type(value, json_type_string))
 			return err_set(err, -EINVAL, "annotation %s is no string",
-					err_quote(name, 128));
+				err_quote(name, 128));
 		r = apply_annotation(config, name, json_object_get_string(value), err);
 		if (r < 0)
 			return r;

@@ -15,20 +15,21 @@ static const struct {
 	const char *key;
 	const char *why;
 } host_only[] = {
-		{"", "hooks", "hooks are programs of the host"},
-		{"linux", "cgroupsPath", NULL},
-		{"linux", "devices", "devices of the host are not passed to the guest"},
-		{"linux", "intelRdt", "the guest has no cache allocation"},
-		{"linux", "mountLabel", NULL},
-		{"linux.resources", "blockIO", "block devices have other numbers in the guest"},
-		{"linux.resources", "hugepageLimits", NULL},
-		{"linux.resources", "network", "traffic classes are the host's"},
-		{"linux.resources", "rdma", "RDMA devices are the host's"},
-		{"linux.resources", "unified", "cgroup files of the host may not exist in the guest"},
-		{"linux.resources.cpu", "cpus", "CPU numbers are the host's"},
-		{"linux.resources.cpu", "mems", NULL},
-		{"process", "apparmorProfile", NULL},
-		{"process", "selinuxLabel", NULL},
+	{"", "hooks", "hooks are programs of the host"},
+	{"linux", "cgroupsPath", NULL},
+	{"linux", "devices", "devices of the host are not passed to the guest"},
+	{"linux", "intelRdt", "the guest has no cache allocation"},
+	{"linux", "mountLabel", NULL},
+	{"linux.resources", "blockIO", "block devices have other numbers in the guest"},
+	{"linux.resources", "hugepageLimits", NULL},
+	{"linux.resources", "network", "traffic classes are the host's"},
+	{"linux.resources", "rdma", "RDMA devices are the host's"},
+	{"linux.resources", "unified",
+		"cgroup files of the host may not exist in the guest"},
+	{"linux.resources.cpu", "cpus", "CPU numbers are the host's"},
+	{"linux.resources.cpu", "mems", NULL},
+	{"process", "apparmorProfile", NULL},
+	{"process", "selinuxLabel", NULL},
 };
 
 static struct json_object *find_parent(struct json_object *o, const char *path)
@@ -38,7 +39,7 @@ static struct json_object *find_parent(struct json_object *o, const char *path)
 
 	for (char *p = strtok_r(copy, ".", &save); p; p = strtok_r(NULL, ".", &save))
 		if (!json_object_is_type(o, json_type_object) ||
-				!json_object_object_get_ex(o, p, &o))
+			!json_object_object_get_ex(o, p, &o))
 			return NULL;
 	return json_object_is_type(o, json_type_object) ? o : NULL;
 }
@@ -55,24 +56,27 @@ static bool is_empty(struct json_object *o)
 static void drop_host_only(struct json_object *spec, const char *cid)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(host_only); i++) {
-		struct json_object *parent = find_parent(spec, host_only[i].parent), *value;
+		struct json_object *parent = find_parent(spec, host_only[i].parent),
+				   *value;
 
-		if (!parent || !json_object_object_get_ex(parent, host_only[i].key, &value))
+		if (!parent ||
+			!json_object_object_get_ex(parent, host_only[i].key, &value))
 			continue;
 		if (host_only[i].why && !is_empty(value))
-			log_info("container %s: %s%s%s is left out: %s", cid, host_only[i].parent,
-					*host_only[i].parent ? "." : "", host_only[i].key,
-					host_only[i].why);
+			log_info("container %s: %s%s%s is left out: %s", cid,
+				host_only[i].parent, *host_only[i].parent ? "." : "",
+				host_only[i].key, host_only[i].why);
 		json_object_object_del(parent, host_only[i].key);
 	}
 }
 
 /*
- * The VM is the pod: what its containers share is the guest's own. So a namespace with a path is
- * left out, and so is the network namespace, path or not. With the guest's uts namespace the
- * hostname is the sandbox's, set by the identity gate.
+ * The VM is the pod: what its containers share is the guest's own. So a namespace with a
+ * path is left out, and so is the network namespace, path or not. With the guest's uts
+ * namespace the hostname is the sandbox's, set by the identity gate.
  */
-static int guest_namespaces(struct json_object *spec, bool *ret_sandbox_pidns, struct err *err)
+static int guest_namespaces(
+	struct json_object *spec, bool *ret_sandbox_pidns, struct err *err)
 {
 	struct json_object *linux_ = find_parent(spec, "linux"), *list, *kept;
 	bool own_uts = false;
@@ -131,7 +135,8 @@ static int read_mount(struct json_object *m, struct mount_words *ret, struct err
 		return 0;
 	r = json_get_array(m, "options", &options, err);
 	for (size_t i = 0; r == 0 && i < json_object_array_length(options); i++) {
-		const char *o = json_object_get_string(json_object_array_get_idx(options, i));
+		const char *o =
+			json_object_get_string(json_object_array_get_idx(options, i));
 
 		if (!o)
 			continue;
@@ -149,10 +154,12 @@ static bool is_below(const char *path, const char *folder)
 	return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* Kernel file systems: the guest's own are meant, there is nothing of the host's to share. */
+/* Kernel file systems: the guest's own are meant, there is nothing of the host's to
+ * share. */
 static bool is_guest_side(const char *source)
 {
-	return is_below(source, "/proc") || is_below(source, "/sys") || is_below(source, "/dev");
+	return is_below(source, "/proc") || is_below(source, "/sys") ||
+	       is_below(source, "/dev");
 }
 
 static void make_shm(struct json_object *m)
@@ -168,7 +175,7 @@ static void make_shm(struct json_object *m)
 }
 
 static int guest_mount(struct json_object *m, const char *cid, struct spec_bind *binds,
-		unsigned int *n, struct err *err)
+	unsigned int *n, struct err *err)
 {
 	_cleanup_free_ char *place = NULL;
 	struct mount_words words;
@@ -184,21 +191,24 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 		return 0;
 	}
 	if (*words.source != '/')
-		return err_set(err, -EINVAL, "the source %s of the bind mount on %s is not absolute",
-				err_quote(words.source, 256), err_quote(words.destination, 256));
+		return err_set(err, -EINVAL,
+			"the source %s of the bind mount on %s is not absolute",
+			err_quote(words.source, 256), err_quote(words.destination, 256));
 	if (is_guest_side(words.source))
 		return 0;
 	if (*n >= SPEC_BINDS_MAX)
-		return err_set(err, -E2BIG, "there are more than %d bind mounts", SPEC_BINDS_MAX);
-	binds[*n] = (struct spec_bind){xstrdup(words.source), words.recursive, words.readonly};
+		return err_set(err, -E2BIG, "there are more than %d bind mounts",
+			SPEC_BINDS_MAX);
+	binds[*n] = (struct spec_bind){
+		xstrdup(words.source), words.recursive, words.readonly};
 	place = xasprintf(AGENT_SHARED_DIR "/%s/mounts/%u", cid, *n);
 	json_set_string(m, "source", place);
 	(*n)++;
 	return 0;
 }
 
-static int guest_mounts(struct json_object *spec, const char *cid, struct spec_bind **ret_binds,
-		unsigned int *ret_n, struct err *err)
+static int guest_mounts(struct json_object *spec, const char *cid,
+	struct spec_bind **ret_binds, unsigned int *ret_n, struct err *err)
 {
 	struct json_object *mounts;
 	struct spec_bind *binds;
@@ -211,10 +221,12 @@ static int guest_mounts(struct json_object *spec, const char *cid, struct spec_b
 		return 0;
 	if (!json_object_is_type(mounts, json_type_array))
 		return err_set(err, -EINVAL, "mounts is no array");
-	binds = xreallocarray(NULL, MIN(json_object_array_length(mounts), SPEC_BINDS_MAX) + 1,
-			sizeof(*binds));
+	binds = xreallocarray(NULL,
+		MIN(json_object_array_length(mounts), SPEC_BINDS_MAX) + 1,
+		sizeof(*binds));
 	for (size_t i = 0; r == 0 && i < json_object_array_length(mounts); i++)
-		r = guest_mount(json_object_array_get_idx(mounts, i), cid, binds, &n, err);
+		r = guest_mount(
+			json_object_array_get_idx(mounts, i), cid, binds, &n, err);
 	if (r < 0) {
 		spec_binds_free(binds, n);
 		return err_wrap(err, "mounts");
@@ -233,13 +245,14 @@ void spec_binds_free(struct spec_bind *binds, unsigned int n)
 
 static void note_dropped(void *user, const char *path)
 {
-	log_info("container %s: %s of " SPEC_FILE " is not known to the agent and left out",
-			(const char *)user, err_quote(path, 128));
+	log_info("container %s: %s of " SPEC_FILE
+		 " is not known to the agent and left out",
+		(const char *)user, err_quote(path, 128));
 }
 
 int spec_for_guest(struct spec *spec, const char *cid, Grpc__Spec **ret_spec,
-		struct spec_bind **ret_binds, unsigned int *ret_n_binds, bool *ret_sandbox_pidns,
-		struct err *err)
+	struct spec_bind **ret_binds, unsigned int *ret_n_binds, bool *ret_sandbox_pidns,
+	struct err *err)
 {
 	_cleanup_free_ char *root = xasprintf(AGENT_SHARED_DIR "/%s/rootfs", cid);
 	int r;

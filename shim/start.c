@@ -4,7 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,68 +12,39 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "any.pb-c.h"
 #include "base/io.h"
 #include "base/util.h"
-#include "runtimeoptions.pb-c.h"
 #include "shim/delete.h"
+#include "shim/options.h"
 #include "shim/spec.h"
 #include "shim/state.h"
 
-#define OPTIONS_MAX	   (64u << 10)
+#define OPTIONS_MAX        (64u << 10)
 #define CONNECT_TIMEOUT_MS 2000
-#define ADDRESS_FILE	   "address"
-#define ADDRESS_SCHEME	   "unix://"
+#define ADDRESS_FILE       "address"
+#define ADDRESS_SCHEME     "unix://"
 
 extern char **environ;
 
-int start_parse_options(const void *data, size_t len, char **ret_path, struct err *err)
-{
-	Google__Protobuf__Any *any = google__protobuf__any__unpack(NULL, len, data);
-	Runtimeoptions__V1__Options *options = NULL;
-	const char *type, *path = "";
-	int r = 0;
-
-	if (!any)
-		return err_set(err, -EBADMSG, "the runtime options are no protobuf Any");
-	/* containerd may put "types.containerd.io/" before the name. */
-	type = strrchr(any->type_url, '/');
-	type = type ? type + 1 : any->type_url;
-	if (strcmp(type, "runtimeoptions.v1.Options") == 0) {
-		options = runtimeoptions__v1__options__unpack(
-				NULL, any->value.len, any->value.data);
-		if (options)
-			path = options->config_path;
-		else
-			r = err_set(err, -EBADMSG,
-					"the runtime options are no runtimeoptions.v1.Options");
-	}
-	if (*path && *path != '/')
-		r = err_set(err, -EINVAL, "ConfigPath %s of the runtime options is not absolute",
-				err_quote(path, 256));
-	if (r == 0)
-		*ret_path = xstrdup(path);
-	if (options)
-		runtimeoptions__v1__options__free_unpacked(options, NULL);
-	google__protobuf__any__free_unpacked(any, NULL);
-	return r;
-}
-
-/* What containerd wrote to standard input; a terminal means that a person is trying things. */
+/* What containerd wrote to standard input; a terminal means that a person is trying
+ * things. */
 static int read_options(char **ret_path, struct err *err)
 {
 	_cleanup_free_ char *data = NULL;
-	size_t len;
-	int r;
+	Google__Protobuf__Any *any;
+	size_t len = 0;
+	int r = 0;
 
-	if (isatty(STDIN_FILENO)) {
-		*ret_path = xstrdup("");
-		return 0;
-	}
-	r = file_read(AT_FDCWD, "/dev/stdin", OPTIONS_MAX, &data, &len, err);
+	if (!isatty(STDIN_FILENO))
+		r = file_read(AT_FDCWD, "/dev/stdin", OPTIONS_MAX, &data, &len, err);
 	if (r < 0)
 		return err_wrap(err, "runtime options");
-	return start_parse_options(data, len, ret_path, err);
+	any = google__protobuf__any__unpack(NULL, len, (const uint8_t *)data);
+	if (!any)
+		return err_set(err, -EBADMSG, "the runtime options are no protobuf Any");
+	r = options_config_path(any, ret_path, err);
+	google__protobuf__any__free_unpacked(any, NULL);
+	return r;
 }
 
 /* The options' file is the serving process's $STENCIL_CONFIG. */
@@ -89,8 +60,8 @@ static int load_config(struct config *c, struct err *err)
 	return config_load_default(c, NULL, err);
 }
 
-static int write_address(const char *bundle, const char *socket, char **ret_address,
-		struct err *err)
+static int write_address(
+	const char *bundle, const char *socket, char **ret_address, struct err *err)
 {
 	_cleanup_free_ char *address = xasprintf(ADDRESS_SCHEME "%s", socket);
 	_cleanup_free_ char *file = xasprintf("%s/%s", bundle, ADDRESS_FILE);
@@ -106,17 +77,18 @@ static bool is_served(const char *socket)
 {
 	_cleanup_close_ int fd = -1;
 
-	return unix_connect(socket, SOCK_STREAM, deadline_after_ms(CONNECT_TIMEOUT_MS), &fd,
-			       NULL) == 0;
+	return unix_connect(socket, SOCK_STREAM, deadline_after_ms(CONNECT_TIMEOUT_MS),
+		       &fd, NULL) == 0;
 }
 
-/* The serving process: own session, standard streams on /dev/null, the socket at its place. */
-static int spawn_server(const struct cmdline *cmd, int listen_fd, pid_t *ret_pid,
-		struct err *err)
+/* The serving process: own session, standard streams on /dev/null, the socket at its
+ * place. */
+static int spawn_server(
+	const struct cmdline *cmd, int listen_fd, pid_t *ret_pid, struct err *err)
 {
 	char self[4096];
-	const char *argv[12] = {self, "-namespace", cmd->namespace, "-id", cmd->id, "-address",
-			cmd->address};
+	const char *argv[12] = {self, "-namespace", cmd->namespace, "-id", cmd->id,
+		"-address", cmd->address};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -146,8 +118,8 @@ static int spawn_server(const struct cmdline *cmd, int listen_fd, pid_t *ret_pid
 }
 
 /* With the state folder made: the socket, the process, its identity in the record. */
-static int serve_state(const struct cmdline *cmd, struct state *s, char **ret_address,
-		struct err *err)
+static int serve_state(
+	const struct cmdline *cmd, struct state *s, char **ret_address, struct err *err)
 {
 	_cleanup_close_ int listen_fd = -1;
 	pid_t pid = -1;
@@ -177,8 +149,8 @@ static int clear_stale(const struct config *c, const struct state *s, struct err
 	int r = state_load(s->dir, &old, NULL);
 
 	if (r == 0 && is_served(old.socket))
-		r = err_set(err, -EEXIST, "sandbox %s is served by another shim, pid %d", s->id,
-				(int)old.shim.pid);
+		r = err_set(err, -EEXIST, "sandbox %s is served by another shim, pid %d",
+			s->id, (int)old.shim.pid);
 	else if (access(s->dir, F_OK) == 0)
 		r = delete_state(c, s->dir, err);
 	else
@@ -187,8 +159,8 @@ static int clear_stale(const struct config *c, const struct state *s, struct err
 	return r;
 }
 
-static int start_sandbox(const struct cmdline *cmd, const struct config *c, const char *bundle,
-		char **ret_address, struct err *err)
+static int start_sandbox(const struct cmdline *cmd, const struct config *c,
+	const char *bundle, char **ret_address, struct err *err)
 {
 	struct state s;
 	int r;
@@ -210,15 +182,16 @@ static int start_sandbox(const struct cmdline *cmd, const struct config *c, cons
 	return r;
 }
 
-static int join_sandbox(const struct cmdline *cmd, const struct config *c, const char *bundle,
-		const char *sandbox, char **ret_address, struct err *err)
+static int join_sandbox(const struct cmdline *cmd, const struct config *c,
+	const char *bundle, const char *sandbox, char **ret_address, struct err *err)
 {
 	_cleanup_free_ char *socket =
-			state_socket_path(c, cmd->address, cmd->namespace, sandbox);
+		state_socket_path(c, cmd->address, cmd->namespace, sandbox);
 
 	if (!is_served(socket))
-		return err_set(err, -ENOENT, "container %s belongs to sandbox %s, which has no shim",
-				cmd->id, sandbox);
+		return err_set(err, -ENOENT,
+			"container %s belongs to sandbox %s, which has no shim", cmd->id,
+			sandbox);
 	return write_address(bundle, socket, ret_address, err);
 }
 
@@ -235,19 +208,21 @@ int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
 		return err_sys(err, errno, "cannot find the working directory");
 	if (*bundle != '/')
 		return err_set(err, -EINVAL, "-bundle %s is not absolute",
-				err_quote(bundle, 256));
+			err_quote(bundle, 256));
 	bundle_fd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (bundle_fd < 0)
-		return err_sys(err, errno, "cannot open the bundle %s", err_quote(bundle, 256));
+		return err_sys(
+			err, errno, "cannot open the bundle %s", err_quote(bundle, 256));
 	r = spec_load(bundle_fd, &spec, err);
 	if (r < 0)
 		return r;
 	config_init(&config);
 	r = load_config(&config, err);
 	if (r == 0)
-		r = spec.sandbox_id ? join_sandbox(cmd, &config, bundle, spec.sandbox_id,
-						      ret_address, err)
-				    : start_sandbox(cmd, &config, bundle, ret_address, err);
+		r = spec.sandbox_id
+			    ? join_sandbox(cmd, &config, bundle, spec.sandbox_id,
+				      ret_address, err)
+			    : start_sandbox(cmd, &config, bundle, ret_address, err);
 	config_done(&config);
 	spec_done(&spec);
 	return r;

@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "base/util.h"
 
-#define RECORD	     "sandbox.json"
+#define RECORD       "sandbox.json"
 #define RECORD_MAX   (64u << 10)
 #define RECORD_DEPTH 2
 
@@ -29,8 +29,8 @@ void state_done(struct state *s)
 	*s = (struct state){0};
 }
 
-char *state_socket_path(const struct config *c, const char *address, const char *namespace,
-		const char *id)
+char *state_socket_path(const struct config *c, const char *address,
+	const char *namespace, const char *id)
 {
 	char hex[2 * SHA256_DIGEST_SIZE + 1];
 	uint8_t digest[SHA256_DIGEST_SIZE];
@@ -49,16 +49,16 @@ char *state_socket_path(const struct config *c, const char *address, const char 
 }
 
 void state_init(struct state *s, const struct config *c, const char *address,
-		const char *namespace, const char *id, const char *bundle)
+	const char *namespace, const char *id, const char *bundle)
 {
 	*s = (struct state){
-			.dir = xasprintf("%s/%s/%s", c->state_dir, namespace, id),
-			.namespace = xstrdup(namespace),
-			.id = xstrdup(id),
-			.bundle = xstrdup(bundle),
-			.socket = state_socket_path(c, address, namespace, id),
-			.config_path = xstrdup(c->loaded_from),
-			.netns = xstrdup(""),
+		.dir = xasprintf("%s/%s/%s", c->state_dir, namespace, id),
+		.namespace = xstrdup(namespace),
+		.id = xstrdup(id),
+		.bundle = xstrdup(bundle),
+		.socket = state_socket_path(c, address, namespace, id),
+		.config_path = xstrdup(c->loaded_from),
+		.netns = xstrdup(""),
 	};
 }
 
@@ -86,7 +86,8 @@ int state_save(const struct state *s, struct err *err)
 	return file_write_atomic(AT_FDCWD, path, text, len, 0600, err);
 }
 
-static int copy_string(struct json_object *o, const char *key, char **ret, struct err *err)
+static int copy_string(
+	struct json_object *o, const char *key, char **ret, struct err *err)
 {
 	const char *value;
 	int r = json_get_string(o, key, &value, err);
@@ -143,10 +144,12 @@ int state_load(const char *dir, struct state *s, struct err *err)
 	return 0;
 }
 
-/* Another sandbox of the namespace may be removing the folder at the same time, as the last. */
+/* Another sandbox of the namespace may be removing the folder at the same time, as the
+ * last. */
 static int make_dir(const struct state *s, struct err *err)
 {
-	_cleanup_free_ char *parent = xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
+	_cleanup_free_ char *parent =
+		xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
 	int r;
 
 	for (int attempt = 0; attempt < 16; attempt++) {
@@ -165,15 +168,16 @@ static int make_contents(const struct state *s, struct err *err)
 {
 	static const char *const folders[] = {"vm", "rootfs"};
 	_cleanup_free_ char *link = xasprintf("%s/%s", s->bundle, STATE_LINK);
-	_cleanup_free_ char *sockets = xstrndup(
-			s->socket, (size_t)(strrchr(s->socket, '/') - s->socket));
+	_cleanup_free_ char *sockets =
+		xstrndup(s->socket, (size_t)(strrchr(s->socket, '/') - s->socket));
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
 		_cleanup_free_ char *path = state_path(s, folders[i]);
 
 		if (mkdir(path, 0700) < 0)
-			return err_sys(err, errno, "cannot make the state folder %s", path);
+			return err_sys(
+				err, errno, "cannot make the state folder %s", path);
 	}
 	r = mkdir_parents(sockets, 0700, err);
 	if (r == 0)
@@ -210,9 +214,10 @@ static int remove_if_empty(const char *dir, struct err *err)
 int state_remove(const struct state *s, struct err *err)
 {
 	_cleanup_free_ char *link = xasprintf("%s/%s", s->bundle, STATE_LINK);
-	_cleanup_free_ char *parent = xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
-	_cleanup_free_ char *sockets = xstrndup(
-			s->socket, (size_t)(strrchr(s->socket, '/') - s->socket));
+	_cleanup_free_ char *parent =
+		xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
+	_cleanup_free_ char *sockets =
+		xstrndup(s->socket, (size_t)(strrchr(s->socket, '/') - s->socket));
 	int r;
 
 	/* containerd removes the bundle itself, so the link may be gone with it. */

@@ -10,9 +10,10 @@
  * <state_dir>/<namespace>/<id>/ (mode 0700):
  *   sandbox.json  this record
  *   vm/           the VM's own folder (vm_cleanup())
- *   rootfs/       empty; root file systems are assembled on it, in a mount namespace of a thread
- * <bundle>/stencil is a symbolic link to it: `delete` has no configuration to find it by.
- * The socket is <state_dir>/s/<hash>, short enough for sun_path whatever the names are.
+ *   rootfs/       empty; root file systems are assembled on it, in a mount namespace of a
+ * thread <bundle>/stencil is a symbolic link to it: `delete` has no configuration to find
+ * it by. The socket is <state_dir>/s/<hash>, short enough for sun_path whatever the names
+ * are.
  */
 #define STATE_LINK "stencil"
 
@@ -20,9 +21,9 @@ struct state {
 	char *dir;
 	char *namespace, *id;
 	char *bundle;
-	char *socket;	     /* path of the shim's socket */
-	char *config_path;   /* what config_load_default() was given; "" for the default */
-	char *netns;	     /* namespace with our taps in it; "" for none */
+	char *socket;      /* path of the shim's socket */
+	char *config_path; /* what config_load_default() was given; "" for the default */
+	char *netns;       /* namespace with our taps in it; "" for none */
 	struct proc_id shim; /* pid 0: not started yet */
 };
 
@@ -30,10 +31,10 @@ void state_done(struct state *s);
 
 /* Fills in the names; makes nothing. address: containerd's, part of the socket's hash. */
 void state_init(struct state *s, const struct config *c, const char *address,
-		const char *namespace, const char *id, const char *bundle);
+	const char *namespace, const char *id, const char *bundle);
 /* The path of the socket of any sandbox; the caller's to free(). */
-char *state_socket_path(const struct config *c, const char *address, const char *namespace,
-		const char *id);
+char *state_socket_path(const struct config *c, const char *address,
+	const char *namespace, const char *id);
 
 /* Makes the folders, the link in the bundle and the record; on failure nothing stays. */
 int state_create(struct state *s, struct err *err);
@@ -41,7 +42,8 @@ int state_create(struct state *s, struct err *err);
 int state_save(const struct state *s, struct err *err);
 /* Sets *s from the record in a folder; -ENOENT if there is no such folder or record. */
 int state_load(const char *dir, struct state *s, struct err *err);
-/* Removes socket, folder, link, and the namespace's folder if it is empty now. Idempotent. */
+/* Removes socket, folder, link, and the namespace's folder if it is empty now.
+ * Idempotent. */
 int state_remove(const struct state *s, struct err *err);
 
 char *state_path(const struct state *s, const char *name); /* the caller's to free() */

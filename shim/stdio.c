@@ -32,7 +32,8 @@ struct stdio {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	int stdin_hold_fd; /* a write end of the input FIFO, until the client closes its input */
+	int stdin_hold_fd; /* a write end of the input FIFO, until the client closes its
+			      input */
 	unsigned int n_output; /* output threads that run */
 };
 
@@ -52,13 +53,16 @@ static int open_output(const char *path, int *ret_fd, struct err *err)
 	if (is_uri)
 		path += strlen(file_scheme);
 	if (*path != '/')
-		return err_set(err, -EOPNOTSUPP, "output to %s is not supported: a FIFO or file:// is",
-				err_quote(path, 256));
-	/* Linux opens a FIFO read-write at once; the read end keeps it alive between clients. */
+		return err_set(err, -EOPNOTSUPP,
+			"output to %s is not supported: a FIFO or file:// is",
+			err_quote(path, 256));
+	/* Linux opens a FIFO read-write at once; the read end keeps it alive between
+	 * clients. */
 	if (!is_uri && stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
 		fd = open(path, flags | O_RDWR);
 	else
-		fd = open(path, flags | O_WRONLY | O_APPEND | (is_uri ? O_CREAT : 0), 0644);
+		fd = open(
+			path, flags | O_WRONLY | O_APPEND | (is_uri ? O_CREAT : 0), 0644);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open %s", err_quote(path, 256));
 	*ret_fd = fd;
@@ -73,8 +77,9 @@ static int open_input(struct stdio *s, const char *path, struct err *err)
 	if (!*path)
 		return 0;
 	if (*path != '/')
-		return err_set(err, -EOPNOTSUPP, "input from %s is not supported: a FIFO is",
-				err_quote(path, 256));
+		return err_set(err, -EOPNOTSUPP,
+			"input from %s is not supported: a FIFO is",
+			err_quote(path, 256));
 	s->streams[STREAM_IN].fd = open(path, flags | O_RDONLY);
 	if (s->streams[STREAM_IN].fd < 0)
 		return err_sys(err, errno, "cannot open %s", err_quote(path, 256));
@@ -117,7 +122,7 @@ int stdio_open(const struct stdio_config *config, struct stdio **ret, struct err
 	if (r == 0 && (r = open_output(config->out, &s->streams[STREAM_OUT].fd, err)) < 0)
 		err_wrap(err, "stdout");
 	if (r == 0 && !s->terminal &&
-			(r = open_output(config->err, &s->streams[STREAM_ERR].fd, err)) < 0)
+		(r = open_output(config->err, &s->streams[STREAM_ERR].fd, err)) < 0)
 		err_wrap(err, "stderr");
 	if (r == 0 && (r = open_input(s, config->in, err)) < 0)
 		err_wrap(err, "stdin");
@@ -134,8 +139,8 @@ int stdio_open(const struct stdio_config *config, struct stdio **ret, struct err
 /* Waits for fd or the cancellation: 0 or -ECANCELED. */
 static int wait_stream(const struct stdio *s, int fd, short events)
 {
-	struct pollfd fds[] = {{.fd = fd, .events = events},
-			{.fd = s->cancel_fd, .events = POLLIN}};
+	struct pollfd fds[] = {
+		{.fd = fd, .events = events}, {.fd = s->cancel_fd, .events = POLLIN}};
 
 	while (poll(fds, ARRAY_SIZE(fds), -1) < 0)
 		if (errno != EINTR)
@@ -179,11 +184,12 @@ static size_t relay_chunk(struct stream *stream, bool is_err)
 	request.exec_id = s->exec_id;
 	request.len = STDIO_CHUNK;
 	r = is_err ? agent_read_stderr(s->agent, &request, &response, DEADLINE_NONE, &err)
-		   : agent_read_stdout(s->agent, &request, &response, DEADLINE_NONE, &err);
+		   : agent_read_stdout(
+			     s->agent, &request, &response, DEADLINE_NONE, &err);
 	if (r < 0) {
 		/* Agents differ in how they tell the end: an empty chunk, or an error. */
-		log_debug("container %s, %s: %s has ended: %s", s->container_id, s->exec_id,
-				is_err ? "stderr" : "stdout", err.text);
+		log_debug("container %s, %s: %s has ended: %s", s->container_id,
+			s->exec_id, is_err ? "stderr" : "stdout", err.text);
 		return 0;
 	}
 	len = response->data.len;
@@ -191,8 +197,9 @@ static size_t relay_chunk(struct stream *stream, bool is_err)
 		r = write_stream(s, stream->fd, response->data.data, len);
 		if (r < 0) {
 			if (r != -ECANCELED)
-				log_warn("container %s, %s: output is thrown away from now on: %s",
-						s->container_id, s->exec_id, strerror(-r));
+				log_warn("container %s, %s: output is thrown away from "
+					 "now on: %s",
+					s->container_id, s->exec_id, strerror(-r));
 			close_fd(steal_fd(&stream->fd));
 		}
 	}
@@ -250,8 +257,8 @@ static void close_guest_stdin(struct stdio *s)
 	request.container_id = s->container_id;
 	request.exec_id = s->exec_id;
 	if (agent_close_stdin(s->agent, &request, DEADLINE_NONE, &err) < 0)
-		log_debug("container %s, %s: stdin was closed before: %s", s->container_id,
-				s->exec_id, err.text);
+		log_debug("container %s, %s: stdin was closed before: %s",
+			s->container_id, s->exec_id, err.text);
 }
 
 /* Until the end of the FIFO; a terminal has no end of input but what is typed. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The standard streams of one process: containerd's FIFOs on one side, the agent on the other. */
+/* The standard streams of one process: containerd's FIFOs on one side, the agent on the
+ * other. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,20 +10,22 @@
 #include "base/err.h"
 
 /*
- * A thread for each stream, since reading a stream of the guest is an agent call that blocks; each
- * holds at most STDIO_CHUNK bytes. Output that nobody asked for is read and thrown away, so that
- * the process never blocks on it.
+ * A thread for each stream, since reading a stream of the guest is an agent call that
+ * blocks; each holds at most STDIO_CHUNK bytes. Output that nobody asked for is read and
+ * thrown away, so that the process never blocks on it.
  *
- * FIFOs are opened read-write or with their other end held open, so that a client may come, go and
- * come again. Input ends when the client has asked for it (stdio_close_stdin()) and has closed its
- * end: what is in the FIFO by then still arrives.
+ * FIFOs are opened read-write or with their other end held open, so that a client may
+ * come, go and come again. Input ends when the client has asked for it
+ * (stdio_close_stdin()) and has closed its end: what is in the FIFO by then still
+ * arrives.
  */
 #define STDIO_CHUNK 16384
 
 struct stdio_config {
 	const char *container_id, *exec_id; /* as the agent knows them */
-	bool terminal;			    /* one stream for both outputs */
-	/* "" for none, the path of a FIFO or file, or file:///path (appended to, made if missing). */
+	bool terminal;                      /* one stream for both outputs */
+	/* "" for none, the path of a FIFO or file, or file:///path (appended to, made if
+	 * missing). */
 	const char *in, *out, *err;
 };
 
@@ -33,8 +36,9 @@ int stdio_open(const struct stdio_config *config, struct stdio **ret, struct err
 /* The process runs: starts the threads. The agent outlives them. */
 int stdio_start(struct stdio *s, struct agent *agent, struct err *err);
 void stdio_close_stdin(struct stdio *s);
-/* Waits until all output of the process is in its FIFOs: 0, or -ETIMEDOUT (a client that does not
- * read, or a child that keeps the stream). */
+/* Waits until all output of the process is in its FIFOs: 0, or -ETIMEDOUT (a client that
+ * does not read, or a child that keeps the stream). */
 int stdio_drain(struct stdio *s, int64_t deadline);
-/* Ends the threads: those in an agent call return with the agent's connection, or its answer. */
+/* Ends the threads: those in an agent call return with the agent's connection, or its
+ * answer. */
 void stdio_free(struct stdio *s);

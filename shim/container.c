@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is done with a container that exists: see task.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/util.h"
+#include "shim/cmdline.h"
+#include "shim/task.h"
+
+static int parse_process(const Containerd__Task__V2__ExecProcessRequest *request,
+	Grpc__Process **ret, struct err *err)
+{
+	_cleanup_json_ struct json_object *json = NULL;
+	int r;
+
+	if (!request->spec)
+		return err_set(err, -EINVAL, "the request has no process spec");
+	r = json_parse("process spec", (const char *)request->spec->value.data,
+		request->spec->value.len, SPEC_DEPTH_MAX, &json, err);
+	if (r < 0)
+		return r;
+	if (!json_object_is_type(json, json_type_object))
+		return err_set(err, -EINVAL, "the process spec is no JSON object");
+	json_set_bool(json, "terminal", request->terminal);
+	json_object_object_del(json, "apparmorProfile");
+	json_object_object_del(json, "selinuxLabel");
+	return oci_process_from_json(json, ret, err);
+}
+
+static int add_exec(struct process *p, struct err *err)
+{
+	struct container *c = p->container;
+	struct process *other;
+
+	/* The container's id is the name of its first process in the guest. */
+	if (strcmp(p->exec_id, c->id) == 0)
+		return err_set(err, -EEXIST, "process %s exists already", p->exec_id);
+	pthread_mutex_lock(&c->shim->lock);
+	for (other = c->execs; other; other = other->next)
+		if (strcmp(other->exec_id, p->exec_id) == 0)
+			break;
+	if (!other) {
+		p->next = c->execs;
+		c->execs = p;
+		task_publish_exec_added(p);
+	}
+	pthread_mutex_unlock(&c->shim->lock);
+	return other ? err_set(err, -EEXIST, "process %s exists already", p->exec_id) : 0;
+}
+
+static int make_exec(struct process *init,
+	const Containerd__Task__V2__ExecProcessRequest *request, struct err *err)
+{
+	struct container *c = init->container;
+	struct process *p;
+	int r;
+
+	pthread_mutex_lock(&c->shim->lock);
+	p = process_new(c, request->exec_id, request->terminal, request->stdin,
+		request->stdout, request->stderr);
+	pthread_mutex_unlock(&c->shim->lock);
+	r = parse_process(request, &p->spec, err);
+	if (r == 0)
+		r = process_open(p, err);
+	if (r == 0)
+		r = add_exec(p, err);
+	if (r < 0) {
+		process_join(p);
+		process_unref(p);
+	}
+	return r;
+}
+
+int container_exec(struct process *init,
+	const Containerd__Task__V2__ExecProcessRequest *request, struct err *err)
+{
+	enum lifecycle_state next;
+	int r;
+
+	r = name_check("exec id", request->exec_id, err);
+	if (r == 0)
+		r = process_begin(init, LIFECYCLE_EXEC, &next, err);
+	if (r < 0)
+		return r;
+	r = make_exec(init, request, err);
+	process_end(init, next, r);
+	return r;
+}
+
+int container_pause(struct process *init, bool pause, struct err *err)
+{
+	Grpc__PauseContainerRequest pause_request = GRPC__PAUSE_CONTAINER_REQUEST__INIT;
+	Grpc__ResumeContainerRequest resume_request =
+		GRPC__RESUME_CONTAINER_REQUEST__INIT;
+	struct container *c = init->container;
+	enum lifecycle_state next;
+	struct agent *agent;
+	int64_t deadline;
+	int r;
+
+	r = process_begin(init, pause ? LIFECYCLE_PAUSE : LIFECYCLE_RESUME, &next, err);
+	if (r < 0)
+		return r;
+	agent = sandbox_agent(c->shim->sandbox);
+	deadline = sandbox_deadline(c->shim->sandbox);
+	pause_request.container_id = resume_request.container_id = c->id;
+	r = pause ? agent_pause_container(agent, &pause_request, deadline, err)
+		  : agent_resume_container(agent, &resume_request, deadline, err);
+	if (r == 0)
+		task_publish_paused(c, pause);
+	process_end(init, next, r);
+	return r;
+}
+
+static int update_in_guest(
+	struct container *c, Grpc__LinuxResources *resources, struct err *err)
+{
+	Grpc__UpdateContainerRequest request = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
+
+	request.container_id = c->id;
+	request.resources = resources;
+	return agent_update_container(sandbox_agent(c->shim->sandbox), &request,
+		sandbox_deadline(c->shim->sandbox), err);
+}
+
+int container_update(struct process *init, const void *json, size_t len, struct err *err)
+{
+	_cleanup_json_ struct json_object *o = NULL;
+	Grpc__LinuxResources *resources;
+	enum lifecycle_state next;
+	int r;
+
+	r = json_parse("resources", json, len, SPEC_DEPTH_MAX, &o, err);
+	if (r == 0)
+		r = oci_resources_from_json(o, &resources, err);
+	if (r < 0)
+		return r;
+	r = process_begin(init, LIFECYCLE_UPDATE, &next, err);
+	if (r == 0) {
+		r = update_in_guest(init->container, resources, err);
+		process_end(init, next, r);
+	}
+	grpc__linux_resources__free_unpacked(resources, NULL);
+	return r;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making a container, and the sandbox with the first of them: see task.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "shim/cmdline.h"
+#include "shim/options.h"
+#include "shim/task.h"
+#include "shim/trees.h"
+
+/* ---- what the sandbox tells ---- */
+
+static void on_oom(void *user, const char *container_id)
+{
+	task_publish_oom(user, container_id);
+}
+
+/* Processes that run have a thread which sees it; those that don't are ended here. */
+static void on_died(void *user)
+{
+	struct shim *shim = user;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (;;) {
+		struct process *p = NULL;
+
+		pthread_mutex_lock(&shim->lock);
+		for (struct container *c = shim->containers; c && !p; c = c->next)
+			if (c->init->state == LIFECYCLE_CREATED)
+				p = c->init;
+		if (p)
+			p->refs++;
+		pthread_mutex_unlock(&shim->lock);
+		if (!p)
+			return;
+		process_exit(p, EXIT_STATUS_KILLED, &now);
+		process_unref(p);
+	}
+}
+
+/* ---- create ---- */
+
+/* All that making a container needs until it is made. */
+struct creation {
+	struct shim *shim;
+	const Containerd__Task__V2__CreateTaskRequest *request;
+	struct spec spec;
+	struct container *container;
+	char *hostname, *netns, *root, *folder;
+	Grpc__Spec *guest_spec;
+	struct spec_bind *binds;
+	unsigned int n_binds;
+	bool sandbox_pidns, made_sandbox;
+	struct trees_config trees_config;
+};
+
+static void creation_done(struct creation *c)
+{
+	if (c->guest_spec)
+		grpc__spec__free_unpacked(c->guest_spec, NULL);
+	spec_binds_free(c->binds, c->n_binds);
+	spec_done(&c->spec);
+	free(c->hostname);
+	free(c->netns);
+	free(c->root);
+	free(c->folder);
+}
+
+static bool has_container(struct shim *shim, const char *id)
+{
+	struct process *p = NULL;
+	bool has = process_find(shim, id, "", &p, NULL) == 0;
+
+	process_unref(p);
+	return has;
+}
+
+static int load_config(struct creation *c, struct err *err)
+{
+	struct config *config = &c->shim->config;
+	_cleanup_free_ char *path = NULL;
+	int r = options_config_path(c->request->options, &path, err);
+
+	if (r < 0)
+		return r;
+	config_done(config);
+	config_init(config);
+	r = config_load_default(config, *path ? path : NULL, err);
+	return r < 0 ? r : spec_apply_annotations(&c->spec, config, err);
+}
+
+/* A container that joins a pod can't change its VM's settings, but wrong ones are told.
+ */
+static int check_annotations(const struct creation *c, struct err *err)
+{
+	struct config scratch;
+	int r;
+
+	config_init(&scratch);
+	r = spec_apply_annotations(&c->spec, &scratch, err);
+	config_done(&scratch);
+	return r;
+}
+
+static int check_network(const struct creation *c, struct err *err)
+{
+	if (c->shim->sandbox || c->spec.netns)
+		return 0;
+	return err_set(err, -EINVAL,
+		SPEC_FILE ": linux.namespaces has no network namespace: a VM can't use "
+			  "the host's network; give the container a namespace of its own "
+			  "(without a path it gets lo only)");
+}
+
+static int read_spec(struct creation *c, struct err *err)
+{
+	_cleanup_close_ int fd = -1;
+	const char *root;
+	int r;
+
+	fd = open(c->request->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open the bundle %s",
+			err_quote(c->request->bundle, 256));
+	r = spec_load(fd, &c->spec, err);
+	if (r == 0)
+		r = c->shim->sandbox ? check_annotations(c, err) : load_config(c, err);
+	if (r == 0)
+		r = check_network(c, err);
+	if (r < 0)
+		return r;
+	root = c->spec.root_path;
+	c->root = *root == '/' ? xstrdup(root)
+			       : xasprintf("%s/%s", c->request->bundle, root);
+	c->hostname = xstrdup(c->spec.hostname);
+	c->netns = xstrdup(c->spec.netns ? c->spec.netns : "");
+	json_set_bool(c->spec.process, "terminal", c->request->terminal);
+	return spec_for_guest(&c->spec, c->request->id, &c->guest_spec, &c->binds,
+		&c->n_binds, &c->sandbox_pidns, err);
+}
+
+static void new_container(struct creation *c)
+{
+	const Containerd__Task__V2__CreateTaskRequest *request = c->request;
+	struct container *container = xnew0(struct container);
+
+	container->shim = c->shim;
+	container->id = xstrdup(request->id);
+	container->bundle = xstrdup(request->bundle);
+	container->cpu_millis = c->spec.cpu_millis;
+	container->memory_bytes = c->spec.memory_bytes;
+	container->init = process_new(container, "", request->terminal, request->stdin,
+		request->stdout, request->stderr);
+	c->container = container;
+}
+
+static int start_trees(struct creation *c, struct trees **ret, struct err *err)
+{
+	c->folder = state_path(&c->shim->state, "rootfs");
+	c->trees_config = (struct trees_config){.folder = c->folder,
+		.root = c->root,
+		.mounts = c->request->rootfs,
+		.n_mounts = c->request->n_rootfs,
+		.binds = c->binds,
+		.n_binds = c->n_binds};
+	return trees_start(&c->trees_config, ret, err);
+}
+
+static int make_sandbox(struct creation *c, struct err *err)
+{
+	struct sandbox_config config = {.config = &c->shim->config,
+		.state = &c->shim->state,
+		.hostname = c->hostname,
+		.netns = c->netns,
+		.cpu_millis = c->spec.cpu_millis,
+		.memory_bytes = c->spec.memory_bytes,
+		.events = {on_died, on_oom, c->shim}};
+	int r = sandbox_new(&config, &c->shim->sandbox, err);
+
+	c->made_sandbox = r == 0;
+	return r;
+}
+
+/* The needs of all containers, this one too. */
+static int grow_sandbox(struct creation *c, struct err *err)
+{
+	uint64_t cpu = c->spec.cpu_millis, memory = c->spec.memory_bytes;
+
+	for (struct container *other = c->shim->containers; other; other = other->next) {
+		if (__builtin_add_overflow(cpu, other->cpu_millis, &cpu) ||
+			__builtin_add_overflow(memory, other->memory_bytes, &memory))
+			return err_set(err, -ERANGE, "the pod's limits are out of range");
+	}
+	return sandbox_resize(c->shim->sandbox, cpu, memory, err);
+}
+
+static int create_in_guest(struct creation *c, struct err *err)
+{
+	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	struct sandbox *sandbox = c->shim->sandbox;
+	int r;
+
+	request.container_id = c->container->id;
+	request.exec_id = c->container->id;
+	request.oci = c->guest_spec;
+	request.sandbox_pidns = c->sandbox_pidns;
+	trace_begin(sandbox_trace(sandbox), TRACE_CREATED);
+	r = agent_create_container(
+		sandbox_agent(sandbox), &request, sandbox_deadline(sandbox), err);
+	trace_end(sandbox_trace(sandbox), TRACE_CREATED);
+	return r < 0 ? err_wrap(err, "create container %s", c->container->id) : 0;
+}
+
+static int attach_trees(struct creation *c, struct trees *trees, struct err *err)
+{
+	struct sandbox *sandbox = c->shim->sandbox;
+	int r;
+
+	trace_begin(sandbox_trace(sandbox), TRACE_ROOTFS);
+	r = trees_attach(trees, sandbox_vm(sandbox), c->container->id, err);
+	trace_end(sandbox_trace(sandbox), TRACE_ROOTFS);
+	return r;
+}
+
+static void undo_create(struct creation *c)
+{
+	struct shim *shim = c->shim;
+	struct err err = ERR_INIT;
+
+	if (c->made_sandbox) {
+		sandbox_free(shim->sandbox);
+		shim->sandbox = NULL;
+	} else if (shim->sandbox && vm_export_detach(sandbox_vm(shim->sandbox),
+					    c->request->id, &err) < 0) {
+		log_error(
+			"container %s was not made, but its files stay in the export: %s",
+			c->request->id, err.text);
+	}
+}
+
+/* Side by side: the file trees in their thread, everything else here. */
+static int build(struct creation *c, struct err *err)
+{
+	_cleanup_(trees) struct trees *trees = NULL;
+	int r;
+
+	r = process_open(c->container->init, err);
+	if (r == 0)
+		r = start_trees(c, &trees, err);
+	if (r == 0)
+		r = c->shim->sandbox ? grow_sandbox(c, err) : make_sandbox(c, err);
+	if (r == 0)
+		r = attach_trees(c, trees, err);
+	if (r == 0)
+		r = create_in_guest(c, err);
+	if (r < 0)
+		undo_create(c);
+	return r;
+}
+
+static void add_container(struct creation *c)
+{
+	struct shim *shim = c->shim;
+
+	c->container->pid = (uint32_t)vm_pid(sandbox_vm(shim->sandbox));
+	pthread_mutex_lock(&shim->lock);
+	c->container->next = shim->containers;
+	shim->containers = c->container;
+	task_publish_create(shim, c->request, c->container->pid);
+	pthread_mutex_unlock(&shim->lock);
+}
+
+static int create(struct creation *c, struct err *err)
+{
+	int r;
+
+	if (has_container(c->shim, c->request->id))
+		return err_set(
+			err, -EEXIST, "container %s exists already", c->request->id);
+	if (*c->request->checkpoint)
+		return err_set(
+			err, -ENOSYS, "restoring from a checkpoint is not implemented");
+	r = read_spec(c, err);
+	if (r < 0)
+		return r;
+	new_container(c);
+	r = build(c, err);
+	if (r == 0) {
+		add_container(c);
+	} else {
+		process_join(c->container->init);
+		process_unref(c->container->init);
+	}
+	return r;
+}
+
+int container_create(struct shim *shim,
+	const Containerd__Task__V2__CreateTaskRequest *request, struct err *err)
+{
+	struct creation c = {.shim = shim, .request = request};
+	int r;
+
+	r = name_check("container id", request->id, err);
+	if (r == 0)
+		r = shim_change_begin(shim, err);
+	if (r < 0)
+		return r;
+	r = create(&c, err);
+	shim_change_end(shim);
+	creation_done(&c);
+	if (r < 0)
+		log_error("container %s was not made: %s", request->id, err->text);
+	return r;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The serving process: see serve.h. */
+#include "shim/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "shim/service.h"
+#include "shim/start.h"
+
+/* How long the last events may take when the shim is about to end. */
+#define EVENTS_FLUSH_MS 5000
+
+#define LOG_FIFO "log" /* made by containerd in the bundle, and read by it */
+
+static struct ttrpc_server *signalled_server;
+
+static void on_signal(int signal)
+{
+	(void)signal;
+	ttrpc_server_stop(signalled_server);
+}
+
+/*
+ * There is one shim for each pod on a host: one arena for all threads instead of one for
+ * each (a few calls a second don't fight for it), and freed memory goes back to the
+ * kernel early.
+ */
+static void limit_memory(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TRIM_THRESHOLD, 64 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+}
+
+/* Opened read-write, so that neither opening nor writing waits for a containerd that is
+ * away. */
+static void open_log(const struct cmdline *cmd)
+{
+	int fd = open(LOG_FIFO, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	_cleanup_free_ char *context =
+		xasprintf("namespace=%s sandbox=%s", cmd->namespace, cmd->id);
+
+	log_init("shim", fd >= 0 ? fd : STDERR_FILENO,
+		cmd->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	log_set_context(context);
+}
+
+/* A little above containerd's, which this process inherited: the shim is the smaller
+ * loss. */
+static void raise_oom_score(void)
+{
+	_cleanup_free_ char *text = NULL;
+	struct err err = ERR_INIT;
+	char value[24];
+	size_t len;
+	long score;
+
+	if (file_read(AT_FDCWD, "/proc/self/oom_score_adj", 16, &text, &len, &err) == 0) {
+		score = strtol(text, NULL, 10);
+		snprintf(value, sizeof(value), "%ld", MIN(score + 1, 1000L));
+		if (file_write_text(AT_FDCWD, "/proc/self/oom_score_adj", value, &err) ==
+			0)
+			return;
+	}
+	log_warn("the OOM score stays as it is: %s", err.text);
+}
+
+static int load_state(struct shim *shim, struct err *err)
+{
+	char dir[PATH_MAX];
+	ssize_t len = readlink(STATE_LINK, dir, sizeof(dir) - 1);
+	int r;
+
+	if (len < 0)
+		return err_sys(
+			err, errno, "cannot read the link " STATE_LINK " in the bundle");
+	dir[len] = '\0';
+	r = state_load(dir, &shim->state, err);
+	if (r == 0 && proc_id_of(getpid(), &shim->state.shim) < 0)
+		r = err_set(err, -ESRCH, "cannot find this process in /proc");
+	return r;
+}
+
+static int init_shim(struct shim *shim, const struct cmdline *cmd, struct err *err)
+{
+	const char *ttrpc_address = getenv("TTRPC_ADDRESS");
+	struct events_config events = {
+		.ttrpc_address = ttrpc_address ? ttrpc_address : "",
+		.publish_binary = cmd->publish_binary,
+		.address = cmd->address,
+		.namespace = cmd->namespace};
+	int r;
+
+	shim->address = cmd->address;
+	pthread_mutex_init(&shim->lock, NULL);
+	cond_init(&shim->changed);
+	config_init(&shim->config);
+	r = load_state(shim, err);
+	if (r == 0)
+		r = config_load_default(&shim->config, NULL, err);
+	if (r == 0 && !cmd->debug)
+		log_set_level((enum log_level)shim->config.log_level);
+	if (r == 0)
+		r = events_new(&events, &shim->events, err);
+	return r;
+}
+
+static void done_shim(struct shim *shim)
+{
+	events_free(shim->events, deadline_after_ms(EVENTS_FLUSH_MS));
+	state_done(&shim->state);
+	config_done(&shim->config);
+	pthread_cond_destroy(&shim->changed);
+	pthread_mutex_destroy(&shim->lock);
+}
+
+static void handle_signals(struct ttrpc_server *server)
+{
+	struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+	signalled_server = server;
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+}
+
+static void ignore_stop_signals(void)
+{
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+}
+
+/* After a signal everything is still there; calls under way end with the VM, new ones
+ * find that the shim is ending. */
+static bool begin_end(struct shim *shim)
+{
+	if (shim_change_begin(shim, NULL) < 0)
+		return false;
+	if (shim->sandbox)
+		sandbox_kill(shim->sandbox);
+	pthread_mutex_lock(&shim->lock);
+	shim->ending = true;
+	pthread_mutex_unlock(&shim->lock);
+	shim_change_end(shim);
+	return true;
+}
+
+/* After Shutdown nothing is left, and the names of what was may be another shim's
+ * already. */
+static void end_shim(struct service *service)
+{
+	struct shim *shim = service->shim;
+	bool by_signal = begin_end(shim);
+	struct err err = ERR_INIT;
+
+	ignore_stop_signals();
+	ttrpc_server_free(service->server);
+	if (!by_signal)
+		return;
+	shim_end_all(shim);
+	if (state_remove(&shim->state, &err) < 0)
+		log_error("the state folder stays: %s", err.text);
+}
+
+int serve(const struct cmdline *cmd, struct err *err)
+{
+	struct shim shim = {0};
+	struct service service = {.shim = &shim};
+	int r;
+
+	limit_memory();
+	open_log(cmd);
+	signal(SIGPIPE, SIG_IGN);
+	raise_oom_score();
+	r = init_shim(&shim, cmd, err);
+	if (r == 0)
+		r = service_new_server(&service, err);
+	if (r == 0) {
+		handle_signals(service.server);
+		r = ttrpc_server_accept_loop(service.server, SHIM_LISTEN_FD, err);
+		end_shim(&service);
+	}
+	if (r < 0)
+		log_error("the shim ends: %s", err->text);
+	done_shim(&shim);
+	return r;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The methods of containerd.task.v2.Task: see service.h. */
+#include "shim/service.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "empty.pb-c.h"
+
+/* Handlers run everything from libnl to a cold boot; only touched pages count. */
+#define HANDLER_STACK_BYTES (256u * 1024)
+/* A Wait for each process, and what a client may do at the same time. */
+#define REQUESTS_MAX 512
+
+#define TASK(name) Containerd__Task__V2__##name
+
+/* The messages of one call, under their own types. */
+#define HANDLER(method, in_type)                                                         \
+	static int handle_##method(struct service *service, struct ttrpc_request *call,  \
+		const TASK(in_type) * in, ProtobufCMessage * *ret_out,                   \
+		struct err * err);                                                       \
+	static int on_##method(void *user, struct ttrpc_request *call,                   \
+		const ProtobufCMessage *in, ProtobufCMessage **ret_out, struct err *err) \
+	{                                                                                \
+		return handle_##method(                                                  \
+			user, call, (const TASK(in_type) *)in, ret_out, err);            \
+	}                                                                                \
+	static int handle_##method(struct service *service,                              \
+		__attribute__((unused)) struct ttrpc_request *call,                      \
+		const TASK(in_type) * in,                                                \
+		__attribute__((unused)) ProtobufCMessage * *ret_out, struct err * err)
+
+static Google__Protobuf__Timestamp *new_timestamp(const struct timespec *at)
+{
+	Google__Protobuf__Timestamp *t = xnew0(Google__Protobuf__Timestamp);
+
+	google__protobuf__timestamp__init(t);
+	t->seconds = at->tv_sec;
+	t->nanos = (int32_t)at->tv_nsec;
+	return t;
+}
+
+HANDLER(create, CreateTaskRequest)
+{
+	TASK(CreateTaskResponse) * out;
+	_cleanup_(process) struct process *p = NULL;
+	int r = container_create(service->shim, in, err);
+
+	if (r == 0)
+		r = process_find(service->shim, in->id, "", &p, err);
+	if (r < 0)
+		return r;
+	out = xnew0(TASK(CreateTaskResponse));
+	containerd__task__v2__create_task_response__init(out);
+	out->pid = p->container->pid;
+	*ret_out = &out->base;
+	return 0;
+}
+
+HANDLER(start, StartRequest)
+{
+	TASK(StartResponse) * out;
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	if (r == 0)
+		r = process_start(p, err);
+	if (r < 0)
+		return r;
+	out = xnew0(TASK(StartResponse));
+	containerd__task__v2__start_response__init(out);
+	out->pid = p->container->pid;
+	*ret_out = &out->base;
+	return 0;
+}
+
+static Containerd__V1__Types__Status wire_status(enum lifecycle_state state)
+{
+	switch (state) {
+	case LIFECYCLE_CREATED:
+		return CONTAINERD__V1__TYPES__STATUS__CREATED;
+	case LIFECYCLE_RUNNING:
+		return CONTAINERD__V1__TYPES__STATUS__RUNNING;
+	case LIFECYCLE_PAUSED:
+		return CONTAINERD__V1__TYPES__STATUS__PAUSED;
+	case LIFECYCLE_STOPPED:
+	case LIFECYCLE_DELETED:
+		return CONTAINERD__V1__TYPES__STATUS__STOPPED;
+	case LIFECYCLE_STATES:
+		break;
+	}
+	return CONTAINERD__V1__TYPES__STATUS__UNKNOWN;
+}
+
+HANDLER(state, StateRequest)
+{
+	TASK(StateResponse) * out;
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	if (r < 0)
+		return r;
+	out = xnew0(TASK(StateResponse));
+	containerd__task__v2__state_response__init(out);
+	out->id = xstrdup(*p->exec_id ? p->exec_id : p->container->id);
+	out->exec_id = xstrdup(p->exec_id);
+	out->bundle = xstrdup(p->container->bundle);
+	out->pid = p->container->pid;
+	out->stdin = xstrdup(p->in);
+	out->stdout = xstrdup(p->out);
+	out->stderr = xstrdup(p->err);
+	out->terminal = p->terminal;
+	pthread_mutex_lock(&service->shim->lock);
+	out->status = wire_status(p->state);
+	out->exit_status = p->exit_status;
+	out->exited_at = new_timestamp(&p->exited_at);
+	pthread_mutex_unlock(&service->shim->lock);
+	*ret_out = &out->base;
+	return 0;
+}
+
+/* Waits for the end of the process, or of the connection that nobody waits on any more.
+ */
+static int wait_exit(const struct process *p, struct ttrpc_request *call, struct err *err)
+{
+	struct pollfd fds[] = {{.fd = p->exit_fd, .events = POLLIN},
+		{.fd = ttrpc_request_closed_fd(call), .events = POLLIN}};
+
+	while (poll(fds, ARRAY_SIZE(fds),
+		       deadline_poll_ms(ttrpc_request_deadline(call))) < 0)
+		if (errno != EINTR)
+			return err_sys(err, errno, "cannot wait for a process");
+	if (fds[0].revents)
+		return 0;
+	return fds[1].revents ? err_set(err, -ECONNRESET, "the client has left")
+			      : err_set(err, -ETIMEDOUT, "the process still runs");
+}
+
+HANDLER(wait, WaitRequest)
+{
+	TASK(WaitResponse) * out;
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	if (r == 0)
+		r = wait_exit(p, call, err);
+	if (r < 0)
+		return r;
+	out = xnew0(TASK(WaitResponse));
+	containerd__task__v2__wait_response__init(out);
+	pthread_mutex_lock(&service->shim->lock);
+	out->exit_status = p->exit_status;
+	out->exited_at = new_timestamp(&p->exited_at);
+	pthread_mutex_unlock(&service->shim->lock);
+	*ret_out = &out->base;
+	return 0;
+}
+
+HANDLER(kill, KillRequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	return r == 0 ? process_kill(p, in->signal, in->all, err) : r;
+}
+
+HANDLER(delete, DeleteRequest)
+{
+	TASK(DeleteResponse) * out;
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	if (r == 0)
+		r = *in->exec_id ? process_delete_exec(p, err) : container_delete(p, err);
+	if (r < 0)
+		return r;
+	out = xnew0(TASK(DeleteResponse));
+	containerd__task__v2__delete_response__init(out);
+	out->pid = p->container->pid;
+	out->exit_status = p->exit_status;
+	out->exited_at = new_timestamp(&p->exited_at);
+	*ret_out = &out->base;
+	return 0;
+}
+
+HANDLER(exec, ExecProcessRequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, "", &p, err);
+
+	return r == 0 ? container_exec(p, in, err) : r;
+}
+
+HANDLER(resize_pty, ResizePtyRequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	return r == 0 ? process_resize(p, in->width, in->height, err) : r;
+}
+
+HANDLER(close_io, CloseIORequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+
+	return r == 0 && in->stdin ? process_close_io(p, err) : r;
+}
+
+HANDLER(pids, PidsRequest)
+{
+	TASK(PidsResponse) * out;
+	Containerd__V1__Types__ProcessInfo *info;
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, "", &p, err);
+
+	if (r < 0)
+		return r;
+	info = xnew0(Containerd__V1__Types__ProcessInfo);
+	containerd__v1__types__process_info__init(info);
+	info->pid = p->container->pid;
+	out = xnew0(TASK(PidsResponse));
+	containerd__task__v2__pids_response__init(out);
+	out->processes = xreallocarray(NULL, 1, sizeof(*out->processes));
+	out->processes[0] = info;
+	out->n_processes = 1;
+	*ret_out = &out->base;
+	return 0;
+}
+
+HANDLER(pause, PauseRequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, "", &p, err);
+
+	return r == 0 ? container_pause(p, true, err) : r;
+}
+
+HANDLER(resume, ResumeRequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, "", &p, err);
+
+	return r == 0 ? container_pause(p, false, err) : r;
+}
+
+HANDLER(update, UpdateTaskRequest)
+{
+	_cleanup_(process) struct process *p = NULL;
+	int r = process_find(service->shim, in->id, "", &p, err);
+
+	if (r < 0)
+		return r;
+	if (!in->resources)
+		return err_set(err, -EINVAL, "the request has no resources");
+	return container_update(
+		p, in->resources->value.data, in->resources->value.len, err);
+}
+
+HANDLER(stats, StatsRequest)
+{
+	TASK(StatsResponse) * out;
+	_cleanup_(process) struct process *p = NULL;
+	void *data;
+	size_t len;
+	int r = process_find(service->shim, in->id, "", &p, err);
+
+	if (r == 0)
+		r = container_stats(p, &data, &len, err);
+	if (r < 0)
+		return r;
+	out = xnew0(TASK(StatsResponse));
+	containerd__task__v2__stats_response__init(out);
+	out->stats = xnew0(Google__Protobuf__Any);
+	google__protobuf__any__init(out->stats);
+	out->stats->type_url = xstrdup(STATS_TYPE_URL);
+	out->stats->value.data = data;
+	out->stats->value.len = len;
+	*ret_out = &out->base;
+	return 0;
+}
+
+/* A container that is not there (yet) is no error: it is asked to see whether the shim
+ * lives. */
+HANDLER(connect, ConnectRequest)
+{
+	TASK(ConnectResponse) *out = xnew0(TASK(ConnectResponse));
+	_cleanup_(process) struct process *p = NULL;
+
+	(void)err;
+	containerd__task__v2__connect_response__init(out);
+	out->shim_pid = (uint32_t)getpid();
+	if (process_find(service->shim, in->id, "", &p, NULL) == 0)
+		out->task_pid = p->container->pid;
+	out->version = xstrdup(STENCIL_VERSION);
+	*ret_out = &out->base;
+	return 0;
+}
+
+/* A shim that still has containers of its pod goes on; that is no error either. */
+HANDLER(shutdown, ShutdownRequest)
+{
+	struct shim *shim = service->shim;
+	bool has_containers;
+	int r;
+
+	(void)in;
+	r = shim_change_begin(shim, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&shim->lock);
+	has_containers = shim->containers;
+	shim->ending = !has_containers;
+	pthread_mutex_unlock(&shim->lock);
+	if (!has_containers) {
+		/* Before the connection ends: containerd runs `delete` when it does. */
+		r = state_remove(&shim->state, err);
+		if (r < 0)
+			log_error("the state folder stays: %s", err->text);
+		ttrpc_server_stop(service->server);
+	}
+	shim_change_end(shim);
+	return 0;
+}
+
+#define EMPTY (&google__protobuf__empty__descriptor)
+#define METHOD(name, handler, in, out)                                                   \
+	{                                                                                \
+		"containerd.task.v2.Task", name,                                         \
+			&containerd__task__v2__##in##__descriptor, out, on_##handler     \
+	}
+#define OUT(name) (&containerd__task__v2__##name##__descriptor)
+
+/* Checkpoint is not among them: it answers UNIMPLEMENTED, by name. */
+static const struct ttrpc_method methods[] = {
+	METHOD("Create", create, create_task_request, OUT(create_task_response)),
+	METHOD("Start", start, start_request, OUT(start_response)),
+	METHOD("State", state, state_request, OUT(state_response)),
+	METHOD("Wait", wait, wait_request, OUT(wait_response)),
+	METHOD("Kill", kill, kill_request, EMPTY),
+	METHOD("Delete", delete, delete_request, OUT(delete_response)),
+	METHOD("Exec", exec, exec_process_request, EMPTY),
+	METHOD("ResizePty", resize_pty, resize_pty_request, EMPTY),
+	METHOD("CloseIO", close_io, close_iorequest, EMPTY),
+	METHOD("Pids", pids, pids_request, OUT(pids_response)),
+	METHOD("Pause", pause, pause_request, EMPTY),
+	METHOD("Resume", resume, resume_request, EMPTY),
+	METHOD("Update", update, update_task_request, EMPTY),
+	METHOD("Stats", stats, stats_request, OUT(stats_response)),
+	METHOD("Connect", connect, connect_request, OUT(connect_response)),
+	METHOD("Shutdown", shutdown, shutdown_request, EMPTY),
+};
+
+int service_new_server(struct service *service, struct err *err)
+{
+	struct ttrpc_server_config config = {.methods = methods,
+		.n_methods = ARRAY_SIZE(methods),
+		.user = service,
+		.thread_stack_bytes = HANDLER_STACK_BYTES,
+		.max_requests = REQUESTS_MAX};
+
+	return ttrpc_server_new(&config, &service->server, err);
+}

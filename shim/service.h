@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* containerd.task.v2.Task: the methods and what they call. */
+#pragma once
+
+#include "agent-client/ttrpc.h"
+#include "shim/task.h"
+
+/* What the methods get as their user. */
+struct service {
+	struct shim *shim;
+	struct ttrpc_server *server; /* told to stop by Shutdown */
+};
+
+int service_new_server(struct service *service, struct err *err);
