@@ -95,7 +95,8 @@ static char *command_line(const char *name, struct json_object *args, uint64_t i
 		json_object_object_add(msg, "arguments", args);
 	json_set_u64(msg, "id", id);
 	return xasprintf(
-		"%s\n", json_object_to_json_string_ext(msg, JSON_C_TO_STRING_PLAIN));
+		"%s\n", json_object_to_json_string_ext(msg,
+				JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
 /* Turns an answer into 0 and its "return" (a new reference), or an error. */
