@@ -105,7 +105,7 @@ static int check_whole(const char *path, uint64_t id, struct err *err)
 		/* id, parent, major:minor, root, mount point, … */
 		if (strtoull(line, &end, 10) != id)
 			continue;
-		for (int i = 0; i < 3 && end; i++)
+		for (int i = 0; i < 2 && end; i++)
 			field = end = strchr(end + 1, ' ');
 		if (field && strncmp(field, " / ", 3) == 0)
 			return 0;

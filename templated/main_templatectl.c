@@ -255,7 +255,7 @@ int main(int argc, char **argv)
 {
 	struct command cmd = {0};
 	struct err err = ERR_INIT;
-	const struct verb *verb;
+	const struct verb *verb = NULL;
 	const char *config = NULL;
 	int r = parse_options(argc, argv, &cmd, &config);
 

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Generations: build, publish, verify, grant, and what tampering is answered with. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "tests/unit/mm_fixture.h"
+
+#include "base/log.h"
+#include "mm/generation.h"
+#include "mm/tmpfs.h"
+
+#define PATH	     "/tmp/template"
+#define MEMORY_BYTES (4 * MiB)
+#define PAGE	     4096
+
+static int rw_fd = -1, ro_fd = -1;
+
+static int setup(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	if (tmpfs_ensure(PATH, 16 * MiB, &err) < 0 || tmpfs_open(PATH, false, &rw_fd, &err) < 0 ||
+			tmpfs_open(PATH, true, &ro_fd, &err) < 0)
+		fail_msg("%s", err.text);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	close(steal_fd(&rw_fd));
+	close(steal_fd(&ro_fd));
+	return tmpfs_unmount(PATH, &err);
+}
+
+/* Pages 1 and 700 have something in them, pages 2-9 were written with zeros. */
+static void fill(const struct generation_build *b)
+{
+	static const char zeros[8 * PAGE];
+
+	assert_int_equal(pwrite(b->memory_fd, "one", 3, PAGE + 100), 3);
+	assert_int_equal(pwrite(b->memory_fd, zeros, sizeof(zeros), 2 * PAGE), sizeof(zeros));
+	assert_int_equal(pwrite(b->memory_fd, "x", 1, 701 * PAGE - 1), 1);
+	assert_int_equal(write_full(b->state_fd, "device state", 12), 0);
+}
+
+static void publish(char *ret_id)
+{
+	struct generation_build b;
+	struct manifest inputs;
+	struct err err = ERR_INIT;
+
+	fixture_inputs(&inputs, "4194304");
+	manifest_set(&inputs, MANIFEST_AGENT_VERSION, "1");
+	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
+	fill(&b);
+	assert_int_equal(generation_build_publish(&b, &inputs, &err), 0);
+	strcpy(ret_id, b.id);
+	generation_build_done(&b);
+	manifest_done(&inputs);
+}
+
+static void test_ids(void **state)
+{
+	(void)state;
+	assert_true(generation_id_valid("20260102T030405678-9f3a2b1c"));
+	assert_false(generation_id_valid("20260102T030405678-9f3a2b1"));
+	assert_false(generation_id_valid("20260102T030405678-9f3a2b1cc"));
+	assert_false(generation_id_valid("20260102T030405678-9f3a2b1g"));
+	assert_false(generation_id_valid("../60102T030405678-9f3a2b1c"));
+	assert_false(generation_id_valid(""));
+}
+
+static void test_build_and_punch(void **state)
+{
+	struct generation_build b;
+	struct err err = ERR_INIT;
+	uint64_t resident;
+	struct stat st;
+	char byte;
+
+	(void)state;
+	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
+	assert_int_equal(fstat(b.memory_fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, MEMORY_BYTES);
+	fill(&b);
+	assert_int_equal(generation_build_punch(&b, &resident, &err), 0);
+	assert_int_equal(resident, 2 * PAGE);
+	assert_int_equal(pread(b.memory_fd, &byte, 1, 701 * PAGE - 1), 1);
+	assert_int_equal(byte, 'x');
+	generation_build_done(&b);
+}
+
+/* Abandoned: nothing is left of it. */
+static void test_build_abandoned(void **state)
+{
+	struct generation_build b;
+	struct err err = ERR_INIT;
+	struct tmpfs_usage usage;
+
+	(void)state;
+	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
+	generation_build_done(&b);
+	assert_int_equal(tmpfs_look(PATH, &usage, &err), 0);
+	assert_int_equal(usage.used_bytes, 0);
+	/* A tmpfs that is too small: an error with numbers, before anything runs. */
+	assert_int_equal(generation_build_begin(rw_fd, 64 * MiB, &b, &err), -ENOSPC);
+	assert_error(err, "67108864 bytes (64 MiB) are needed");
+	assert_error(err, "16777216 (16 MiB) are free");
+	assert_int_equal(tmpfs_look(PATH, &usage, &err), 0);
+	assert_int_equal(usage.used_bytes, 0);
+}
+
+static void test_publish_without_state(void **state)
+{
+	struct generation_build b;
+	struct manifest inputs;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	fixture_inputs(&inputs, "4194304");
+	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
+	assert_int_equal(generation_build_publish(&b, &inputs, &err), -EIO);
+	assert_error(err, "no device state was saved");
+	/* A field that the inputs lack is found before anybody reads it. */
+	fill(&b);
+	assert_int_equal(generation_build_publish(&b, &inputs, &err), -EBADMSG);
+	assert_error(err, "agent_version: the field is missing");
+	generation_build_done(&b);
+	manifest_done(&inputs);
+}
+
+static void test_published(void **state)
+{
+	char id[GENERATION_ID_SIZE], path[128];
+	struct generation g;
+	struct err err = ERR_INIT;
+	struct stat st;
+	int memory, other, device;
+
+	(void)state;
+	publish(id);
+	snprintf(path, sizeof(path), PATH "/%s", id);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0500);
+	assert_int_equal(generation_load(ro_fd, id, &g, &err), 0);
+	assert_string_equal(g.manifest.value[MANIFEST_ID], id);
+	assert_string_equal(g.manifest.value[MANIFEST_STATE_BYTES], "12");
+	assert_string_equal(g.manifest.value[MANIFEST_MEMORY_BYTES], "4194304");
+	assert_int_equal(generation_grant(ro_fd, &g, &memory, &device, &err), 0);
+	assert_int_equal(fcntl(memory, F_GETFL) & O_ACCMODE, O_RDONLY);
+	assert_int_equal(fstat(memory, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	close(device);
+	/* Each grant has its own open file descriptions: moving one does not move the other. */
+	assert_int_equal(generation_grant(ro_fd, &g, &other, &device, &err), 0);
+	assert_int_equal(lseek(memory, 100, SEEK_SET), 100);
+	assert_int_equal(lseek(other, 0, SEEK_CUR), 0);
+	close(memory);
+	close(other);
+	close(device);
+	assert_int_equal(generation_remove(rw_fd, id, &err), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(generation_remove(rw_fd, id, &err), 0);
+	assert_true(generation_grant(ro_fd, &g, &memory, &device, &err) < 0);
+	assert_error(err, "folder cannot be opened");
+	generation_done(&g);
+}
+
+/* ---- tampering ---- */
+
+static char *replace(const char *text, const char *from, const char *to)
+{
+	const char *at = strstr(text, from);
+
+	assert_non_null(at);
+	return xasprintf("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+}
+
+struct tampering {
+	const char *file;	/* what is changed */
+	const char *from, *to;	/* manifest: this text by that */
+	const char *why;
+};
+
+static void change(const char *id, const struct tampering *t)
+{
+	_cleanup_free_ char *path = xasprintf(PATH "/%s/%s", id, t->file);
+	_cleanup_free_ char *text = NULL, *other = NULL;
+	struct err err = ERR_INIT;
+	size_t len;
+
+	assert_int_equal(file_read(AT_FDCWD, path, MEMORY_BYTES, &text, &len, &err), 0);
+	other = replace(text, t->from, t->to);
+	fixture_write(path, other, 0400);
+}
+
+/* Every field and file: refused by a daemon that knew it, and by one that starts. */
+static void test_tampered_manifest(void **state)
+{
+	static const struct tampering cases[] = {
+			{"manifest.json", "\"format\": \"1\"", "\"format\": \"9\"", "format: 9"},
+			{"manifest.json", "\"id\": \"2", "\"id\": \"3", "id: the manifest says 3"},
+			{"manifest.json", "4194304", "4194303",
+					"memory_bytes: the manifest says 4194303, the file memory has 4194304"},
+			{"manifest.json", "\"state_bytes\": \"12\"", "\"state_bytes\": \"13\"",
+					"state_bytes: the manifest says 13, the file state has 12"},
+			{"manifest.json", "\"state_sha256\": \"", "\"state_sha256\": \"z",
+					"state_sha256: \"z"},
+			{"manifest.json", "\"created\": \"", "\"created\": \"1",
+					"created: the manifest says 1"},
+			{"manifest.json", "\"format\"", "\"Format\"", "Format: unknown field"},
+			{"manifest.json", "{", "", "not valid JSON"},
+			{"state", "device", "Device", "state_sha256: the manifest says"},
+			{"state", "device ", "", "state_bytes: the manifest says 12, the file state has 5"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char id[GENERATION_ID_SIZE];
+		struct generation g, again;
+		struct err err = ERR_INIT;
+		int fds[2];
+
+		publish(id);
+		assert_int_equal(generation_load(ro_fd, id, &g, &err), 0);
+		change(id, &cases[i]);
+		assert_true(generation_grant(ro_fd, &g, &fds[0], &fds[1], &err) < 0);
+		assert_error(err, cases[i].why);
+		assert_error(err, id);
+		assert_true(generation_load(ro_fd, id, &again, &err) < 0);
+		assert_error(err, cases[i].why);
+		generation_done(&g);
+		assert_int_equal(generation_remove(rw_fd, id, &err), 0);
+	}
+}
+
+/* Fields that only a comparison with what was published can find. */
+static void test_tampered_inputs(void **state)
+{
+	static const struct tampering cases[] = {
+			{"manifest.json", "7.2.22", "7.2.23", "qemu_version: published as"},
+			{"manifest.json", "/usr/bin/qemu", "/usr/bin/other", "qemu_path: published as"},
+			{"manifest.json", "-m 8M", "-m 9M", "argv: published as"},
+			{"manifest.json", "\"agent_version\": \"1\"", "\"agent_version\": \"2\"",
+					"agent_version: published as 1, found 2"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char id[GENERATION_ID_SIZE];
+		struct err err = ERR_INIT;
+		struct generation g;
+		int fds[2];
+
+		publish(id);
+		assert_int_equal(generation_load(ro_fd, id, &g, &err), 0);
+		change(id, &cases[i]);
+		assert_int_equal(generation_grant(ro_fd, &g, &fds[0], &fds[1], &err), -EUCLEAN);
+		assert_error(err, cases[i].why);
+		generation_done(&g);
+		assert_int_equal(generation_remove(rw_fd, id, &err), 0);
+	}
+}
+
+static void damage_and_check(int (*damage)(const char *memory), const char *why)
+{
+	char id[GENERATION_ID_SIZE], path[128];
+	struct err err = ERR_INIT;
+	struct generation g;
+	int fds[2];
+
+	publish(id);
+	assert_int_equal(generation_load(ro_fd, id, &g, &err), 0);
+	snprintf(path, sizeof(path), PATH "/%s/memory", id);
+	assert_int_equal(damage(path), 0);
+	assert_true(generation_grant(ro_fd, &g, &fds[0], &fds[1], &err) < 0);
+	assert_error(err, why);
+	generation_done(&g);
+	assert_int_equal(generation_remove(rw_fd, id, &err), 0);
+}
+
+static int shorten(const char *memory)
+{
+	return truncate(memory, 4096);
+}
+
+static int loosen(const char *memory)
+{
+	return chmod(memory, 0644);
+}
+
+static int give_away(const char *memory)
+{
+	return chown(memory, 7, 7);
+}
+
+static int name_twice(const char *memory)
+{
+	_cleanup_free_ char *other = xasprintf("%s.2", memory);
+
+	return link(memory, other);
+}
+
+static int make_link(const char *memory)
+{
+	return unlink(memory) < 0 ? -1 : symlink("/dev/zero", memory);
+}
+
+static int make_fifo(const char *memory)
+{
+	return unlink(memory) < 0 ? -1 : mkfifo(memory, 0400);
+}
+
+static int write_into(const char *memory)
+{
+	int fd = open(memory, O_WRONLY | O_CLOEXEC);
+	/* The clock has second resolution here: say that it was an hour ago. */
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) - 3600}};
+	int r = pwrite(fd, "!", 1, 0) == 1 && futimens(fd, times) == 0 ? 0 : -1;
+
+	close(fd);
+	return r;
+}
+
+static int remove_it(const char *memory)
+{
+	return unlink(memory);
+}
+
+static void test_damaged_memory(void **state)
+{
+	(void)state;
+	damage_and_check(shorten, "memory_bytes: the manifest says 4194304, the file memory has 4096");
+	damage_and_check(loosen, "memory: mode 0644, wanted 0400");
+	damage_and_check(give_away, "memory: belongs to 7:7, wanted root");
+	damage_and_check(name_twice, "memory: has 2 names");
+	damage_and_check(make_link, "memory: cannot be opened");
+	damage_and_check(make_fifo, "memory: not a regular file");
+	damage_and_check(write_into, "created: the manifest says");
+	damage_and_check(remove_it, "memory: cannot be opened");
+}
+
+/* ---- recovery ---- */
+
+static void test_recover(void **state)
+{
+	char old[GENERATION_ID_SIZE], bad[GENERATION_ID_SIZE], young[GENERATION_ID_SIZE];
+	static const struct tampering t = {"state", "device", "Device", NULL};
+	struct generation_build half;
+	struct generation *sound;
+	struct err err = ERR_INIT;
+	size_t n;
+
+	(void)state;
+	publish(old);
+	publish(bad);
+	publish(young);
+	change(bad, &t);
+	assert_int_equal(generation_build_begin(rw_fd, MiB, &half, &err), 0);
+	/* As if killed: nobody removes it. */
+	close(half.memory_fd);
+	close(half.state_fd);
+	close(half.dir_fd);
+	assert_int_equal(mkdirat(rw_fd, "stranger", 0700), 0);
+	assert_int_equal(generation_recover(rw_fd, &sound, &n, &err), 0);
+	assert_int_equal(n, 2);
+	assert_true(strcmp(sound[0].id, sound[1].id) < 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_string_not_equal(sound[i].id, bad);
+		assert_int_equal(generation_remove(rw_fd, sound[i].id, &err), 0);
+		generation_done(&sound[i]);
+	}
+	free(sound);
+	/* Nothing but the stranger is left. */
+	assert_int_equal(unlinkat(rw_fd, "stranger", AT_REMOVEDIR), 0);
+	assert_int_equal(generation_recover(rw_fd, &sound, &n, &err), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(rmdir(PATH), -1);
+	assert_int_equal(errno, EBUSY);
+	free(sound);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+			cmocka_unit_test(test_ids),
+			T(test_build_and_punch),
+			T(test_build_abandoned),
+			T(test_publish_without_state),
+			T(test_published),
+			T(test_tampered_manifest),
+			T(test_tampered_inputs),
+			T(test_damaged_memory),
+			T(test_recover),
+#undef T
+	};
+
+	fixture_enter();
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
