@@ -23,11 +23,12 @@ int json_parse(const char *what, const char *text, size_t len, int depth_max,
 	/* The NUL behind the text ends a number or a word that stands last. */
 	obj = json_tokener_parse_ex(tok, text, (int)len);
 	e = json_tokener_get_error(tok);
+	end = MIN(json_tokener_get_parse_end(tok), len);
 	if (e == json_tokener_continue) {
 		obj = json_tokener_parse_ex(tok, "", 1);
 		e = json_tokener_get_error(tok);
+		end = len;
 	}
-	end = MIN(json_tokener_get_parse_end(tok), len);
 	json_tokener_free(tok);
 	if (e != json_tokener_success || !obj) {
 		json_object_put(obj);

@@ -77,7 +77,7 @@ void log_line(enum log_level level, const char *fields, const char *fmt, ...)
 	struct timespec now;
 	struct tm tm;
 	va_list ap;
-	size_t len;
+	size_t len, n;
 
 	if (level > log_state.level)
 		return;
@@ -92,8 +92,9 @@ void log_line(enum log_level level, const char *fields, const char *fmt, ...)
 			level_names[level], log_state.prog, *log_state.context ? " " : "",
 			log_state.context);
 	len = append_quoted(line, len, sizeof(line) - 512, msg);
-	len += (size_t)snprintf(line + len, 511, "\"%s%s", *fields ? " " : "", fields);
-	len = MIN(len, sizeof(line) - 2);
+	/* What does not fit is cut; the NUL's place is the newline's. */
+	n = (size_t)snprintf(line + len, sizeof(line) - len, "\"%s%s", *fields ? " " : "", fields);
+	len = MIN(len + n, sizeof(line) - 1);
 	line[len++] = '\n';
 	/* Nobody is left to tell if the log itself can't be written. */
 	if (write(log_state.fd, line, len) < 0)

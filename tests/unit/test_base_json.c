@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/json: what is accepted, what is refused and how, getters at their limits. */
+#include "tests/lib/test.h"
+
+#include <errno.h>
+
+#include "base/json.h"
+
+static int parse(const char *text, struct json_object **ret, struct err *err)
+{
+	return json_parse("file", text, strlen(text), 4, ret, err);
+}
+
+static void test_accepted(void **state)
+{
+	static const char *const texts[] = {
+			"{}", " {\"a\": 1}\n", "[]", "1", "true", "\"x\"", "-0.5e3", "[[[1]]]"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct err err = ERR_INIT;
+		_cleanup_json_ struct json_object *obj = NULL;
+
+		if (parse(texts[i], &obj, &err) < 0)
+			fail_msg("%s: %s", texts[i], err.text);
+		assert_non_null(obj);
+	}
+}
+
+static void test_refused(void **state)
+{
+	static const char *const texts[] = {"", " ", "{", "{\"a\":}", "[1,]", "1 2",
+			"{} x", "null", "nul", "\"\\ud800", "\"\xff\"", "[[[[[1]]]]]", "// x\n1",
+			"{\"a\":1,}", "\"a"};
+	struct err err = ERR_INIT;
+	struct json_object *obj = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (parse(texts[i], &obj, &err) != -EBADMSG)
+			fail_msg("accepted: %s", texts[i]);
+		assert_error_names(err.code, -EBADMSG, "file is not valid JSON: ");
+		assert_null(obj);
+	}
+	assert_error(parse("{} x", &obj, &err), -EBADMSG,
+			"file is not valid JSON: more text at byte 3");
+	/* A NUL inside does not hide what is behind it. */
+	assert_int_equal(json_parse("file", "1\0002", 3, 4, &obj, &err), -EBADMSG);
+}
+
+static struct json_object *object(void)
+{
+	struct json_object *obj = NULL;
+	struct err err = ERR_INIT;
+
+	if (parse("{\"s\":\"text\",\"n\":1,\"neg\":-1,\"big\":18446744073709551615,"
+		  "\"max\":9223372036854775807,\"b\":true,\"o\":{},\"a\":[1],"
+		  "\"null\":null,\"nul\":\"a\\u0000b\",\"f\":1.5}",
+			    &obj, &err) < 0)
+		fail_msg("%s", err.text);
+	return obj;
+}
+
+static void test_getters(void **state)
+{
+	_cleanup_json_ struct json_object *obj = object();
+	struct json_object *inner;
+	struct err err = ERR_INIT;
+	const char *text;
+	uint64_t u;
+	int64_t i;
+	bool b;
+
+	(void)state;
+	assert_int_equal(json_get_string(obj, "s", &text, &err), 0);
+	assert_string_equal(text, "text");
+	assert_int_equal(json_get_u64(obj, "n", &u, &err), 0);
+	assert_int_equal(u, 1);
+	assert_int_equal(json_get_u64(obj, "big", &u, &err), 0);
+	assert_true(u == UINT64_MAX);
+	assert_int_equal(json_get_i64(obj, "neg", &i, &err), 0);
+	assert_int_equal(i, -1);
+	assert_int_equal(json_get_i64(obj, "max", &i, &err), 0);
+	assert_true(i == INT64_MAX);
+	assert_int_equal(json_get_bool(obj, "b", &b, &err), 0);
+	assert_true(b);
+	assert_int_equal(json_get_object(obj, "o", &inner, &err), 0);
+	assert_int_equal(json_get_array(obj, "a", &inner, &err), 0);
+}
+
+static void test_getters_refuse(void **state)
+{
+	_cleanup_json_ struct json_object *obj = object();
+	struct json_object *inner = NULL;
+	struct err err = ERR_INIT;
+	const char *text = "before";
+	uint64_t u = 7;
+	int64_t i = 7;
+	bool b = false;
+
+	(void)state;
+	assert_error(json_get_string(obj, "x", &text, &err), -ENOENT, "\"x\" is missing");
+	assert_error(json_get_string(obj, "null", &text, &err), -ENOENT, "\"null\" is missing");
+	assert_error(json_get_string(obj, "n", &text, &err), -EINVAL,
+			"\"n\" is int where string is wanted");
+	assert_error(json_get_string(obj, "nul", &text, &err), -EINVAL,
+			"\"nul\" has a NUL in it");
+	assert_error(json_get_u64(obj, "neg", &u, &err), -EINVAL,
+			"\"neg\" is -1; it must not be negative");
+	assert_error(json_get_u64(obj, "f", &u, &err), -EINVAL,
+			"\"f\" is double where int is wanted");
+	assert_error(json_get_i64(obj, "big", &i, &err), -ERANGE,
+			"\"big\" is 18446744073709551615, which is too large");
+	assert_error(json_get_bool(obj, "s", &b, &err), -EINVAL,
+			"\"s\" is string where boolean is wanted");
+	assert_error(json_get_object(obj, "a", &inner, &err), -EINVAL,
+			"\"a\" is array where object is wanted");
+	assert_error(json_get_array(obj, "o", &inner, &err), -EINVAL,
+			"\"o\" is object where array is wanted");
+	assert_int_equal(json_get_array(obj, "a", &inner, &err), 0);
+	assert_error_names(json_get_u64(inner, "n", &u, &err), -EINVAL, "not an object");
+	/* Outputs stay as they were. */
+	assert_string_equal(text, "before");
+	assert_int_equal(u, 7);
+	assert_int_equal(i, 7);
+	assert_false(b);
+}
+
+static void test_optional(void **state)
+{
+	_cleanup_json_ struct json_object *obj = object();
+	struct err err = ERR_INIT;
+	const char *text;
+	uint64_t u;
+	bool b;
+
+	(void)state;
+	assert_int_equal(json_get_string_opt(obj, "x", "else", &text, &err), 0);
+	assert_string_equal(text, "else");
+	assert_int_equal(err.code, 0);
+	assert_int_equal(json_get_u64_opt(obj, "x", 9, &u, &err), 0);
+	assert_int_equal(u, 9);
+	assert_int_equal(json_get_bool_opt(obj, "x", true, &b, &err), 0);
+	assert_true(b);
+	assert_error_names(json_get_u64_opt(obj, "s", 9, &u, &err), -EINVAL, "\"s\" is string");
+	assert_error_names(json_get_bool_opt(obj, "n", true, &b, &err), -EINVAL, "\"n\" is int");
+	assert_error_names(json_get_string_opt(obj, "n", "", &text, &err), -EINVAL,
+			"\"n\" is int");
+}
+
+static void test_setters(void **state)
+{
+	_cleanup_json_ struct json_object *obj = json_object_new_object();
+
+	(void)state;
+	json_set_string(obj, "s", "a\"b");
+	json_set_u64(obj, "u", UINT64_MAX);
+	json_set_i64(obj, "i", INT64_MIN);
+	json_set_bool(obj, "b", false);
+	assert_string_equal(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN),
+			"{\"s\":\"a\\\"b\",\"u\":18446744073709551615,"
+			"\"i\":-9223372036854775808,\"b\":false}");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_accepted),
+			cmocka_unit_test(test_refused),
+			cmocka_unit_test(test_getters),
+			cmocka_unit_test(test_getters_refuse),
+			cmocka_unit_test(test_optional),
+			cmocka_unit_test(test_setters),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
