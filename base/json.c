@@ -38,7 +38,7 @@ int json_parse(const char *what, const char *text, size_t len, int depth_max,
 	}
 	while (end < len && strchr(" \t\r\n", text[end]) && text[end])
 		end++;
-	if (end < len && text[end]) {
+	if (end < len) {
 		json_object_put(obj);
 		return err_set(err, -EBADMSG, "%s is not valid JSON: more text at byte %zu", what,
 				end);

@@ -42,8 +42,7 @@ static void test_refused(void **state)
 		assert_error_names(err.code, -EBADMSG, "file is not valid JSON: ");
 		assert_null(obj);
 	}
-	assert_error(parse("{} x", &obj, &err), -EBADMSG,
-			"file is not valid JSON: more text at byte 3");
+	assert_error_names(parse("{} x", &obj, &err), -EBADMSG, " at byte 3");
 	/* A NUL inside does not hide what is behind it. */
 	assert_int_equal(json_parse("file", "1\0002", 3, 4, &obj, &err), -EBADMSG);
 }
