@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Typed QMP commands: run state, migration through an fd, and what is plugged into a running VM. */
+/* Typed QMP commands: run state, migration through an fd, and what is plugged into a
+ * running VM. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +11,8 @@
 
 /* ---- run state and migration (QAPI: run-state.json, migration.json, misc.json) ---- */
 
-/* "running", "paused", "inmigrate", "postmigrate", …: *ret_status is the caller's to free(). */
+/* "running", "paused", "inmigrate", "postmigrate", …: *ret_status is the caller's to
+ * free(). */
 int qmp_query_status(struct qmp *q, char **ret_status, int64_t deadline, struct err *err);
 int qmp_stop(struct qmp *q, int64_t deadline, struct err *err); /* 0: it no longer runs */
 int qmp_cont(struct qmp *q, int64_t deadline, struct err *err); /* 0: it runs */
@@ -18,59 +20,64 @@ int qmp_cont(struct qmp *q, int64_t deadline, struct err *err); /* 0: it runs */
 int qmp_getfd(struct qmp *q, const char *name, int fd, int64_t deadline, struct err *err);
 int qmp_closefd(struct qmp *q, const char *name, int64_t deadline, struct err *err);
 /* Switches x-ignore-shared and events on, both sides of a template. */
-int qmp_migrate_set_template_capabilities(struct qmp *q, int64_t deadline, struct err *err);
-/* Writes the device state to state_fd (not taken) and waits for MIGRATION completed. failed and
- * cancelled are errors with QEMU's reason. */
+int qmp_migrate_set_template_capabilities(
+	struct qmp *q, int64_t deadline, struct err *err);
+/* Writes the device state to state_fd (not taken) and waits for MIGRATION completed.
+ * failed and cancelled are errors with QEMU's reason. */
 int qmp_migrate_to_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err);
 /* Reads it from state_fd in a QEMU started with -incoming defer, until completed. */
 int qmp_migrate_from_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err);
-/* The end of the guest's console as kept by a chardev of backend "ringbuf": at most max bytes,
- * *ret_text is the caller's to free(). */
+/* The end of the guest's console as kept by a chardev of backend "ringbuf": at most max
+ * bytes, *ret_text is the caller's to free(). */
 int qmp_ringbuf_read(struct qmp *q, const char *chardev, uint64_t max, char **ret_text,
-		int64_t deadline, struct err *err);
+	int64_t deadline, struct err *err);
 
 /* ---- vCPUs ---- */
 
 /*
- * Plugs vCPUs until `total` are there (lowest socket, core and thread first; fewer than there
- * are is no change). -ERANGE if the machine's maxcpus is lower, with the number. The guest must
- * bring them online (agent_online_cpu_mem()).
+ * Plugs vCPUs until `total` are there (lowest socket, core and thread first; fewer than
+ * there are is no change). -ERANGE if the machine's maxcpus is lower, with the number.
+ * The guest must bring them online (agent_online_cpu_mem()).
  */
 int plug_vcpus(struct qmp *q, unsigned int total, int64_t deadline, struct err *err);
 int plug_count_vcpus(struct qmp *q, unsigned int *ret_present, unsigned int *ret_max,
-		int64_t deadline, struct err *err);
+	int64_t deadline, struct err *err);
 
 /* ---- memory ---- */
 
-#define PLUG_DIMM_ALIGN_BYTES (128ull << 20) /* x86-64 Linux: memory_block_size at its smallest */
+/* The smallest memory block of Linux on x86-64 (memory_block_size). */
+#define PLUG_DIMM_ALIGN_BYTES (128ull << 20)
 
 /* Adds one pc-dimm of `bytes` (a multiple of PLUG_DIMM_ALIGN_BYTES) on a private
  * memory-backend-ram, both named after `id`. On failure nothing stays. */
-int plug_dimm(struct qmp *q, const char *id, uint64_t bytes, int64_t deadline, struct err *err);
+int plug_dimm(
+	struct qmp *q, const char *id, uint64_t bytes, int64_t deadline, struct err *err);
 
 /* ---- network ---- */
 
 struct plug_nic {
-	const char *id;	 /* "nic0": names the netdev and, with "dev-" before it, the device */
+	const char *id;  /* "nic0": the netdev's; the device is "dev-nic0" */
 	const char *bus; /* id of a free pcie-root-port: "rp0" */
-	int tap_fd;	 /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
+	int tap_fd;      /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
 	uint8_t mac[6];
 	uint16_t mtu; /* host_mtu offered to the guest; 0: none */
 };
-int plug_nic(struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct err *err);
+int plug_nic(
+	struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct err *err);
 /* Asks the guest, waits for DEVICE_DELETED, removes the netdev. */
 int unplug_nic(struct qmp *q, const char *id, int64_t deadline, struct err *err);
 
 /* ---- block ---- */
 
 struct plug_block {
-	const char *id;	    /* node name and, with "dev-" before it, device */
+	const char *id;     /* node name and, with "dev-" before it, device */
 	const char *bus;    /* id of a free pcie-root-port */
 	const char *serial; /* seen by the guest, at most 20 bytes */
-	int fd;		    /* the image or device; not taken */
+	int fd;             /* the image or device; not taken */
 	bool readonly;
 };
-int plug_block(struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err);
+int plug_block(
+	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err);
 int unplug_block(struct qmp *q, const char *id, int64_t deadline, struct err *err);
 /* device_del and DEVICE_DELETED for any device id. */
 int unplug_device(struct qmp *q, const char *id, int64_t deadline, struct err *err);

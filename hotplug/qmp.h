@@ -10,13 +10,13 @@
 #include "base/json.h"
 
 /*
- * QMP is JSON, one object a line, over a unix stream socket (QEMU docs/interop/qmp-spec). The
- * stream is hostile input: a message is at most QMP_MESSAGE_MAX bytes and QMP_DEPTH_MAX levels.
- * Any number of threads may use one session; a reader thread sorts answers by id and keeps the
- * last QMP_EVENTS_KEPT events.
+ * QMP is JSON, one object a line, over a unix stream socket (QEMU docs/interop/qmp-spec).
+ * The stream is hostile input: a message is at most QMP_MESSAGE_MAX bytes and
+ * QMP_DEPTH_MAX levels. Any number of threads may use one session; a reader thread sorts
+ * answers by id and keeps the last QMP_EVENTS_KEPT events.
  */
 #define QMP_MESSAGE_MAX (1u << 20)
-#define QMP_DEPTH_MAX	32
+#define QMP_DEPTH_MAX   32
 #define QMP_EVENTS_KEPT 64
 
 struct qmp;
@@ -31,20 +31,21 @@ unsigned int qmp_version(const struct qmp *q);
 int qmp_closed_fd(const struct qmp *q); /* readable when QEMU's end is gone */
 
 /*
- * One command. args is taken (NULL: none). fd >= 0 is sent along (not taken). *ret (may be NULL)
- * is the "return" value, the caller's. A QMP error is -EREMOTEIO ("CommandNotFound" is -ENOSYS,
- * "DeviceNotFound" -ENODEV) with command, class and QEMU's sentence quoted in err; -ETIMEDOUT;
- * -ECONNRESET when QEMU left; -EBADMSG when it broke the protocol.
+ * One command. args is taken (NULL: none). fd >= 0 is sent along (not taken). *ret (may
+ * be NULL) is the "return" value, the caller's. A QMP error is -EREMOTEIO
+ * ("CommandNotFound" is -ENOSYS, "DeviceNotFound" -ENODEV) with command, class and QEMU's
+ * sentence quoted in err; -ETIMEDOUT; -ECONNRESET when QEMU left; -EBADMSG when it broke
+ * the protocol.
  */
 int qmp_command(struct qmp *q, const char *name, struct json_object *args, int fd,
-		int64_t deadline, struct json_object **ret, struct err *err);
+	int64_t deadline, struct json_object **ret, struct err *err);
 
 /*
- * Events, without a race: take a mark, send the command, wait for the event that came after the
- * mark. match (may be NULL) looks at the event's "data" (NULL if it has none). *ret_data (may be
- * NULL) is the caller's.
+ * Events, without a race: take a mark, send the command, wait for the event that came
+ * after the mark. match (may be NULL) looks at the event's "data" (NULL if it has none).
+ * *ret_data (may be NULL) is the caller's.
  */
 uint64_t qmp_mark(struct qmp *q);
 int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
-		bool (*match)(void *user, struct json_object *data), void *user, int64_t deadline,
-		struct json_object **ret_data, struct err *err);
+	bool (*match)(void *user, struct json_object *data), void *user, int64_t deadline,
+	struct json_object **ret_data, struct err *err);

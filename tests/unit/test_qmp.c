@@ -300,22 +300,22 @@ static void test_events(void **state)
 /* 70 events: the first six are gone, and so is one that is too long. */
 static void test_event_ring(void **state)
 {
-	static char flood[QMP_EVENT_MAX + 70 * 64 + 256];
-	static struct peer_step steps[] = {
-		HELLO, {"{\"execute\":\"a\",\"id\":2}", flood, PEER_NONE}};
+	_cleanup_free_ char *flood = NULL, *filler = xzalloc(QMP_EVENT_MAX + 1);
 	_cleanup_(qmp) struct qmp *q = NULL;
-	size_t len;
+	struct peer_step steps[] = {
+		HELLO, {"{\"execute\":\"a\",\"id\":2}", NULL, PEER_NONE}};
+	size_t size;
+	FILE *out = open_memstream(&flood, &size);
 	int n = 5;
 
 	(void)state;
-	len = (size_t)sprintf(flood, "{\"event\": \"E\", \"data\": {\"n\": 6, \"x\": \"");
-	memset(flood + len, 'x', QMP_EVENT_MAX);
-	len += QMP_EVENT_MAX;
-	len += (size_t)sprintf(flood + len, "\"}}\n");
+	memset(filler, 'x', QMP_EVENT_MAX);
+	fprintf(out, "{\"event\": \"E\", \"data\": {\"n\": 6, \"x\": \"%s\"}}\n", filler);
 	for (int i = 0; i < 70; i++)
-		len += (size_t)sprintf(
-			flood + len, "{\"event\": \"E\", \"data\": {\"n\": %d}}\n", i);
-	sprintf(flood + len, OK(2));
+		fprintf(out, "{\"event\": \"E\", \"data\": {\"n\": %d}}\n", i);
+	fputs(OK(2), out);
+	fclose(out);
+	steps[2].reply = flood;
 	assert_ok(qmp_new(peer_start(&peer, steps, ARRAY_SIZE(steps)), soon(), &q, err));
 	assert_ok(command(q, "a", err));
 	assert_int_equal(qmp_dropped(q), 1);
@@ -370,11 +370,12 @@ static void check_broken(const char *reply, const char *why)
 
 static void test_broken_streams(void **state)
 {
-	_cleanup_free_ char *deep = xzalloc(256);
+	_cleanup_free_ char *deep = NULL;
+	char brackets[QMP_DEPTH_MAX + 1] = {0};
 
 	(void)state;
 	check_broken("{\"return\": {}, \"id\": 2\n",
-		"a QMP message is not valid JSON: unexpected end of data at byte 0");
+		"a QMP message is not valid JSON: unexpected end of data at byte 22");
 	check_broken("[]\n", "a QMP message is not an object");
 	check_broken("{\"id\": 2}\n",
 		"a QMP message is neither event nor answer: { \"id\": 2 }");
@@ -382,9 +383,8 @@ static void test_broken_streams(void **state)
 		"{\"event\": 5}\n", "QMP event: \"event\" is int where string is wanted");
 	check_broken("nonsense\n" OK(2),
 		"a QMP message is not valid JSON: null expected at byte 1");
-	strcpy(deep, "{\"return\": ");
-	memset(deep + strlen(deep), '[', QMP_DEPTH_MAX);
-	strcat(deep, "\n");
+	memset(brackets, '[', QMP_DEPTH_MAX);
+	deep = xasprintf("{\"return\": %s\n", brackets);
 	check_broken(
 		deep, "a QMP message is not valid JSON: nesting too deep at byte 42");
 }
