@@ -48,9 +48,9 @@ static int fill(struct build *build, struct generation_build *g, struct err *err
 	return r;
 }
 
-static int make_folder(struct build *build, const char *id, struct err *err)
+static int make_folder(struct build *build, const char *folder, const char *id,
+		struct err *err)
 {
-	_cleanup_free_ char *folder = vms_folder(&build->daemon->config);
 	int r = mkdir_parents(folder, 0700, err);
 
 	if (r < 0)
@@ -64,8 +64,9 @@ static int make_folder(struct build *build, const char *id, struct err *err)
 /* The VM with its folder around it. The folder goes when vm_free() has undone what it records. */
 static int fill_in_folder(struct build *build, struct generation_build *g, struct err *err)
 {
+	_cleanup_free_ char *folder = vms_folder(&build->daemon->config);
 	struct err left = ERR_INIT;
-	int r = make_folder(build, g->id, err);
+	int r = make_folder(build, folder, g->id, err);
 
 	if (r < 0)
 		return r;
@@ -73,8 +74,7 @@ static int fill_in_folder(struct build *build, struct generation_build *g, struc
 	if (remove_tree(AT_FDCWD, build->dir, &left) < 0)
 		log_error("the folder of a template's VM is left until the next start: %s",
 				left.text);
-	*strrchr(build->dir, '/') = '\0';
-	rmdir(build->dir); /* unless another's is in it */
+	rmdir(folder); /* unless another's is in it */
 	return r;
 }
 
