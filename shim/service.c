@@ -15,23 +15,20 @@
 /* A Wait for each process, and what a client may do at the same time. */
 #define REQUESTS_MAX 512
 
-#define TASK(name) Containerd__Task__V2__##name
-
-/* The messages of one call, under their own types. */
+/* A method's handler, with the request under its own type. */
 #define HANDLER(method, in_type)                                                         \
 	static int handle_##method(struct service *service, struct ttrpc_request *call,  \
-		const TASK(in_type) * in, ProtobufCMessage * *ret_out,                   \
-		struct err * err);                                                       \
+		const struct Containerd__Task__V2__##in_type *in,                        \
+		ProtobufCMessage **ret_out, struct err *err);                            \
 	static int on_##method(void *user, struct ttrpc_request *call,                   \
 		const ProtobufCMessage *in, ProtobufCMessage **ret_out, struct err *err) \
 	{                                                                                \
-		return handle_##method(                                                  \
-			user, call, (const TASK(in_type) *)in, ret_out, err);            \
+		return handle_##method(user, call, (const void *)in, ret_out, err);      \
 	}                                                                                \
 	static int handle_##method(struct service *service,                              \
 		__attribute__((unused)) struct ttrpc_request *call,                      \
-		const TASK(in_type) * in,                                                \
-		__attribute__((unused)) ProtobufCMessage * *ret_out, struct err * err)
+		const struct Containerd__Task__V2__##in_type *in,                        \
+		__attribute__((unused)) ProtobufCMessage **ret_out, struct err *err)
 
 static Google__Protobuf__Timestamp *new_timestamp(const struct timespec *at)
 {
@@ -43,17 +40,26 @@ static Google__Protobuf__Timestamp *new_timestamp(const struct timespec *at)
 	return t;
 }
 
+/* A file that is missing is not a task that is missing: "not found" has a meaning of its own for
+ * containerd's clients. */
+static int not_a_task(int r, struct err *err)
+{
+	if (r < 0 && ttrpc_code_of_errno(r) == TTRPC_NOT_FOUND)
+		r = err->code = -EIO;
+	return r;
+}
+
 HANDLER(create, CreateTaskRequest)
 {
-	TASK(CreateTaskResponse) * out;
+	Containerd__Task__V2__CreateTaskResponse *out;
 	_cleanup_(process) struct process *p = NULL;
-	int r = container_create(service->shim, in, err);
+	int r = not_a_task(container_create(service->shim, in, err), err);
 
 	if (r == 0)
 		r = process_find(service->shim, in->id, "", &p, err);
 	if (r < 0)
 		return r;
-	out = xnew0(TASK(CreateTaskResponse));
+	out = xnew0(Containerd__Task__V2__CreateTaskResponse);
 	containerd__task__v2__create_task_response__init(out);
 	out->pid = p->container->pid;
 	*ret_out = &out->base;
@@ -62,15 +68,15 @@ HANDLER(create, CreateTaskRequest)
 
 HANDLER(start, StartRequest)
 {
-	TASK(StartResponse) * out;
+	Containerd__Task__V2__StartResponse *out;
 	_cleanup_(process) struct process *p = NULL;
 	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
 
 	if (r == 0)
-		r = process_start(p, err);
+		r = not_a_task(process_start(p, err), err);
 	if (r < 0)
 		return r;
-	out = xnew0(TASK(StartResponse));
+	out = xnew0(Containerd__Task__V2__StartResponse);
 	containerd__task__v2__start_response__init(out);
 	out->pid = p->container->pid;
 	*ret_out = &out->base;
@@ -97,13 +103,13 @@ static Containerd__V1__Types__Status wire_status(enum lifecycle_state state)
 
 HANDLER(state, StateRequest)
 {
-	TASK(StateResponse) * out;
+	Containerd__Task__V2__StateResponse *out;
 	_cleanup_(process) struct process *p = NULL;
 	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
 
 	if (r < 0)
 		return r;
-	out = xnew0(TASK(StateResponse));
+	out = xnew0(Containerd__Task__V2__StateResponse);
 	containerd__task__v2__state_response__init(out);
 	out->id = xstrdup(*p->exec_id ? p->exec_id : p->container->id);
 	out->exec_id = xstrdup(p->exec_id);
@@ -141,7 +147,7 @@ static int wait_exit(const struct process *p, struct ttrpc_request *call, struct
 
 HANDLER(wait, WaitRequest)
 {
-	TASK(WaitResponse) * out;
+	Containerd__Task__V2__WaitResponse *out;
 	_cleanup_(process) struct process *p = NULL;
 	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
 
@@ -149,7 +155,7 @@ HANDLER(wait, WaitRequest)
 		r = wait_exit(p, call, err);
 	if (r < 0)
 		return r;
-	out = xnew0(TASK(WaitResponse));
+	out = xnew0(Containerd__Task__V2__WaitResponse);
 	containerd__task__v2__wait_response__init(out);
 	pthread_mutex_lock(&service->shim->lock);
 	out->exit_status = p->exit_status;
@@ -169,7 +175,7 @@ HANDLER(kill, KillRequest)
 
 HANDLER(delete, DeleteRequest)
 {
-	TASK(DeleteResponse) * out;
+	Containerd__Task__V2__DeleteResponse *out;
 	_cleanup_(process) struct process *p = NULL;
 	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
 
@@ -177,7 +183,7 @@ HANDLER(delete, DeleteRequest)
 		r = *in->exec_id ? process_delete_exec(p, err) : container_delete(p, err);
 	if (r < 0)
 		return r;
-	out = xnew0(TASK(DeleteResponse));
+	out = xnew0(Containerd__Task__V2__DeleteResponse);
 	containerd__task__v2__delete_response__init(out);
 	out->pid = p->container->pid;
 	out->exit_status = p->exit_status;
@@ -212,7 +218,7 @@ HANDLER(close_io, CloseIORequest)
 
 HANDLER(pids, PidsRequest)
 {
-	TASK(PidsResponse) * out;
+	Containerd__Task__V2__PidsResponse *out;
 	Containerd__V1__Types__ProcessInfo *info;
 	_cleanup_(process) struct process *p = NULL;
 	int r = process_find(service->shim, in->id, "", &p, err);
@@ -222,7 +228,7 @@ HANDLER(pids, PidsRequest)
 	info = xnew0(Containerd__V1__Types__ProcessInfo);
 	containerd__v1__types__process_info__init(info);
 	info->pid = p->container->pid;
-	out = xnew0(TASK(PidsResponse));
+	out = xnew0(Containerd__Task__V2__PidsResponse);
 	containerd__task__v2__pids_response__init(out);
 	out->processes = xreallocarray(NULL, 1, sizeof(*out->processes));
 	out->processes[0] = info;
@@ -262,7 +268,7 @@ HANDLER(update, UpdateTaskRequest)
 
 HANDLER(stats, StatsRequest)
 {
-	TASK(StatsResponse) * out;
+	Containerd__Task__V2__StatsResponse *out;
 	_cleanup_(process) struct process *p = NULL;
 	void *data;
 	size_t len;
@@ -272,7 +278,7 @@ HANDLER(stats, StatsRequest)
 		r = container_stats(p, &data, &len, err);
 	if (r < 0)
 		return r;
-	out = xnew0(TASK(StatsResponse));
+	out = xnew0(Containerd__Task__V2__StatsResponse);
 	containerd__task__v2__stats_response__init(out);
 	out->stats = xnew0(Google__Protobuf__Any);
 	google__protobuf__any__init(out->stats);
@@ -287,7 +293,8 @@ HANDLER(stats, StatsRequest)
  * lives. */
 HANDLER(connect, ConnectRequest)
 {
-	TASK(ConnectResponse) *out = xnew0(TASK(ConnectResponse));
+	Containerd__Task__V2__ConnectResponse *out =
+		xnew0(Containerd__Task__V2__ConnectResponse);
 	_cleanup_(process) struct process *p = NULL;
 
 	(void)err;

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.json: what is read, refused, replaced and left out; annotations; groups. */
+#include "agent-client/agent.h"
+#include "base/json.h"
+#include "shim/spec.h"
+#include "tests/unit/test_shim.h"
+
+#define PROCESS                                                                          \
+	"\"process\":{\"args\":[\"true\"],\"cwd\":\"/\"},\"root\":{\"path\":\"rootfs\"}"
+
+static struct scratch scratch;
+
+static int load(const char *text, struct spec *ret, struct err *err)
+{
+	_cleanup_close_ int fd = open(scratch.path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	scratch_write(&scratch, "config.json", text);
+	return spec_load(fd, ret, err);
+}
+
+#define LOAD(spec, text) assert_ok(load(text, spec, err))
+#define REFUSED(text, code, message)                                                     \
+	do {                                                                             \
+		struct spec spec_;                                                       \
+		assert_err(load(text, &spec_, err), code, message);                      \
+	} while (0)
+
+static void test_refused(void **state)
+{
+	(void)state;
+	REFUSED("{", -EBADMSG,
+		"config.json is not valid JSON: unexpected end of data at byte 1");
+	REFUSED("[]", -EINVAL, "config.json is no JSON object");
+	REFUSED("{\"root\":{\"path\":\"r\"}}", -EINVAL,
+		"config.json: there is no process to run");
+	REFUSED("{\"process\":{}}", -EINVAL,
+		"config.json: process: args names no program to run");
+	REFUSED("{\"process\":{\"args\":[]}}", -EINVAL,
+		"config.json: process: args names no program to run");
+	REFUSED("{\"process\":{\"args\":[\"x\"]}}", -EINVAL,
+		"config.json: there is no root.path");
+	REFUSED("{" PROCESS ",\"linux\":{\"resources\":{\"memory\":{\"limit\":\"1\"}}}}",
+		-EINVAL,
+		"config.json: linux.resources.memory: \"limit\" is string where int is "
+		"wanted");
+}
+
+static void test_brackets(void **state)
+{
+	_cleanup_free_ char *text = xmalloc(SPEC_BYTES_MAX + 2);
+
+	(void)state;
+	memset(text, '[', SPEC_BYTES_MAX + 1);
+	text[SPEC_BYTES_MAX + 1] = '\0';
+	REFUSED(text, -EFBIG, "config.json is larger than the 4194304 bytes allowed");
+	text[100] = '\0';
+	REFUSED(text, -EBADMSG,
+		"config.json is not valid JSON: nesting too deep at byte 32");
+}
+
+static void test_missing(void **state)
+{
+	_cleanup_close_ int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct spec spec;
+
+	(void)state;
+	assert_err(spec_load(fd, &spec, err), -ENOENT,
+		"cannot open config.json: No such file or directory");
+}
+
+static void test_limits(void **state)
+{
+	struct spec s;
+
+	(void)state;
+	LOAD(&s, "{" PROCESS "}");
+	assert_int_equal(s.cpu_millis, 0);
+	assert_int_equal(s.memory_bytes, 0);
+	assert_null(s.netns);
+	assert_string_equal(s.hostname, "");
+	spec_done(&s);
+	LOAD(&s, "{" PROCESS
+		 ",\"hostname\":\"h\",\"linux\":{\"namespaces\":[{\"type\":\"network\","
+		 "\"path\":\"/run/netns/x\"}],\"resources\":{\"cpu\":{\"quota\":250000,"
+		 "\"period\":100000},\"memory\":{\"limit\":536870912}}}}");
+	assert_int_equal(s.cpu_millis, 2500);
+	assert_int_equal(s.memory_bytes, 536870912);
+	assert_string_equal(s.netns, "/run/netns/x");
+	assert_string_equal(s.hostname, "h");
+	spec_done(&s);
+	/* Without limits, in the words of those who write -1; a period of its own by
+	 * default. */
+	LOAD(&s, "{" PROCESS
+		 ",\"linux\":{\"namespaces\":[{\"type\":\"network\"}],\"resources\":"
+		 "{\"cpu\":{\"quota\":-1},\"memory\":{\"limit\":-1}}}}");
+	assert_int_equal(s.cpu_millis, 0);
+	assert_int_equal(s.memory_bytes, 0);
+	assert_string_equal(s.netns, "");
+	spec_done(&s);
+	LOAD(&s, "{" PROCESS ",\"linux\":{\"resources\":{\"cpu\":{\"quota\":50000}}}}");
+	assert_int_equal(s.cpu_millis, 500);
+	spec_done(&s);
+}
+
+static void test_groups(void **state)
+{
+	struct spec s;
+
+	(void)state;
+	LOAD(&s, "{" PROCESS
+		 ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\","
+		 "\"io.kubernetes.cri.sandbox-id\":\"pod1\"}}");
+	assert_null(s.sandbox_id);
+	spec_done(&s);
+	LOAD(&s, "{" PROCESS
+		 ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\","
+		 "\"io.kubernetes.cri.sandbox-id\":\"pod1\"}}");
+	assert_string_equal(s.sandbox_id, "pod1");
+	spec_done(&s);
+	LOAD(&s, "{" PROCESS
+		 ",\"annotations\":{\"io.kubernetes.cri-o.ContainerType\":\"container\","
+		 "\"io.kubernetes.cri-o.SandboxID\":\"pod2\"}}");
+	assert_string_equal(s.sandbox_id, "pod2");
+	spec_done(&s);
+	REFUSED("{" PROCESS
+		",\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\"}}",
+		-ENOENT, "config.json: \"io.kubernetes.cri.sandbox-id\" is missing");
+	REFUSED("{" PROCESS
+		",\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\","
+		"\"io.kubernetes.cri.sandbox-id\":\"../x\"}}",
+		-EINVAL,
+		"config.json: io.kubernetes.cri.sandbox-id ../x has a character that "
+		"names "
+		"don't have");
+}
+
+static int annotate(const char *key, const char *value, struct config *c, struct err *e)
+{
+	_cleanup_free_ char *text =
+		xasprintf("{" PROCESS ",\"annotations\":{\"other\":\"x\",\"%s\":\"%s\"}}",
+			key, value);
+	struct spec s;
+	int r;
+
+	assert_ok(load(text, &s, err));
+	r = spec_apply_annotations(&s, c, e);
+	spec_done(&s);
+	return r;
+}
+
+static void test_annotations(void **state)
+{
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	assert_ok(annotate("io.stencil.hypervisor.default_memory", "512", &c, err));
+	assert_int_equal(c.default_memory, 512);
+	assert_ok(annotate("io.stencil.factory.strict", "true", &c, err));
+	assert_true(c.strict);
+	assert_err(annotate("io.stencil.hypervisor.path", "/bin/sh", &c, err), -EINVAL,
+		"annotation io.stencil.hypervisor.path: there is no such setting that an "
+		"annotation may make");
+	assert_err(annotate("io.stencil.nonsense", "1", &c, err), -EINVAL,
+		"annotation io.stencil.nonsense: there is no such setting that an "
+		"annotation "
+		"may make");
+	config_done(&c);
+}
+
+static void test_annotation_value(void **state)
+{
+	struct err e = ERR_INIT;
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	assert_true(annotate("io.stencil.hypervisor.default_memory", "lots", &c, &e) < 0);
+	assert_non_null(
+		strstr(e.text, "annotation io.stencil.hypervisor.default_memory"));
+	assert_non_null(strstr(e.text, "lots"));
+	config_done(&c);
+}
+
+/* ---- what the guest gets ---- */
+
+static const char full[] =
+	"{\"ociVersion\":\"1.0.2\"," PROCESS ",\"hostname\":\"h\","
+	"\"hooks\":{\"createRuntime\":[{\"path\":\"/bin/x\"}]},"
+	"\"mounts\":["
+	"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+	"{\"destination\":\"/data\",\"type\":\"bind\",\"source\":\"/srv/d\",\"options\":"
+	"[\"rbind\",\"ro\"]},"
+	"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/run/"
+	"shm\",\"options\":"
+	"[\"rbind\"]},"
+	"{\"destination\":\"/modules\",\"type\":\"bind\",\"source\":\"/sys/"
+	"module\",\"options\":"
+	"[\"bind\"]},"
+	"{\"destination\":\"/etc/hosts\",\"source\":\"/srv/"
+	"hosts\",\"options\":[\"bind\"]}],"
+	"\"linux\":{\"cgroupsPath\":\"/a/b\",\"devices\":[{\"path\":\"/dev/"
+	"x\",\"type\":\"c\"}],"
+	"\"namespaces\":[{\"type\":\"pid\",\"path\":\"/proc/9/ns/"
+	"pid\"},{\"type\":\"ipc\"},"
+	"{\"type\":\"uts\",\"path\":\"/proc/9/ns/uts\"},{\"type\":\"mount\"},"
+	"{\"type\":\"network\",\"path\":\"/run/netns/x\"}],"
+	"\"resources\":{\"cpu\":{\"quota\":100000,\"cpus\":\"0-1\"}}}}";
+
+static void test_guest_mounts(void **state)
+{
+	struct spec_bind *binds;
+	Grpc__Spec *guest;
+	unsigned int n;
+	struct spec s;
+	bool pidns;
+
+	(void)state;
+	LOAD(&s, full);
+	assert_ok(spec_for_guest(&s, "c1", &guest, &binds, &n, &pidns, err));
+	assert_int_equal(n, 2);
+	assert_string_equal(binds[0].source, "/srv/d");
+	assert_true(binds[0].recursive);
+	assert_true(binds[0].readonly);
+	assert_string_equal(binds[1].source, "/srv/hosts");
+	assert_false(binds[1].recursive);
+	assert_false(binds[1].readonly);
+	assert_int_equal(guest->n_mounts, 5);
+	assert_string_equal(guest->mounts[0]->source, "proc");
+	assert_string_equal(guest->mounts[1]->source, AGENT_SHARED_DIR "/c1/mounts/0");
+	assert_string_equal(guest->mounts[2]->type, "tmpfs");
+	assert_string_equal(guest->mounts[2]->source, "shm");
+	assert_string_equal(guest->mounts[3]->source, "/sys/module");
+	assert_string_equal(guest->mounts[4]->source, AGENT_SHARED_DIR "/c1/mounts/1");
+	assert_string_equal(guest->root->path, AGENT_SHARED_DIR "/c1/rootfs");
+	grpc__spec__free_unpacked(guest, NULL);
+	spec_binds_free(binds, n);
+	spec_done(&s);
+}
+
+static void test_guest_namespaces(void **state)
+{
+	struct spec_bind *binds;
+	Grpc__Spec *guest;
+	unsigned int n;
+	struct spec s;
+	bool pidns;
+
+	(void)state;
+	LOAD(&s, full);
+	assert_ok(spec_for_guest(&s, "c1", &guest, &binds, &n, &pidns, err));
+	assert_true(pidns);
+	assert_int_equal(guest->linux->n_namespaces, 2);
+	assert_string_equal(guest->linux->namespaces[0]->type, "ipc");
+	assert_string_equal(guest->linux->namespaces[1]->type, "mount");
+	assert_string_equal(guest->hostname, "");
+	assert_null(guest->hooks);
+	assert_string_equal(guest->linux->cgroupspath, "");
+	assert_int_equal(guest->linux->n_devices, 0);
+	assert_string_equal(guest->linux->resources->cpu->cpus, "");
+	assert_int_equal(guest->linux->resources->cpu->quota, 100000);
+	grpc__spec__free_unpacked(guest, NULL);
+	spec_binds_free(binds, n);
+	spec_done(&s);
+}
+
+static void test_guest_refused(void **state)
+{
+	struct spec_bind *binds;
+	Grpc__Spec *guest;
+	unsigned int n;
+	struct spec s;
+	bool pidns;
+
+	(void)state;
+	LOAD(&s, "{" PROCESS
+		 ",\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":"
+		 "\"srv\"}]}");
+	assert_err(spec_for_guest(&s, "c1", &guest, &binds, &n, &pidns, err), -EINVAL,
+		"config.json: mounts: the source srv of the bind mount on /d is not "
+		"absolute");
+	spec_done(&s);
+}
+
+static int setup(void **state)
+{
+	scratch_make(&scratch);
+	return quiet_log(state);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	scratch_remove(&scratch);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_brackets),
+		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_annotations),
+		cmocka_unit_test(test_annotation_value),
+		cmocka_unit_test(test_guest_mounts),
+		cmocka_unit_test(test_guest_namespaces),
+		cmocka_unit_test(test_guest_refused),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
