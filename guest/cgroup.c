@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container's cgroup: see cgroup.h. */
+#include "guest/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/util.h"
+#include "guest/init.h"
+#include "guest/wait.h"
+
+/* Levels of groups that a container may have made below its own. */
+#define DEPTH_MAX 16
+#define PROCS_MAX (1u << 20)
+
+int cgroup_open(const char *container_id, int *ret_dirfd, struct err *err)
+{
+	_cleanup_free_ char *path =
+		xasprintf(GUEST_CGROUP_DIR CGROUP_PARENT "/%s", container_id);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return err_sys(err, errno, "open cgroup %s", path);
+	*ret_dirfd = fd;
+	return 0;
+}
+
+int cgroup_parse_number(const char *text, const char *key, uint64_t *ret)
+{
+	size_t len = key ? strlen(key) : 0;
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		char *end;
+
+		line += *line == '\n';
+		if (key && (strncmp(line, key, len) != 0 || line[len] != ' '))
+			continue;
+		line += key ? len + 1 : 0;
+		if (strncmp(line, "max", 3) == 0) {
+			*ret = UINT64_MAX;
+			return 0;
+		}
+		errno = 0;
+		*ret = strtoull(line, &end, 10);
+		return end == line || errno ? -EBADMSG : 0;
+	}
+	return -ENOENT;
+}
+
+int cgroup_read_number(int dirfd, const char *file, const char *key, uint64_t *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = file_read(dirfd, file, 65536, &text, &len, NULL);
+
+	return r < 0 ? r : cgroup_parse_number(text, key, ret);
+}
+
+/* ---- limits ---- */
+
+uint64_t cgroup_weight_of_shares(uint64_t shares)
+{
+	shares = MIN(MAX(shares, (uint64_t)2), (uint64_t)262144);
+	return 1 + (shares - 2) * 9999 / 262142;
+}
+
+static int write_number(int dirfd, const char *file, int64_t value, struct err *err)
+{
+	char text[32];
+
+	if (value < 0)
+		snprintf(text, sizeof(text), "max");
+	else
+		snprintf(text, sizeof(text), "%" PRId64, value);
+	return file_write_text(dirfd, file, text, err);
+}
+
+static int update_cpu(int dirfd, const Grpc__LinuxCPU *cpu, struct err *err)
+{
+	char text[64];
+	int r = 0;
+
+	if (cpu->shares)
+		r = write_number(dirfd, "cpu.weight",
+			(int64_t)cgroup_weight_of_shares(cpu->shares), err);
+	if (r < 0 || (!cpu->quota && !cpu->period))
+		return r;
+	if (cpu->quota > 0)
+		snprintf(text, sizeof(text), "%" PRId64 " %" PRIu64, cpu->quota,
+			cpu->period ? cpu->period : 100000);
+	else
+		snprintf(text, sizeof(text), "max %" PRIu64,
+			cpu->period ? cpu->period : 100000);
+	return file_write_text(dirfd, "cpu.max", text, err);
+}
+
+int cgroup_update(
+	const char *container_id, const Grpc__LinuxResources *resources, struct err *err)
+{
+	_cleanup_close_ int dirfd = -1;
+	int r = cgroup_open(container_id, &dirfd, err);
+
+	if (r == 0 && resources->memory && resources->memory->limit)
+		r = write_number(dirfd, "memory.max", resources->memory->limit, err);
+	if (r == 0 && resources->memory && resources->memory->reservation)
+		r = write_number(
+			dirfd, "memory.low", resources->memory->reservation, err);
+	if (r == 0 && resources->cpu)
+		r = update_cpu(dirfd, resources->cpu, err);
+	if (r == 0 && resources->pids && resources->pids->limit)
+		r = write_number(dirfd, "pids.max", resources->pids->limit, err);
+	return r;
+}
+
+/* ---- events ---- */
+
+/* cgroup.events is pollable: POLLPRI when it has changed since it was last read. */
+static int wait_event(int dirfd, const char *key, uint64_t want, int64_t deadline)
+{
+	_cleanup_close_ int fd = openat(dirfd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	uint64_t value;
+	char text[256];
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+		int r;
+
+		if (n < 0)
+			return -errno;
+		text[n] = '\0';
+		r = cgroup_parse_number(text, key, &value);
+		if (r < 0 || value == want)
+			return r;
+		r = wait_either(fd, POLLPRI, -1, deadline);
+		if (r < 0)
+			return r;
+	}
+}
+
+int cgroup_freeze(
+	const char *container_id, bool frozen, int64_t deadline, struct err *err)
+{
+	_cleanup_close_ int dirfd = -1;
+	int r = cgroup_open(container_id, &dirfd, err);
+
+	if (r == 0)
+		r = file_write_text(dirfd, "cgroup.freeze", frozen ? "1" : "0", err);
+	if (r < 0)
+		return r;
+	r = wait_event(dirfd, "frozen", frozen, deadline);
+	if (r < 0)
+		return err_sys(err, r, "wait for container %s to be %s", container_id,
+			frozen ? "frozen" : "thawed");
+	return 0;
+}
+
+/* ---- signals ---- */
+
+static int signal_listed(int dirfd, int signal)
+{
+	_cleanup_free_ char *text = NULL;
+	char *save = NULL;
+	size_t len;
+	int r = file_read(dirfd, "cgroup.procs", PROCS_MAX, &text, &len, NULL);
+
+	if (r < 0)
+		return r;
+	for (char *w = strtok_r(text, "\n", &save); w; w = strtok_r(NULL, "\n", &save)) {
+		pid_t pid = atoi(w);
+
+		/* 0: a process of a pid namespace that is not below ours. */
+		if (pid > 1 && kill(pid, signal) < 0 && errno != ESRCH)
+			return -errno;
+	}
+	return 0;
+}
+
+/* fn on every group below dirfd, the deepest first. It gets the open parent and the name.
+ */
+static int walk(int dirfd, unsigned int depth,
+	int (*fn)(int parent, const char *name, int arg), int arg)
+{
+	/* A descriptor of its own: readdir(3) moves it. */
+	int r = 0, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir) {
+		close_fd(fd);
+		return -EIO;
+	}
+	while (r == 0 && (entry = readdir(dir))) {
+		_cleanup_close_ int below = -1;
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (below < 0)
+			r = errno == ENOENT ? 0 : -errno;
+		else if (depth == 0)
+			r = -ELOOP;
+		else
+			r = walk(below, depth - 1, fn, arg);
+		if (r == 0 && below >= 0)
+			r = fn(fd, entry->d_name, arg);
+	}
+	return r;
+}
+
+static int signal_group(int parent, const char *name, int signal)
+{
+	_cleanup_close_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? 0 : signal_listed(fd, signal);
+}
+
+static int remove_group(int parent, const char *name, int unused)
+{
+	(void)unused;
+	return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int signal_all(int dirfd, int signal)
+{
+	int r;
+
+	/* Linux 5.14 and later: all at once, forks included. */
+	if (signal == SIGKILL && file_write_text(dirfd, "cgroup.kill", "1", NULL) == 0)
+		return 0;
+	r = walk(dirfd, DEPTH_MAX, signal_group, signal);
+	return r < 0 ? r : signal_listed(dirfd, signal);
+}
+
+int cgroup_signal(const char *container_id, int signal, struct err *err)
+{
+	_cleanup_close_ int dirfd = -1;
+	int r = cgroup_open(container_id, &dirfd, err);
+
+	if (r < 0)
+		return r;
+	r = signal_all(dirfd, signal);
+	return r < 0 ? err_sys(err, r, "signal the processes of container %s",
+			       container_id)
+		     : 0;
+}
+
+/* One round: 0, or -EBUSY if a process came in between. */
+static int destroy(int parent, const char *name, int dirfd, int64_t deadline)
+{
+	int r = signal_all(dirfd, SIGKILL);
+
+	/* Frozen processes die of SIGKILL in version 2. */
+	if (r == 0)
+		r = wait_event(dirfd, "populated", 0, deadline);
+	if (r == 0)
+		r = walk(dirfd, DEPTH_MAX, remove_group, 0);
+	return r < 0 ? r : remove_group(parent, name, 0);
+}
+
+int cgroup_destroy(const char *container_id, int64_t deadline, struct err *err)
+{
+	_cleanup_close_ int parent = -1, dirfd = -1;
+	int r;
+
+	parent = open(GUEST_CGROUP_DIR CGROUP_PARENT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0)
+		return err_sys(err, errno, "open " GUEST_CGROUP_DIR CGROUP_PARENT);
+	dirfd = openat(
+		parent, container_id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dirfd < 0)
+		return errno == ENOENT
+			       ? 0
+			       : err_sys(err, errno, "open cgroup %s", container_id);
+	do
+		r = destroy(parent, container_id, dirfd, deadline);
+	while (r == -EBUSY && now_ms() < deadline);
+	return r < 0 ? err_sys(err, r, "end the processes of container %s", container_id)
+		     : 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the network files share: a socket, libnl's errors, text to addresses. */
+#pragma once
+
+#include <netlink/addr.h>
+#include <netlink/cache.h>
+#include <netlink/socket.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/util.h"
+
+DEFINE_CLEANUP(nl_sock, struct nl_sock *, nl_socket_free);
+DEFINE_CLEANUP(nl_cache, struct nl_cache *, nl_cache_free);
+DEFINE_CLEANUP(nl_addr, struct nl_addr *, nl_addr_put);
+
+/* Entries of one request at most. */
+#define NET_LIST_MAX 1024
+
+int net_open(struct nl_sock **ret, struct err *err);
+
+/* libnl's error as a negative errno, and its text behind the sentence. */
+int net_err(struct err *err, int nl_error, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* "aa:bb:cc:dd:ee:ff" exactly. */
+int net_parse_mac(const char *text, uint8_t ret[6], struct err *err);
+
+/* An IPv4 or IPv6 address with a prefix length ("24", or NULL or "" for a host's).
+ * family: AF_INET, AF_INET6. *ret: nl_addr_put(). */
+int net_parse_address(int family, const char *address, const char *prefix,
+	struct nl_addr **ret, struct err *err);
+/* "10.0.0.0/8", "10.1.2.3"; "" and "default" are the whole address space. */
+int net_parse_destination(
+	int family, const char *text, struct nl_addr **ret, struct err *err);
+
+/* The index of an interface, named in the error if there is none. */
+int net_index(const char *name, int *ret, struct err *err);

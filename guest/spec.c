@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container's OCI spec made into one that holds inside the guest: see spec.h. */
+#include "guest/spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/json.h"
+#include "base/util.h"
+#include "guest/cgroup.h"
+#include "guest/init.h"
+
+/* ---- paths ---- */
+
+bool path_is_plain(const char *path)
+{
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return false;
+	for (const char *p = path; *p; p += strcspn(p, "/")) {
+		size_t len;
+
+		p += strspn(p, "/");
+		len = strcspn(p, "/");
+		if ((len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+	}
+	return true;
+}
+
+bool path_is_below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return path_is_plain(path) && strncmp(path, dir, len) == 0 &&
+	       (path[len] == '/' || path[len] == '\0');
+}
+
+/* ---- objects ---- */
+
+/* The object at a dotted path, or NULL. */
+static struct json_object *at(struct json_object *obj, const char *path)
+{
+	char key[64];
+
+	while (obj && *path) {
+		size_t len = strcspn(path, ".");
+
+		if (len >= sizeof(key))
+			return NULL;
+		memcpy(key, path, len);
+		key[len] = '\0';
+		if (!json_object_is_type(obj, json_type_object) ||
+			!json_object_object_get_ex(obj, key, &obj))
+			return NULL;
+		path += len + (path[len] == '.');
+	}
+	return obj;
+}
+
+static const char *string_at(struct json_object *obj, const char *key)
+{
+	struct json_object *o = at(obj, key);
+
+	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
+}
+
+static void drop(struct json_object *obj, const char *parent, const char *key)
+{
+	struct json_object *o = at(obj, parent);
+
+	if (json_object_is_type(o, json_type_object))
+		json_object_object_del(o, key);
+}
+
+static size_t length(struct json_object *array)
+{
+	return json_object_is_type(array, json_type_array)
+		       ? json_object_array_length(array)
+		       : 0;
+}
+
+static void drop_unknown_to_guest(struct json_object *spec)
+{
+	static const char *const dropped[][2] = {
+		{"", "hooks"},
+		{"process", "apparmorProfile"},
+		{"process", "selinuxLabel"},
+		{"linux", "mountLabel"},
+		{"linux", "intelRdt"},
+		/* The host's CPUs and nodes. */
+		{"linux.resources.cpu", "cpus"},
+		{"linux.resources.cpu", "mems"},
+		/* The host's block devices, huge pages and swap; the guest has none. */
+		{"linux.resources", "blockIO"},
+		{"linux.resources", "hugepageLimits"},
+		{"linux.resources.memory", "swap"},
+		/* cgroup version 1 only; crun refuses them on version 2. */
+		{"linux.resources", "network"},
+		{"linux.resources.cpu", "realtimeRuntime"},
+		{"linux.resources.cpu", "realtimePeriod"},
+		{"linux.resources.memory", "kernel"},
+		{"linux.resources.memory", "kernelTCP"},
+		{"linux.resources.memory", "swappiness"},
+		{"linux.resources.memory", "disableOOMKiller"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
+		drop(spec, dropped[i][0], dropped[i][1]);
+}
+
+void spec_adapt_process(struct json_object *process)
+{
+	drop(process, "", "apparmorProfile");
+	drop(process, "", "selinuxLabel");
+}
+
+/* ---- namespaces ---- */
+
+static struct json_object *find_namespace(struct json_object *spec, const char *type)
+{
+	struct json_object *list = at(spec, "linux.namespaces");
+
+	for (size_t i = 0; i < length(list); i++) {
+		struct json_object *ns = json_object_array_get_idx(list, i);
+
+		if (strcmp(string_at(ns, "type"), type) == 0)
+			return ns;
+	}
+	return NULL;
+}
+
+bool spec_shares_pid(struct json_object *spec)
+{
+	struct json_object *ns = find_namespace(spec, "pid");
+
+	return ns && *string_at(ns, "path");
+}
+
+/* The pod's ipc and uts are the guest's. */
+static bool is_shared_with_guest(struct json_object *spec, const char *type)
+{
+	struct json_object *ns = find_namespace(spec, type);
+
+	return !ns || *string_at(ns, "path");
+}
+
+static int adapt_namespaces(
+	struct json_object *spec, const char *pidns_path, struct err *err)
+{
+	struct json_object *list = at(spec, "linux.namespaces"), *kept, *linux_obj;
+	bool has_uts = !is_shared_with_guest(spec, "uts");
+
+	linux_obj = at(spec, "linux");
+	if (!linux_obj)
+		return err_set(err, -EINVAL, "the spec has no linux section");
+	kept = json_object_new_array();
+	for (size_t i = 0; i < length(list); i++) {
+		struct json_object *ns = json_object_array_get_idx(list, i);
+		const char *type = string_at(ns, "type");
+		bool path = *string_at(ns, "path");
+
+		if (strcmp(type, "network") == 0 ||
+			(pidns_path && strcmp(type, "pid") == 0))
+			continue;
+		if (path && (strcmp(type, "ipc") == 0 || strcmp(type, "uts") == 0))
+			continue;
+		/* Other paths are of the host. */
+		json_object_object_del(ns, "path");
+		json_object_array_add(kept, json_object_get(ns));
+	}
+	if (pidns_path) {
+		struct json_object *ns = json_object_new_object();
+
+		json_set_string(ns, "type", "pid");
+		json_set_string(ns, "path", pidns_path);
+		json_object_array_add(kept, ns);
+	}
+	json_object_object_add(linux_obj, "namespaces", kept);
+	if (!has_uts)
+		json_object_object_del(spec, "hostname");
+	return 0;
+}
+
+/* ---- sysctls ---- */
+
+/* Of a namespace that the container will share with the guest? */
+static bool is_guest_sysctl(struct json_object *spec, const char *name)
+{
+	static const char *const ipc[] = {
+		"fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm"};
+
+	if (strncmp(name, "net.", 4) == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(ipc); i++)
+		if (strncmp(name, ipc[i], strlen(ipc[i])) == 0)
+			return is_shared_with_guest(spec, "ipc");
+	return false;
+}
+
+static int write_sysctl(const char *name, const char *value, struct err *err)
+{
+	_cleanup_free_ char *path = xstrdup(name);
+	_cleanup_close_ int dir = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
+
+	/* As sysctl(8): the first separator decides which of the two it is. */
+	if (path[strcspn(path, "./")] == '.')
+		for (char *c = path; *c; c++)
+			*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
+	fd = open_beneath(dir, path, O_WRONLY);
+	if (fd < 0)
+		return err_sys(err, fd, "open sysctl %s", err_quote(name, 128));
+	if (write_full(fd, value, strlen(value)) < 0)
+		return err_sys(err, errno, "set sysctl %s to %s", err_quote(name, 128),
+			err_quote(value, 128));
+	return 0;
+}
+
+int spec_apply_sysctls(struct json_object *spec, struct err *err)
+{
+	struct json_object *sysctl = at(spec, "linux.sysctl"), *kept;
+
+	if (!json_object_is_type(sysctl, json_type_object))
+		return 0;
+	kept = json_object_new_object();
+	json_object_object_foreach (sysctl, name, value) {
+		int r = 0;
+
+		if (!is_guest_sysctl(spec, name))
+			json_object_object_add(kept, name, json_object_get(value));
+		else
+			r = write_sysctl(name, json_object_get_string(value), err);
+		if (r < 0) {
+			json_object_put(kept);
+			return r;
+		}
+	}
+	json_object_object_add(at(spec, "linux"), "sysctl", kept);
+	return 0;
+}
+
+/* ---- root and mounts ---- */
+
+static bool is_bind(struct json_object *mount)
+{
+	struct json_object *options = at(mount, "options");
+
+	if (strcmp(string_at(mount, "type"), "bind") == 0)
+		return true;
+	for (size_t i = 0; i < length(options); i++) {
+		const char *o =
+			json_object_get_string(json_object_array_get_idx(options, i));
+
+		if (o && (strcmp(o, "bind") == 0 || strcmp(o, "rbind") == 0))
+			return true;
+	}
+	return false;
+}
+
+static int check_mounts(struct json_object *spec, struct err *err)
+{
+	struct json_object *mounts = at(spec, "mounts");
+
+	for (size_t i = 0; i < length(mounts); i++) {
+		struct json_object *m = json_object_array_get_idx(mounts, i);
+		const char *source = string_at(m, "source");
+
+		if (is_bind(m) && !path_is_below(source, GUEST_SHARED_ROOT) &&
+			!path_is_below(source, "/dev"))
+			return err_set(err, -EINVAL,
+				"the mount on %s is of %s: a bind mount's source must be "
+				"below " GUEST_SHARED_ROOT " or /dev of the guest",
+				err_quote(string_at(m, "destination"), 128),
+				err_quote(source, 128));
+	}
+	return 0;
+}
+
+static bool has_mount_on(struct json_object *spec, const char *destination)
+{
+	struct json_object *mounts = at(spec, "mounts");
+
+	for (size_t i = 0; i < length(mounts); i++)
+		if (strcmp(string_at(json_object_array_get_idx(mounts, i), "destination"),
+			    destination) == 0)
+			return true;
+	return false;
+}
+
+static bool is_empty_file(const char *root, const char *path)
+{
+	_cleanup_close_ int rootfd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (rootfd < 0)
+		return false;
+	fd = open_in_root(rootfd, path, O_PATH | O_NOFOLLOW);
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+/* An image that leaves /etc/machine-id empty wants one made (machine-id(5)). */
+static void add_machine_id(struct json_object *spec, const char *root, const char *file)
+{
+	struct json_object *mounts = at(spec, "mounts"), *mount, *options;
+
+	if (has_mount_on(spec, "/etc/machine-id") ||
+		!is_empty_file(root, "/etc/machine-id"))
+		return;
+	if (!mounts) {
+		mounts = json_object_new_array();
+		json_object_object_add(spec, "mounts", mounts);
+	}
+	options = json_object_new_array();
+	json_object_array_add(options, json_object_new_string("bind"));
+	json_object_array_add(options, json_object_new_string("ro"));
+	mount = json_object_new_object();
+	json_set_string(mount, "destination", "/etc/machine-id");
+	json_set_string(mount, "type", "bind");
+	json_set_string(mount, "source", file);
+	json_object_object_add(mount, "options", options);
+	json_object_array_add(mounts, mount);
+}
+
+int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err)
+{
+	const char *root = string_at(spec, "root.path");
+	_cleanup_free_ char *cgroup = xasprintf(CGROUP_PARENT "/%s", place->container_id);
+	int r;
+
+	if (!json_object_is_type(at(spec, "process"), json_type_object))
+		return err_set(err, -EINVAL, "the spec has no process");
+	if (!path_is_below(root, GUEST_SHARED_ROOT))
+		return err_set(err, -EINVAL,
+			"the root %s is not below " GUEST_SHARED_ROOT,
+			err_quote(root, 128));
+	r = check_mounts(spec, err);
+	if (r == 0)
+		r = adapt_namespaces(spec, place->pidns_path, err);
+	if (r < 0)
+		return r;
+	drop_unknown_to_guest(spec);
+	json_set_string(at(spec, "linux"), "cgroupsPath", cgroup);
+	if (place->machine_id)
+		add_machine_id(spec, root, place->machine_id);
+	return 0;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Storages: see storage.h. */
+#include "guest/storage.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "guest/init.h"
+#include "guest/message.h"
+#include "guest/spec.h"
+
+#define STORAGES_MAX 64
+/* mount(2) takes a page. */
+#define OPTIONS_MAX 4095
+
+static const struct {
+	const char *word;
+	unsigned long set, clear;
+} flag_words[] = {
+	{"ro", MS_RDONLY, 0},
+	{"rw", 0, MS_RDONLY},
+	{"nosuid", MS_NOSUID, 0},
+	{"nodev", MS_NODEV, 0},
+	{"noexec", MS_NOEXEC, 0},
+	{"noatime", MS_NOATIME, 0},
+	{"nodiratime", MS_NODIRATIME, 0},
+	{"relatime", MS_RELATIME, 0},
+	{"sync", MS_SYNCHRONOUS, 0},
+	{"dirsync", MS_DIRSYNC, 0},
+	{"defaults", 0, 0},
+};
+
+static bool take_flag(const char *word, unsigned long *flags)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(flag_words); i++) {
+		if (strcmp(word, flag_words[i].word) == 0) {
+			*flags = (*flags | flag_words[i].set) & ~flag_words[i].clear;
+			return true;
+		}
+	}
+	return false;
+}
+
+int storage_parse_options(char *const *options, size_t n, unsigned long *ret_flags,
+	char **ret_data, struct err *err)
+{
+	_cleanup_free_ char *data = xzalloc(OPTIONS_MAX + 1);
+	unsigned long flags = 0;
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t l = strlen(options[i]);
+
+		if (take_flag(options[i], &flags))
+			continue;
+		if (len + l + 1 > OPTIONS_MAX)
+			return err_set(err, -E2BIG, "mount options of more than %d bytes",
+				OPTIONS_MAX);
+		if (len > 0)
+			data[len++] = ',';
+		memcpy(data + len, options[i], l);
+		len += l;
+	}
+	*ret_flags = flags;
+	*ret_data = steal_ptr(data);
+	return 0;
+}
+
+static int mount_fs(
+	const Grpc__Storage *s, const char *type, const char *source, struct err *err)
+{
+	_cleanup_free_ char *data = NULL;
+	unsigned long flags;
+	int r = storage_parse_options(s->options, s->n_options, &flags, &data, err);
+
+	if (r < 0)
+		return r;
+	if (mount(source, s->mount_point, type, flags, data) < 0)
+		return err_sys(err, errno, "mount %s (%s) on %s with %s",
+			err_quote(source, 128), type, err_quote(s->mount_point, 256),
+			err_quote(data, 256));
+	return 0;
+}
+
+static const struct driver {
+	const char *name;
+	const char *type; /* NULL: the folder is all there is */
+	bool has_source;
+} drivers[] = {
+	{"9p", "9p", true},
+	{"ephemeral", "tmpfs", false},
+	{"local", NULL, false},
+};
+
+static const struct driver *find_driver(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (strcmp(drivers[i].name, name) == 0)
+			return &drivers[i];
+	return NULL;
+}
+
+/* 1 if something was mounted, 0 if nothing had to be. */
+static int mount_one(const Grpc__Storage *s, struct err *err)
+{
+	const struct driver *driver = find_driver(s->driver);
+	int r;
+
+	if (!driver)
+		return err_set(err, -EOPNOTSUPP, "storage driver %s is not known, 9p is",
+			err_quote(s->driver, 64));
+	if (!path_is_below(s->mount_point, GUEST_SHARED_ROOT))
+		return err_set(err, -EINVAL,
+			"mount point %s is not below " GUEST_SHARED_ROOT,
+			err_quote(s->mount_point, 256));
+	r = mkdir_parents(s->mount_point, 0755, err);
+	if (r < 0 || !driver->type)
+		return r;
+	r = mount_fs(s, driver->type, driver->has_source ? s->source : "tmpfs", err);
+	return r < 0 ? r : 1;
+}
+
+int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
+	size_t *ret_n, struct err *err)
+{
+	char **mounts = NULL;
+	size_t n_mounts = 0;
+	int r = 0;
+
+	if (n > STORAGES_MAX)
+		return err_set(
+			err, -E2BIG, "%zu storages, at most %d fit", n, STORAGES_MAX);
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		r = mount_one(storages[i], err);
+		if (r > 0)
+			MESSAGE_APPEND(
+				n_mounts, mounts, xstrdup(storages[i]->mount_point));
+	}
+	if (r < 0) {
+		storage_unmount(&mounts, &n_mounts);
+		return r;
+	}
+	*ret_mounts = mounts;
+	*ret_n = n_mounts;
+	return 0;
+}
+
+void storage_unmount(char ***mounts, size_t *n)
+{
+	while (*n > 0) {
+		char *path = (*mounts)[--*n];
+
+		if (umount2(path, UMOUNT_NOFOLLOW) < 0 &&
+			umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+			log_warn(
+				"cannot unmount %s, it stays: %s", path, strerror(errno));
+		free(path);
+	}
+	free(*mounts);
+	*mounts = NULL;
+}

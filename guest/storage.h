@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Storages: file systems that the host asks the guest to mount. */
+#pragma once
+
+#include <stddef.h>
+
+#include "agent.pb-c.h"
+#include "base/err.h"
+
+/*
+ * Mounts the storages in their order; on failure those mounted are unmounted again.
+ * Drivers: "9p" (source: a mount tag), "ephemeral" (a tmpfs), "local" (a folder). Mount
+ * points are below GUEST_SHARED_ROOT. *ret_mounts (n strings, the caller's) is what
+ * storage_unmount() takes back.
+ */
+int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
+	size_t *ret_n, struct err *err);
+
+/* Unmounts backwards, and frees the list. One that can't be unmounted is detached and
+ * logged. */
+void storage_unmount(char ***mounts, size_t *n);
+
+/* Mount options in words: the flags that mount(2) has as bits, and the rest with commas
+ * between, the caller's to free(). */
+int storage_parse_options(char *const *options, size_t n, unsigned long *ret_flags,
+	char **ret_data, struct err *err);
