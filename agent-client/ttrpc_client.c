@@ -35,8 +35,9 @@ struct ttrpc_client {
 	unsigned int n_callers; /* inside of ttrpc_client_call() */
 	struct call *calls;
 	uint32_t next_stream;
-	bool wrapped;    /* every odd id has been used */
-	struct err down; /* why the connection has ended; code 0 while it is up */
+	bool wrapped; /* every odd id has been used */
+	struct err
+		down; /* why the connection has ended; set once, code 0 while it is up */
 };
 
 static struct call **find_call(struct ttrpc_client *c, uint32_t stream)
@@ -203,8 +204,11 @@ static int send_request(struct ttrpc_client *c, struct call *call, const char *s
 	r = ttrpc_io_send(&c->io, frame, len, deadline);
 	if (r == -ETIMEDOUT)
 		return err_set(err, r, "the peer did not take the request in time");
-	if (r < 0)
-		return err_sys(err, -ECONNRESET, "the request could not be sent");
+	if (r < 0) {
+		/* Nothing more will come either. Unless it is known why, this is why. */
+		go_down(c, -ECONNRESET, why_ended(r == -EPIPE ? 0 : r));
+		return err_copy(err, &c->down);
+	}
 	return 0;
 }
 
@@ -323,7 +327,7 @@ void ttrpc_client_free(struct ttrpc_client *c)
 {
 	if (!c)
 		return;
-	ttrpc_io_hang_up(&c->io);
+	go_down(c, -ECONNRESET, why_ended(-ECANCELED));
 	pthread_join(c->reader, NULL);
 	pthread_mutex_lock(&c->lock);
 	while (c->n_callers)
