@@ -178,24 +178,44 @@ int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err)
 	return 0;
 }
 
-/* The last `max` bytes of text, from the start of a line where that is possible. */
+/* The last `max` bytes of text, from the start of a line where that is possible; what a dying kernel
+ * says last is its register dump, so a panic's own line comes first where there is one. */
 static const char *tail(const char *text, size_t max)
 {
 	size_t len = strlen(text);
-	const char *from = len > max ? text + len - max : text, *line = strchr(from, '\n');
+	const char *panic = strstr(text, "Kernel panic"), *from, *line;
 
+	if (panic)
+		return panic;
+	from = len > max ? text + len - max : text;
+	line = strchr(from, '\n');
 	return from != text && line && line[1] ? line + 1 : from;
+}
+
+/* Lines side by side: "one | two". */
+static void join_lines(char *text)
+{
+	char *out = text;
+
+	for (const char *in = text; *in; in++) {
+		if (*in == '\r' || (*in == '\n' && (out == text || out[-1] == '|')))
+			continue;
+		*out++ = *in == '\n' ? '|' : *in;
+	}
+	while (out > text && strchr("| ", out[-1]))
+		out--;
+	*out = '\0';
 }
 
 static void append_tail(char *buf, size_t size, const char *what, char *text, size_t max)
 {
-	size_t len = strlen(buf), end = strlen(text);
+	size_t len = strlen(buf);
+	char *from = text + (tail(text, max) - text);
 
-	while (end > 0 && strchr("\n\r ", text[end - 1]))
-		text[--end] = '\0';
-	if (end > 0)
+	join_lines(from);
+	if (*from)
 		snprintf(buf + len, size - len, "; %s ends with \"%s\"", what,
-				err_quote(tail(text, max), (unsigned int)max));
+				err_quote(from, (unsigned int)max));
 }
 
 void vm_post_mortem(struct vm *vm, char *buf, size_t size)
