@@ -29,8 +29,24 @@ static char *vms_folder(const struct config *c)
 
 /* ---- the VM ---- */
 
+/* For people only: an agent that can't tell is no reason to have no template. */
+static void note_agent(struct vm *vm, const struct config *c, struct manifest *inputs)
+{
+	Grpc__VersionCheckResponse *version = NULL;
+	struct err err = ERR_INIT;
+
+	if (agent_version(vm_agent(vm), &version,
+			    deadline_after_ms((int64_t)c->call_timeout_ms), &err) < 0)
+		log_warn("the guest's agent does not tell its version: %s", err.text);
+	manifest_set(inputs, MANIFEST_AGENT_VERSION,
+			version && *version->agent_version ? version->agent_version : "-");
+	if (version)
+		protobuf_c_message_free_unpacked(&version->base, NULL);
+}
+
 /* Boots on the generation's memory and saves; QEMU has ended when this returns. */
-static int fill(struct build *build, struct generation_build *g, struct err *err)
+static int fill(struct build *build, struct generation_build *g, struct manifest *inputs,
+		struct err *err)
 {
 	struct vm_options options = {
 			.config = &build->daemon->config, .id = g->id, .dir = build->dir};
@@ -42,6 +58,8 @@ static int fill(struct build *build, struct generation_build *g, struct err *err
 		r = vm_boot(&options, g->memory_fd, &vm, err);
 	if (r == 0)
 		r = step(build, BUILD_AGENT_UP, err);
+	if (r == 0)
+		note_agent(vm, options.config, inputs);
 	if (r == 0)
 		r = vm_save(vm, g->state_fd, err);
 	vm_free(vm);
@@ -62,7 +80,8 @@ static int make_folder(struct build *build, const char *folder, const char *id,
 }
 
 /* The VM with its folder around it. The folder goes when vm_free() has undone what it records. */
-static int fill_in_folder(struct build *build, struct generation_build *g, struct err *err)
+static int fill_in_folder(struct build *build, struct generation_build *g,
+		struct manifest *inputs, struct err *err)
 {
 	_cleanup_free_ char *folder = vms_folder(&build->daemon->config);
 	struct err left = ERR_INIT;
@@ -70,7 +89,7 @@ static int fill_in_folder(struct build *build, struct generation_build *g, struc
 
 	if (r < 0)
 		return r;
-	r = fill(build, g, err);
+	r = fill(build, g, inputs, err);
 	if (remove_tree(AT_FDCWD, build->dir, &left) < 0)
 		log_error("the folder of a template's VM is left until the next start: %s",
 				left.text);
@@ -98,8 +117,8 @@ static int check_inputs(struct build *build, const struct manifest *before, stru
 	return 0;
 }
 
-static int publish(struct build *build, struct generation_build *g, struct manifest *inputs,
-		struct err *err)
+static int publish(struct build *build, struct generation_build *g,
+		const struct manifest *inputs, struct err *err)
 {
 	uint64_t resident;
 	int r;
@@ -112,10 +131,6 @@ static int publish(struct build *build, struct generation_build *g, struct manif
 		r = check_inputs(build, inputs, err);
 	if (r < 0)
 		return r;
-	/* The protocol's health check answers a version, the client does not tell it yet; the
-	 * initrd's digest is what counts. */
-	if (!inputs->value[MANIFEST_AGENT_VERSION])
-		manifest_set(inputs, MANIFEST_AGENT_VERSION, STENCIL_VERSION);
 	r = generation_build_publish(g, inputs, err);
 	if (r == 0)
 		log_info("generation %s: %llu of %llu KiB of memory are resident", g->id,
@@ -134,7 +149,7 @@ static int build_generation(struct build *build, int root_fd, struct manifest *i
 	r = generation_build_begin(root_fd, d->config.default_memory * MiB, &g, err);
 	if (r < 0)
 		return r;
-	r = fill_in_folder(build, &g, err);
+	r = fill_in_folder(build, &g, inputs, err);
 	if (r == 0)
 		r = publish(build, &g, inputs, err);
 	if (r == 0) {
@@ -196,5 +211,7 @@ int build_recover(const struct config *c, struct err *err)
 		if (r == 0)
 			r = remove_tree(AT_FDCWD, path, err);
 	}
+	if (r == 0)
+		rmdir(folder);
 	return r;
 }

@@ -37,7 +37,7 @@ struct builder {
 	struct daemon *daemon;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool running, force, closed;
+	bool running, closed;
 	uint64_t builds; /* the number of the one that runs, or ran last */
 	enum build_step step;
 	int64_t began_ms, ended_ms;
@@ -156,6 +156,10 @@ int builder_start(struct builder *b, bool force, uint64_t *ret_ticket, struct er
 	int r = 0;
 
 	pthread_mutex_lock(&b->lock);
+	/* One that only looks whether there is something to build is over in a moment, and may
+	 * leave things as they are: not what was asked for. */
+	while (force && b->running && !b->build.force && b->step == BUILD_STARTING)
+		pthread_cond_wait(&b->changed, &b->lock);
 	if (b->closed)
 		r = err_set(err, -ECANCELED, "templated is ending");
 	else if (!b->running)

@@ -104,6 +104,21 @@ void vm_free(struct vm *vm)
 	free(vm);
 }
 
+struct agent *vm_agent(struct vm *vm)
+{
+	(void)vm;
+	return NULL;
+}
+
+int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t deadline,
+		struct err *err)
+{
+	(void)a;
+	(void)ret;
+	(void)deadline;
+	return err_set(err, -ENOSYS, "an agent without a version");
+}
+
 int vm_cleanup(const struct config *c, const char *dir, struct err *err)
 {
 	(void)c;
