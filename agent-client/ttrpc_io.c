@@ -212,21 +212,19 @@ static int write_until(struct ttrpc_io *io, const uint8_t *data, size_t len, siz
 	int64_t deadline)
 {
 	while (*done < len) {
-		ssize_t n = io_write(io, data + *done, len - *done);
-		int r;
+		int events = io_wait(io, POLLOUT, deadline);
+		ssize_t n;
 
-		if (n > 0) {
-			*done += (size_t)n;
-			continue;
-		}
+		if (events < 0)
+			return events;
+		/* A port without a host end: takes nothing, and poll(2) does not wait. */
+		if (!(events & POLLOUT))
+			return -ECONNRESET;
+		n = io_write(io, data + *done, len - *done);
 		if (n < 0 && n != -EAGAIN)
 			return (int)n;
-		r = io_wait(io, POLLOUT, deadline);
-		if (r < 0)
-			return r;
-		/* A port without a host end: takes nothing, and poll(2) does not wait. */
-		if (!(r & POLLOUT))
-			return -ECONNRESET;
+		if (n > 0)
+			*done += (size_t)n;
 	}
 	return 0;
 }
