@@ -79,9 +79,8 @@ static bool is_numbered(const char *name, const char *prefix)
 	return strncmp(name, prefix, len) == 0 && name[len] >= '0' && name[len] <= '9';
 }
 
-/* Writes `on` to <prefix>N/<file> of every one that says `off` there. */
-static int switch_on(const char *path, const char *prefix, const char *file,
-	const char *off, const char *on, struct err *err)
+/* Every <prefix>N that is offline; one that the kernel is just bringing online itself is fine. */
+static int switch_on(const char *path, const char *prefix, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -94,12 +93,12 @@ static int switch_on(const char *path, const char *prefix, const char *file,
 
 		if (!is_numbered(entry->d_name, prefix))
 			continue;
-		snprintf(name, sizeof(name), "%s/%s", entry->d_name, file);
+		snprintf(name, sizeof(name), "%s/online", entry->d_name);
 		/* CPU 0 has no such file where it can't be taken offline. */
 		if (read_text(dirfd(dir), name, state, sizeof(state)) < 0 ||
-			strcmp(state, off) != 0)
+				strcmp(state, "0") != 0)
 			continue;
-		r = file_write_text(dirfd(dir), name, on, err);
+		r = file_write_text(dirfd(dir), name, "1", err);
 		if (r < 0)
 			return err_wrap(err, "in %s", path);
 	}
@@ -151,7 +150,7 @@ static int bring_online(
 	const Grpc__OnlineCPUMemRequest *req, struct missing *ret, struct err *err)
 {
 	unsigned int n;
-	int r = switch_on(CPU_DIR, "cpu", "online", "0", "1", err);
+	int r = switch_on(CPU_DIR, "cpu", err);
 
 	if (r < 0)
 		return r;
@@ -161,7 +160,7 @@ static int bring_online(
 		return 0;
 	wait_for_adding();
 	ret->dimms = dimms_missing();
-	return switch_on(MEMORY_DIR, "memory", "state", "offline", "online", err);
+	return switch_on(MEMORY_DIR, "memory", err);
 }
 
 SERVICE_HANDLER(handle_online_cpu_mem)
