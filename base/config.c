@@ -2,8 +2,8 @@
 /*
  * The configuration: see config.h.
  *
- * One row a key drives the parser, the range check, the dump and with it the documentation: add a
- * key by adding its member and its row.
+ * One row a key drives the parser, the range check, the dump and with it the
+ * documentation: add a key by adding its member and its row.
  */
 #include "base/config.h"
 
@@ -35,60 +35,63 @@ struct config_key {
 	size_t offset;
 	const char *otherwise; /* the default, as it would be written */
 	uint64_t min, max;
-	const char *values; /* KEY_ENUM: names in the order of their numbers, '|' between */
+	const char
+		*values; /* KEY_ENUM: names in the order of their numbers, '|' between */
 	const char *help;
 };
 
 #define KEY(section, name, type, member, otherwise, min, max, values, help)              \
-	{section, name, type, offsetof(struct config, member), otherwise, min, max, values,  \
-			help}
+	{                                                                                \
+		section, name, type, offsetof(struct config, member), otherwise, min,    \
+			max, values, help                                                \
+	}
 
 static const struct config_key keys[] = {
-		KEY("hypervisor", "path", KEY_PATH, qemu_path, "/usr/bin/qemu-system-x86_64", 1, 0,
-				NULL, "The QEMU to run (7.2 or later)."),
-		KEY("hypervisor", "kernel", KEY_PATH, kernel, "/usr/lib/stencil/vmlinuz", 1, 0, NULL,
-				"The guest's kernel, a bzImage."),
-		KEY("hypervisor", "initrd", KEY_PATH, initrd, "/usr/lib/stencil/initrd.img", 1, 0,
-				NULL, "The guest's initramfs, with the agent in it."),
-		KEY("hypervisor", "kernel_params", KEY_STRING, kernel_params, "", 0, 0, NULL,
-				"Put behind the guest kernel's command line."),
-		KEY("hypervisor", "accel", KEY_ENUM, accel, "auto", 0, 0, "auto|kvm|tcg",
-				"auto uses KVM where it proves to run guest code, else TCG."),
-		KEY("hypervisor", "default_vcpus", KEY_UINT, default_vcpus, "1", 1, 240, NULL,
-				"vCPUs a VM is booted with; a pod's CPU limit adds to them."),
-		KEY("hypervisor", "default_maxvcpus", KEY_UINT, default_maxvcpus, "0", 0, 240, NULL,
-				"Most vCPUs of a VM; 0 is the number of the host's CPUs."),
-		KEY("hypervisor", "default_memory", KEY_UINT, default_memory, "256", 96, 1 << 20,
-				NULL, "MiB a VM is booted with; a pod's memory limit is added."),
-		KEY("hypervisor", "default_maxmemory", KEY_UINT, default_maxmemory, "0", 0, 1 << 24,
-				NULL, "Most MiB of a VM; 0 is the host's memory."),
-		KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294900000,
-				NULL, "First uid of the range that QEMU processes run as."),
-		KEY("hypervisor", "uid_count", KEY_UINT, uid_count, "4096", 1, 65536, NULL,
-				"Number of uids in that range: one for each VM at a time."),
-		KEY("factory", "enable_template", KEY_BOOL, enable_template, "true", 0, 0, NULL,
-				"Clone VMs from a template instead of booting them."),
-		KEY("factory", "template_path", KEY_PATH, template_path, "/run/stencil/template", 1,
-				0, NULL, "Where the template's tmpfs is mounted."),
-		KEY("factory", "template_endpoint", KEY_PATH, template_endpoint,
-				"/run/stencil/templated.sock", 1, 0, NULL,
-				"The socket at which templated grants templates."),
-		KEY("factory", "tmpfs_size", KEY_SIZE, tmpfs_size, "auto", 0, UINT64_MAX, NULL,
-				"Size of that tmpfs in bytes (K, M, G); auto calculates it."),
-		KEY("factory", "vm_cache_number", KEY_UINT, vm_cache_number, "0", 0, 0, NULL,
-				"VMs kept ready; this build has no cache factory yet."),
-		KEY("factory", "strict", KEY_BOOL, strict, "false", 0, 0, NULL,
-				"Fail instead of a cold boot where no template can be used."),
-		KEY("runtime", "state_dir", KEY_PATH, state_dir, "/run/stencil/sandboxes", 1, 0, NULL,
-				"Holds one folder for each sandbox."),
-		KEY("runtime", "log_level", KEY_ENUM, log_level, "info", 0, 0,
-				"error|warn|info|debug", "The least important lines to log."),
-		KEY("runtime", "boot_timeout_ms", KEY_UINT, boot_timeout_ms, "60000", 100, 3600000,
-				NULL, "How long a guest may take to its first answer."),
-		KEY("runtime", "call_timeout_ms", KEY_UINT, call_timeout_ms, "30000", 100, 3600000,
-				NULL, "How long one request to QEMU or to the agent may take."),
-		KEY("runtime", "trace", KEY_PATH, trace_file, "", 0, 0, NULL,
-				"File that gets each start's phases as a line of JSON."),
+	KEY("hypervisor", "path", KEY_PATH, qemu_path, "/usr/bin/qemu-system-x86_64", 1,
+		0, NULL, "The QEMU to run (7.2 or later)."),
+	KEY("hypervisor", "kernel", KEY_PATH, kernel, "/usr/lib/stencil/vmlinuz", 1, 0,
+		NULL, "The guest's kernel, a bzImage."),
+	KEY("hypervisor", "initrd", KEY_PATH, initrd, "/usr/lib/stencil/initrd.img", 1, 0,
+		NULL, "The guest's initramfs, with the agent in it."),
+	KEY("hypervisor", "kernel_params", KEY_STRING, kernel_params, "", 0, 0, NULL,
+		"Put behind the guest kernel's command line."),
+	KEY("hypervisor", "accel", KEY_ENUM, accel, "auto", 0, 0, "auto|kvm|tcg",
+		"auto uses KVM where it proves to run guest code, else TCG."),
+	KEY("hypervisor", "default_vcpus", KEY_UINT, default_vcpus, "1", 1, 240, NULL,
+		"vCPUs a VM is booted with; a pod's CPU limit adds to them."),
+	KEY("hypervisor", "default_maxvcpus", KEY_UINT, default_maxvcpus, "0", 0, 240,
+		NULL, "Most vCPUs of a VM; 0 is the number of the host's CPUs."),
+	KEY("hypervisor", "default_memory", KEY_UINT, default_memory, "256", 96, 1 << 20,
+		NULL, "MiB a VM is booted with; a pod's memory limit is added."),
+	KEY("hypervisor", "default_maxmemory", KEY_UINT, default_maxmemory, "0", 0,
+		1 << 24, NULL, "Most MiB of a VM; 0 is the host's memory."),
+	KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294900000,
+		NULL, "First uid of the range that QEMU processes run as."),
+	KEY("hypervisor", "uid_count", KEY_UINT, uid_count, "4096", 1, 65536, NULL,
+		"Number of uids in that range: one for each VM at a time."),
+	KEY("factory", "enable_template", KEY_BOOL, enable_template, "true", 0, 0, NULL,
+		"Clone VMs from a template instead of booting them."),
+	KEY("factory", "template_path", KEY_PATH, template_path, "/run/stencil/template",
+		1, 0, NULL, "Where the template's tmpfs is mounted."),
+	KEY("factory", "template_endpoint", KEY_PATH, template_endpoint,
+		"/run/stencil/templated.sock", 1, 0, NULL,
+		"The socket at which templated grants templates."),
+	KEY("factory", "tmpfs_size", KEY_SIZE, tmpfs_size, "auto", 0, UINT64_MAX, NULL,
+		"Size of that tmpfs in bytes (K, M, G); auto calculates it."),
+	KEY("factory", "vm_cache_number", KEY_UINT, vm_cache_number, "0", 0, 0, NULL,
+		"VMs kept ready; this build has no cache factory yet."),
+	KEY("factory", "strict", KEY_BOOL, strict, "false", 0, 0, NULL,
+		"Fail instead of a cold boot where no template can be used."),
+	KEY("runtime", "state_dir", KEY_PATH, state_dir, "/run/stencil/sandboxes", 1, 0,
+		NULL, "Holds one folder for each sandbox."),
+	KEY("runtime", "log_level", KEY_ENUM, log_level, "info", 0, 0,
+		"error|warn|info|debug", "The least important lines to log."),
+	KEY("runtime", "boot_timeout_ms", KEY_UINT, boot_timeout_ms, "60000", 100,
+		3600000, NULL, "How long a guest may take to its first answer."),
+	KEY("runtime", "call_timeout_ms", KEY_UINT, call_timeout_ms, "30000", 100,
+		3600000, NULL, "How long one request to QEMU or to the agent may take."),
+	KEY("runtime", "trace", KEY_PATH, trace_file, "", 0, 0, NULL,
+		"File that gets each start's phases as a line of JSON."),
 };
 
 static void *member(struct config *c, const struct config_key *key)
@@ -130,7 +133,8 @@ static int parse_size(const char *value, uint64_t *ret)
 		unit = strchr(units, *end);
 		if (!unit || end[1])
 			return -EINVAL;
-		if (__builtin_mul_overflow(n, (uint64_t)1 << (10 * (unit - units + 1)), &n))
+		if (__builtin_mul_overflow(
+			    n, (uint64_t)1 << (10 * (unit - units + 1)), &n))
 			return -ERANGE;
 	}
 	*ret = n;
@@ -153,20 +157,20 @@ static int parse_enum(const char *values, const char *value)
 }
 
 static int set_string(struct config *c, const struct config_key *key, const char *value,
-		const char *where, struct err *err)
+	const char *where, struct err *err)
 {
 	char **p = member(c, key);
 
 	if (key->type == KEY_PATH && *value != '/' && (*value || key->min > 0))
-		return err_set(err, -EINVAL, "%s: %s = %s: an absolute path is wanted", where,
-				key->name, err_quote(value, 128));
+		return err_set(err, -EINVAL, "%s: %s = %s: an absolute path is wanted",
+			where, key->name, err_quote(value, 128));
 	free(*p);
 	*p = xstrdup(value);
 	return 0;
 }
 
 static int set_number(struct config *c, const struct config_key *key, const char *value,
-		const char *where, struct err *err)
+	const char *where, struct err *err)
 {
 	const char *end = "";
 	uint64_t n;
@@ -179,19 +183,20 @@ static int set_number(struct config *c, const struct config_key *key, const char
 		r = -ERANGE;
 	if (r == -EINVAL)
 		return err_set(err, r, "%s: %s = %s: %s is wanted", where, key->name,
-				err_quote(value, 128),
-				key->type == KEY_SIZE ? "auto or a number with K, M or G behind"
-						      : "a whole number");
+			err_quote(value, 128),
+			key->type == KEY_SIZE ? "auto or a number with K, M or G behind"
+					      : "a whole number");
 	if (r < 0)
-		return err_set(err, r, "%s: %s = %s: out of range, %" PRIu64 " to %" PRIu64
-				" is allowed", where, key->name, err_quote(value, 128), key->min,
-				key->max);
+		return err_set(err, r,
+			"%s: %s = %s: out of range, %" PRIu64 " to %" PRIu64
+			" is allowed",
+			where, key->name, err_quote(value, 128), key->min, key->max);
 	*(uint64_t *)member(c, key) = n;
 	return 0;
 }
 
 static int set_value(struct config *c, const struct config_key *key, const char *value,
-		const char *where, struct err *err)
+	const char *where, struct err *err)
 {
 	int n;
 
@@ -205,15 +210,15 @@ static int set_value(struct config *c, const struct config_key *key, const char 
 	case KEY_BOOL:
 		n = parse_enum("false|true", value);
 		if (n < 0)
-			return err_set(err, n, "%s: %s = %s: true or false is wanted", where,
-					key->name, err_quote(value, 128));
+			return err_set(err, n, "%s: %s = %s: true or false is wanted",
+				where, key->name, err_quote(value, 128));
 		*(bool *)member(c, key) = n;
 		return 0;
 	case KEY_ENUM:
 		n = parse_enum(key->values, value);
 		if (n < 0)
 			return err_set(err, n, "%s: %s = %s: one of %s is wanted", where,
-					key->name, err_quote(value, 128), key->values);
+				key->name, err_quote(value, 128), key->values);
 		*(int *)member(c, key) = n;
 		return 0;
 	}
@@ -238,22 +243,24 @@ void config_done(struct config *c)
 }
 
 int config_set(struct config *c, const char *section, const char *name, const char *value,
-		const char *where, struct err *err)
+	const char *where, struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strcmp(keys[i].section, section) == 0 && strcmp(keys[i].name, name) == 0)
+		if (strcmp(keys[i].section, section) == 0 &&
+			strcmp(keys[i].name, name) == 0)
 			return set_value(c, &keys[i], value, where, err);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strcmp(keys[i].name, name) == 0)
-			return err_set(err, -EINVAL, "%s: the key %s belongs to [%s], not to [%s]",
-					where, name, keys[i].section, err_quote(section, 64));
-	return err_set(err, -EINVAL, "%s: unknown key %s in [%s]; see stencil.conf(5)", where,
-			err_quote(name, 64), err_quote(section, 64));
+			return err_set(err, -EINVAL,
+				"%s: the key %s belongs to [%s], not to [%s]", where,
+				name, keys[i].section, err_quote(section, 64));
+	return err_set(err, -EINVAL, "%s: unknown key %s in [%s]; see stencil.conf(5)",
+		where, err_quote(name, 64), err_quote(section, 64));
 }
 
 /*
- * Debian's libinih does not tell line numbers to its handler, but it asks its reader for one line
- * at a time: count there.
+ * Debian's libinih does not tell line numbers to its handler, but it asks its reader for
+ * one line at a time: count there.
  */
 struct load {
 	struct config *c;
@@ -273,7 +280,7 @@ static char *load_line(char *line, int size, void *user)
 	load->line++;
 	if (len >= (size_t)size) {
 		load->result = err_set(load->err, -EFBIG, "%s:%d: longer than %d bytes",
-				load->path, load->line, size - 1);
+			load->path, load->line, size - 1);
 		return NULL;
 	}
 	memcpy(line, load->rest, len);
@@ -282,13 +289,15 @@ static char *load_line(char *line, int size, void *user)
 	return line;
 }
 
-static int load_entry(void *user, const char *section, const char *name, const char *value)
+static int load_entry(
+	void *user, const char *section, const char *name, const char *value)
 {
 	struct load *load = user;
 	_cleanup_free_ char *where = xasprintf("%s:%d", load->path, load->line);
 
 	if (load->result == 0)
-		load->result = config_set(load->c, section, name, value, where, load->err);
+		load->result =
+			config_set(load->c, section, name, value, where, load->err);
 	return load->result == 0;
 }
 
@@ -309,7 +318,8 @@ static int load_file(struct config *c, const char *path, struct err *err)
 	if (load.result < 0)
 		return load.result;
 	if (r > 0)
-		return err_set(err, -EBADMSG, "%s:%d: neither a [section] nor key = value", path, r);
+		return err_set(err, -EBADMSG,
+			"%s:%d: neither a [section] nor key = value", path, r);
 	return r < 0 ? err_set(err, -ENOMEM, "%s: out of memory", path) : 0;
 }
 
@@ -330,7 +340,8 @@ int config_load(struct config *c, const char *path, struct err *err)
 	r = load_file(c, path, err);
 	n = scandir(folder, &entries, is_drop_in, alphasort);
 	for (int i = 0; i < n; i++) {
-		_cleanup_free_ char *file = xasprintf("%s/%s", folder, entries[i]->d_name);
+		_cleanup_free_ char *file =
+			xasprintf("%s/%s", folder, entries[i]->d_name);
 
 		if (r == 0)
 			r = load_file(c, file, err);
@@ -411,6 +422,7 @@ uint64_t config_max_memory_bytes(const struct config *c)
 
 	if (bytes == 0 && sysinfo(&info) == 0)
 		bytes = (uint64_t)info.totalram * info.mem_unit;
-	/* Hot-plugged memory comes in blocks of 128 MiB (x86-64's smallest memory section). */
+	/* Hot-plugged memory comes in blocks of 128 MiB (x86-64's smallest memory
+	 * section). */
 	return align_up(MAX(bytes, c->default_memory * MiB), 128 * MiB);
 }

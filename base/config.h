@@ -10,7 +10,7 @@
 #include "base/err.h"
 
 #define CONFIG_PATH_DEFAULT "/etc/stencil/stencil.conf"
-#define CONFIG_PATH_ENV	    "STENCIL_CONFIG"
+#define CONFIG_PATH_ENV     "STENCIL_CONFIG"
 
 enum config_accel {
 	CONFIG_ACCEL_AUTO,
@@ -19,36 +19,39 @@ enum config_accel {
 };
 
 /*
- * Keys keep Kata's names where they mean the same. Strings are owned by the struct and never NULL.
- * The file is INI; `[section]`, `key = value`, comments with # or ; at the start of a line.
- * Drop-ins are <file>.d/<name>.conf, read after it in the order of their names.
+ * Keys keep Kata's names where they mean the same. Strings are owned by the struct and
+ * never NULL. The file is INI; `[section]`, `key = value`, comments with # or ; at the
+ * start of a line. Drop-ins are <file>.d/<name>.conf, read after it in the order of their
+ * names.
  */
 struct config {
 	/* [hypervisor] */
-	char *qemu_path;	    /* path: absolute */
-	char *kernel;		    /* kernel */
-	char *initrd;		    /* initrd */
-	char *kernel_params;	    /* kernel_params: put behind ours */
-	int accel;		    /* accel: enum config_accel */
-	uint64_t default_vcpus;	    /* vCPUs of a VM before its pod's limits */
+	char *qemu_path;            /* path: absolute */
+	char *kernel;               /* kernel */
+	char *initrd;               /* initrd */
+	char *kernel_params;        /* kernel_params: put behind ours */
+	int accel;                  /* accel: enum config_accel */
+	uint64_t default_vcpus;     /* vCPUs of a VM before its pod's limits */
 	uint64_t default_maxvcpus;  /* most vCPUs of a VM; 0: the host's CPUs */
-	uint64_t default_memory;    /* MiB of the template and of a VM before its pod's limits */
+	uint64_t default_memory;    /* MiB of the template and of a VM before its pod's
+				       limits */
 	uint64_t default_maxmemory; /* MiB; 0: the host's memory */
-	uint64_t uid_base;	    /* first uid of the range for QEMU */
-	uint64_t uid_count;	    /* how many uids, so how many VMs at once */
+	uint64_t uid_base;          /* first uid of the range for QEMU */
+	uint64_t uid_count;         /* how many uids, so how many VMs at once */
 	/* [factory] */
 	bool enable_template;
-	char *template_path;	   /* where the template tmpfs is mounted */
-	char *template_endpoint;   /* templated's lease socket */
-	uint64_t tmpfs_size;	   /* bytes; 0: by calculation ("auto") */
-	uint64_t vm_cache_number;  /* VMs kept ready */
-	bool strict;		   /* no cold boot behind a miss: an error instead */
+	char *template_path;      /* where the template tmpfs is mounted */
+	char *template_endpoint;  /* templated's lease socket */
+	uint64_t tmpfs_size;      /* bytes; 0: by calculation ("auto") */
+	uint64_t vm_cache_number; /* VMs kept ready */
+	bool strict;              /* no cold boot behind a miss: an error instead */
 	/* [runtime] */
-	char *state_dir;	  /* one folder a sandbox */
-	int log_level;		  /* enum log_level */
+	char *state_dir;          /* one folder a sandbox */
+	int log_level;            /* enum log_level */
 	uint64_t boot_timeout_ms; /* deadline for a guest's first answer */
 	uint64_t call_timeout_ms; /* deadline for one agent or QMP request */
-	char *trace_file;	  /* trace: phase lines as JSON; "" for none (STENCIL_TRACE wins) */
+	char *trace_file; /* trace: phase lines as JSON; "" for none (STENCIL_TRACE wins)
+			   */
 
 	char *loaded_from; /* the file that was read, or "" for the built-in values */
 };
@@ -58,20 +61,22 @@ void config_init(struct config *c);
 void config_done(struct config *c);
 
 /*
- * Reads path and its drop-ins over what *c holds. Errors name file, line, key and value: an
- * unknown section or key, a value of another type or out of its range, a line that is neither.
+ * Reads path and its drop-ins over what *c holds. Errors name file, line, key and value:
+ * an unknown section or key, a value of another type or out of its range, a line that is
+ * neither.
  */
 int config_load(struct config *c, const char *path, struct err *err);
 
 /*
- * The file a program uses: `path` if given (a --config option: must exist), else $STENCIL_CONFIG
- * (must exist), else the default path (may be missing).
+ * The file a program uses: `path` if given (a --config option: must exist), else
+ * $STENCIL_CONFIG (must exist), else the default path (may be missing).
  */
 int config_load_default(struct config *c, const char *path, struct err *err);
 
-/* Sets one key as if it stood in `section`; `where` begins the error text. For annotations. */
+/* Sets one key as if it stood in `section`; `where` begins the error text. For
+ * annotations. */
 int config_set(struct config *c, const char *section, const char *key, const char *value,
-		const char *where, struct err *err);
+	const char *where, struct err *err);
 
 /* Writes every key with its help and present value, in the syntax config_load() reads. */
 void config_dump(const struct config *c, FILE *out);

@@ -53,7 +53,7 @@ int err_sys(struct err *err, int code, const char *fmt, ...)
 		return r;
 	len = strlen(err->text);
 	if (snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerror(-r)) >=
-			(int)(sizeof(err->text) - len))
+		(int)(sizeof(err->text) - len))
 		mark_cut(err->text, sizeof(err->text));
 	return r;
 }
@@ -74,7 +74,7 @@ int err_wrap(struct err *err, const char *fmt, ...)
 	va_end(ap);
 	len = strlen(err->text);
 	if (snprintf(err->text + len, sizeof(err->text) - len, ": %s", inner) >=
-			(int)(sizeof(err->text) - len))
+		(int)(sizeof(err->text) - len))
 		mark_cut(err->text, sizeof(err->text));
 	return code;
 }

@@ -77,7 +77,7 @@ static int read_to_end(int fd, size_t max, char **ret_data, size_t *ret_len)
 }
 
 int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len,
-		struct err *err)
+	struct err *err)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	int r;
@@ -87,20 +87,21 @@ int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *
 	r = read_to_end(fd, max, ret_data, ret_len);
 	if (r == -EFBIG)
 		return err_set(err, r, "%s is larger than the %zu bytes allowed",
-				err_quote(path, 256), max);
+			err_quote(path, 256), max);
 	if (r < 0)
 		return err_sys(err, r, "cannot read %s", err_quote(path, 256));
 	return 0;
 }
 
-int file_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
-		struct err *err)
+int file_write_atomic(int dirfd, const char *path, const void *data, size_t len,
+	mode_t mode, struct err *err)
 {
 	_cleanup_free_ char *tmp = xasprintf("%s.new", path);
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	fd = openat(
+		dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot create %s", err_quote(tmp, 256));
 	r = write_full(fd, data, len);
@@ -122,7 +123,7 @@ int file_write_text(int dirfd, const char *path, const char *text, struct err *e
 	/* One write(2): these files take a value a call. */
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		return err_sys(err, errno, "cannot write %s to %s", err_quote(text, 64),
-				err_quote(path, 256));
+			err_quote(path, 256));
 	return 0;
 }
 
@@ -136,15 +137,15 @@ int mkdir_parents(const char *path, mode_t mode, struct err *err)
 			*slash = '\0';
 		if (mkdir(p, mode) < 0 && errno != EEXIST)
 			return err_sys(err, errno, "cannot create the folder %s",
-					err_quote(p, 256));
+				err_quote(p, 256));
 		if (slash)
 			*slash = '/';
 	}
 	return 0;
 }
 
-static int remove_below(int dirfd, const char *name, dev_t dev, unsigned int depth,
-		struct err *err)
+static int remove_below(
+	int dirfd, const char *name, dev_t dev, unsigned int depth, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
@@ -154,18 +155,20 @@ static int remove_below(int dirfd, const char *name, dev_t dev, unsigned int dep
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0
 				       : err_sys(err, errno, "cannot look at %s",
-							 err_quote(name, 256));
+						 err_quote(name, 256));
 	if (!S_ISDIR(st.st_mode)) {
 		if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-			return err_sys(err, errno, "cannot remove %s", err_quote(name, 256));
+			return err_sys(
+				err, errno, "cannot remove %s", err_quote(name, 256));
 		return 0;
 	}
 	if (st.st_dev != dev)
-		return err_set(err, -EXDEV, "cannot remove %s: it is on another file system",
-				err_quote(name, 256));
+		return err_set(err, -EXDEV,
+			"cannot remove %s: it is on another file system",
+			err_quote(name, 256));
 	if (depth == 0)
 		return err_set(err, -ELOOP, "cannot remove %s: folders too deep",
-				err_quote(name, 256));
+			err_quote(name, 256));
 	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open %s", err_quote(name, 256));
@@ -195,16 +198,16 @@ int remove_tree(int dirfd, const char *name, struct err *err)
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0
 				       : err_sys(err, errno, "cannot look at %s",
-							 err_quote(name, 256));
+						 err_quote(name, 256));
 	return remove_below(dirfd, name, st.st_dev, 64, err);
 }
 
 static int open_resolved(int dirfd, const char *path, int flags, uint64_t resolve)
 {
 	struct open_how how = {
-			.flags = (uint64_t)(flags | O_CLOEXEC),
-			.mode = flags & O_CREAT ? 0600 : 0,
-			.resolve = resolve,
+		.flags = (uint64_t)(flags | O_CLOEXEC),
+		.mode = flags & O_CREAT ? 0600 : 0,
+		.resolve = resolve,
 	};
 	long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 
@@ -213,7 +216,8 @@ static int open_resolved(int dirfd, const char *path, int flags, uint64_t resolv
 
 int open_in_root(int rootfd, const char *path, int flags)
 {
-	return open_resolved(rootfd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	return open_resolved(
+		rootfd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 int open_beneath(int dirfd, const char *path, int flags)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 int json_parse(const char *what, const char *text, size_t len, int depth_max,
-		struct json_object **ret, struct err *err)
+	struct json_object **ret, struct err *err)
 {
 	struct json_tokener *tok;
 	struct json_object *obj;
@@ -32,40 +32,42 @@ int json_parse(const char *what, const char *text, size_t len, int depth_max,
 	json_tokener_free(tok);
 	if (e != json_tokener_success || !obj) {
 		json_object_put(obj);
-		return err_set(err, -EBADMSG, "%s is not valid JSON: %s at byte %zu", what,
-				e == json_tokener_success ? "null" : json_tokener_error_desc(e),
-				end);
+		return err_set(err, -EBADMSG, "%s is not valid JSON: %s at byte %zu",
+			what,
+			e == json_tokener_success ? "null" : json_tokener_error_desc(e),
+			end);
 	}
 	while (end < len && strchr(" \t\r\n", text[end]) && text[end])
 		end++;
 	if (end < len) {
 		json_object_put(obj);
-		return err_set(err, -EBADMSG, "%s is not valid JSON: more text at byte %zu", what,
-				end);
+		return err_set(err, -EBADMSG,
+			"%s is not valid JSON: more text at byte %zu", what, end);
 	}
 	*ret = obj;
 	return 0;
 }
 
 static int get(struct json_object *obj, const char *key, enum json_type type,
-		struct json_object **ret, struct err *err)
+	struct json_object **ret, struct err *err)
 {
 	struct json_object *value = NULL;
 
 	if (!json_object_is_type(obj, json_type_object))
-		return err_set(err, -EINVAL, "\"%s\" is looked for in something that is not an object",
-				key);
+		return err_set(err, -EINVAL,
+			"\"%s\" is looked for in something that is not an object", key);
 	if (!json_object_object_get_ex(obj, key, &value) || !value)
 		return err_set(err, -ENOENT, "\"%s\" is missing", key);
 	if (!json_object_is_type(value, type))
 		return err_set(err, -EINVAL, "\"%s\" is %s where %s is wanted", key,
-				json_type_to_name(json_object_get_type(value)),
-				json_type_to_name(type));
+			json_type_to_name(json_object_get_type(value)),
+			json_type_to_name(type));
 	*ret = value;
 	return 0;
 }
 
-int json_get_string(struct json_object *obj, const char *key, const char **ret, struct err *err)
+int json_get_string(
+	struct json_object *obj, const char *key, const char **ret, struct err *err)
 {
 	struct json_object *value;
 	const char *text;
@@ -90,7 +92,7 @@ int json_get_u64(struct json_object *obj, const char *key, uint64_t *ret, struct
 	/* json-c answers 0 for a negative number. */
 	if (json_object_get_int64(value) < 0)
 		return err_set(err, -EINVAL, "\"%s\" is %s; it must not be negative", key,
-				json_object_to_json_string(value));
+			json_object_to_json_string(value));
 	*ret = json_object_get_uint64(value);
 	return 0;
 }
@@ -104,9 +106,9 @@ int json_get_i64(struct json_object *obj, const char *key, int64_t *ret, struct 
 		return r;
 	/* json-c saturates a number above INT64_MAX. */
 	if (json_object_get_int64(value) == INT64_MAX &&
-			json_object_get_uint64(value) > INT64_MAX)
+		json_object_get_uint64(value) > INT64_MAX)
 		return err_set(err, -ERANGE, "\"%s\" is %s, which is too large", key,
-				json_object_to_json_string(value));
+			json_object_to_json_string(value));
 	*ret = json_object_get_int64(value);
 	return 0;
 }
@@ -122,13 +124,13 @@ int json_get_bool(struct json_object *obj, const char *key, bool *ret, struct er
 }
 
 int json_get_object(struct json_object *obj, const char *key, struct json_object **ret,
-		struct err *err)
+	struct err *err)
 {
 	return get(obj, key, json_type_object, ret, err);
 }
 
 int json_get_array(struct json_object *obj, const char *key, struct json_object **ret,
-		struct err *err)
+	struct err *err)
 {
 	return get(obj, key, json_type_array, ret, err);
 }
@@ -144,7 +146,7 @@ static bool missing(int r, struct err *err)
 }
 
 int json_get_string_opt(struct json_object *obj, const char *key, const char *otherwise,
-		const char **ret, struct err *err)
+	const char **ret, struct err *err)
 {
 	int r = json_get_string(obj, key, ret, err);
 
@@ -154,8 +156,8 @@ int json_get_string_opt(struct json_object *obj, const char *key, const char *ot
 	return 0;
 }
 
-int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise, uint64_t *ret,
-		struct err *err)
+int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise,
+	uint64_t *ret, struct err *err)
 {
 	int r = json_get_u64(obj, key, ret, err);
 
@@ -166,7 +168,7 @@ int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwis
 }
 
 int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, bool *ret,
-		struct err *err)
+	struct err *err)
 {
 	int r = json_get_bool(obj, key, ret, err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON over json-c: strict and bounded parsing, typed getters whose errors name the key. */
+/* JSON over json-c: strict and bounded parsing, typed getters whose errors name the key.
+ */
 #pragma once
 
 #include <json-c/json.h>
@@ -18,32 +19,35 @@ DEFINE_CLEANUP(json, struct json_object *, json_put);
 #define _cleanup_json_ _cleanup_(json)
 
 /*
- * Parses exactly one JSON value of at most depth_max levels that fills text[len] (white space
- * around it allowed). `what` names it in errors ("config.json"). The size is the caller's to bound
- * (file_read(), a frame's limit). *ret is the caller's (json_object_put()).
+ * Parses exactly one JSON value of at most depth_max levels that fills text[len] (white
+ * space around it allowed). `what` names it in errors ("config.json"). The size is the
+ * caller's to bound (file_read(), a frame's limit). *ret is the caller's
+ * (json_object_put()).
  */
 int json_parse(const char *what, const char *text, size_t len, int depth_max,
-		struct json_object **ret, struct err *err);
+	struct json_object **ret, struct err *err);
 
 /*
- * Getters. obj must be an object. -ENOENT: the key is missing (or null); -EINVAL: another type or
- * out of range. The text names the key and what was found. Strings and objects are borrowed from
- * obj. The _opt forms give `otherwise` for a missing key.
+ * Getters. obj must be an object. -ENOENT: the key is missing (or null); -EINVAL: another
+ * type or out of range. The text names the key and what was found. Strings and objects
+ * are borrowed from obj. The _opt forms give `otherwise` for a missing key.
  */
-int json_get_string(struct json_object *obj, const char *key, const char **ret, struct err *err);
-int json_get_u64(struct json_object *obj, const char *key, uint64_t *ret, struct err *err);
+int json_get_string(
+	struct json_object *obj, const char *key, const char **ret, struct err *err);
+int json_get_u64(
+	struct json_object *obj, const char *key, uint64_t *ret, struct err *err);
 int json_get_i64(struct json_object *obj, const char *key, int64_t *ret, struct err *err);
 int json_get_bool(struct json_object *obj, const char *key, bool *ret, struct err *err);
 int json_get_object(struct json_object *obj, const char *key, struct json_object **ret,
-		struct err *err);
+	struct err *err);
 int json_get_array(struct json_object *obj, const char *key, struct json_object **ret,
-		struct err *err);
+	struct err *err);
 int json_get_string_opt(struct json_object *obj, const char *key, const char *otherwise,
-		const char **ret, struct err *err);
-int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise, uint64_t *ret,
-		struct err *err);
+	const char **ret, struct err *err);
+int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise,
+	uint64_t *ret, struct err *err);
 int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, bool *ret,
-		struct err *err);
+	struct err *err);
 
 /* Building; the value is copied. */
 void json_set_string(struct json_object *obj, const char *key, const char *value);

@@ -19,10 +19,10 @@ static struct {
 } log_state = {.prog = "stencil", .fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
 
 static const char *const level_names[] = {
-		[LOG_LEVEL_ERROR] = "error",
-		[LOG_LEVEL_WARN] = "warn",
-		[LOG_LEVEL_INFO] = "info",
-		[LOG_LEVEL_DEBUG] = "debug",
+	[LOG_LEVEL_ERROR] = "error",
+	[LOG_LEVEL_WARN] = "warn",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug",
 };
 
 void log_init(const char *prog, int fd, enum log_level level)
@@ -88,12 +88,13 @@ void log_line(enum log_level level, const char *fields, const char *fmt, ...)
 	gmtime_r(&now.tv_sec, &tm);
 	len = strftime(line, sizeof(line), "time=\"%FT%T", &tm);
 	len += (size_t)snprintf(line + len, sizeof(line) - len,
-			".%03ldZ\" level=%s prog=%s%s%s msg=\"", now.tv_nsec / 1000000,
-			level_names[level], log_state.prog, *log_state.context ? " " : "",
-			log_state.context);
+		".%03ldZ\" level=%s prog=%s%s%s msg=\"", now.tv_nsec / 1000000,
+		level_names[level], log_state.prog, *log_state.context ? " " : "",
+		log_state.context);
 	len = append_quoted(line, len, sizeof(line) - 512, msg);
 	/* What does not fit is cut; the NUL's place is the newline's. */
-	n = (size_t)snprintf(line + len, sizeof(line) - len, "\"%s%s", *fields ? " " : "", fields);
+	n = (size_t)snprintf(
+		line + len, sizeof(line) - len, "\"%s%s", *fields ? " " : "", fields);
 	len = MIN(len + n, sizeof(line) - 1);
 	line[len++] = '\n';
 	/* Nobody is left to tell if the log itself can't be written. */

@@ -48,7 +48,8 @@ int proc_open(const struct proc_id *id, int *ret_pidfd)
 
 	if (r < 0)
 		return r;
-	/* Read after the pidfd was opened: from here on the pid can't change its owner unseen. */
+	/* Read after the pidfd was opened: from here on the pid can't change its owner
+	 * unseen. */
 	r = proc_id_of(id->pid, &now);
 	if (r < 0)
 		return r;

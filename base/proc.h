@@ -9,8 +9,8 @@
 #include "base/err.h"
 
 /*
- * A pid alone may be reused; with its start time (field 22 of /proc/<pid>/stat, clock ticks since
- * boot) it names one process for as long as the host is up.
+ * A pid alone may be reused; with its start time (field 22 of /proc/<pid>/stat, clock
+ * ticks since boot) it names one process for as long as the host is up.
  */
 struct proc_id {
 	pid_t pid;

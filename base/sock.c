@@ -17,8 +17,8 @@ static int unix_address(const char *path, struct sockaddr_un *ret_addr, struct e
 
 	if (len >= sizeof(ret_addr->sun_path))
 		return err_set(err, -ENAMETOOLONG,
-				"the socket path %s has %zu bytes; Linux allows %zu: choose a shorter one",
-				err_quote(path, 256), len, sizeof(ret_addr->sun_path) - 1);
+			"the socket path %s has %zu bytes; Linux allows %zu: choose a shorter one",
+			err_quote(path, 256), len, sizeof(ret_addr->sun_path) - 1);
 	*ret_addr = (struct sockaddr_un){.sun_family = AF_UNIX};
 	memcpy(ret_addr->sun_path, path, len + 1);
 	return 0;
@@ -38,10 +38,10 @@ int unix_listen(const char *path, int type, int *ret_fd, struct err *err)
 	if (lstat(path, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
 			return err_set(err, -EEXIST, "%s exists and is not a socket",
-					err_quote(path, 256));
+				err_quote(path, 256));
 		if (unlink(path) < 0)
 			return err_sys(err, errno, "cannot replace the socket %s",
-					err_quote(path, 256));
+				err_quote(path, 256));
 	}
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -57,7 +57,8 @@ int unix_listen(const char *path, int type, int *ret_fd, struct err *err)
 	return 0;
 }
 
-int unix_connect(const char *path, int type, int64_t deadline, int *ret_fd, struct err *err)
+int unix_connect(
+	const char *path, int type, int64_t deadline, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_un addr;
@@ -69,23 +70,24 @@ int unix_connect(const char *path, int type, int64_t deadline, int *ret_fd, stru
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot make a socket");
-	/* connect(2) on a unix socket waits only while the backlog is full, for SO_SNDTIMEO. */
+	/* connect(2) on a unix socket waits only while the backlog is full, for
+	 * SO_SNDTIMEO. */
 	left = deadline_poll_ms(deadline);
 	if (left >= 0) {
-		struct timeval tv = {.tv_sec = left / 1000,
-				.tv_usec = MAX(left % 1000 * 1000, 1)};
+		struct timeval tv = {
+			.tv_sec = left / 1000, .tv_usec = MAX(left % 1000 * 1000, 1)};
 
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
 	}
 	while (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		if (errno == EINTR)
 			continue;
-		return err_sys(err, errno == EAGAIN ? ETIMEDOUT : errno, "cannot connect to %s",
-				err_quote(path, 256));
+		return err_sys(err, errno == EAGAIN ? ETIMEDOUT : errno,
+			"cannot connect to %s", err_quote(path, 256));
 	}
 	if (left >= 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){0},
-				sizeof(struct timeval));
+			sizeof(struct timeval));
 	*ret_fd = steal_fd(&fd);
 	return 0;
 }
@@ -108,7 +110,7 @@ union fd_control {
 };
 
 int sock_send(int fd, const void *data, size_t len, const int *fds, unsigned int n_fds,
-		int64_t deadline)
+	int64_t deadline)
 {
 	union fd_control control = {0};
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
@@ -180,14 +182,15 @@ static int take_fds(struct msghdr *msg, int *fds, unsigned int n_fds)
 	return r;
 }
 
-ssize_t sock_recv(int fd, void *buf, size_t size, int *fds, unsigned int n_fds, int64_t deadline)
+ssize_t sock_recv(
+	int fd, void *buf, size_t size, int *fds, unsigned int n_fds, int64_t deadline)
 {
 	union fd_control control;
 	struct iovec iov = {.iov_base = buf, .iov_len = size};
 	struct msghdr msg = {.msg_iov = &iov,
-			.msg_iovlen = 1,
-			.msg_control = &control,
-			.msg_controllen = sizeof(control)};
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
 	ssize_t n;
 	int r;
 

@@ -13,7 +13,7 @@ static struct timespec deadline_timespec(int64_t deadline)
 	if (deadline == DEADLINE_NONE)
 		return (struct timespec){.tv_sec = LONG_MAX / 2};
 	return (struct timespec){
-			.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
+		.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
 }
 
 void cond_init(pthread_cond_t *cond)
@@ -37,7 +37,7 @@ int cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline)
 }
 
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_bytes, bool detached,
-		pthread_t *ret_thread)
+	pthread_t *ret_thread)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;

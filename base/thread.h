@@ -7,14 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A condition variable whose timed wait uses CLOCK_MONOTONIC (see deadline_timespec()). */
+/* A condition variable whose timed wait uses CLOCK_MONOTONIC (see deadline_timespec()).
+ */
 void cond_init(pthread_cond_t *cond);
 /* pthread_cond_(timed)wait() to a deadline: 0 or -ETIMEDOUT. */
 int cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline);
 
 /*
- * Starts a thread with a small stack (64 KiB of address space unless stack_bytes is larger; only
- * touched pages count) and all signals blocked. detached: nobody joins it; else *ret_thread.
+ * Starts a thread with a small stack (64 KiB of address space unless stack_bytes is
+ * larger; only touched pages count) and all signals blocked. detached: nobody joins it;
+ * else *ret_thread.
  */
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_bytes, bool detached,
-		pthread_t *ret_thread);
+	pthread_t *ret_thread);

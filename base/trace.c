@@ -13,19 +13,19 @@
 #include "base/util.h"
 
 static const char *const phase_names[TRACE_PHASES] = {
-		[TRACE_GRANT] = "grant",
-		[TRACE_SPAWN] = "spawn",
-		[TRACE_QMP] = "qmp",
-		[TRACE_RESTORED] = "restored",
-		[TRACE_RESUMED] = "resumed",
-		[TRACE_AGENT] = "agent",
-		[TRACE_IDENTITY] = "identity",
-		[TRACE_CPU] = "cpu",
-		[TRACE_MEMORY] = "memory",
-		[TRACE_NETWORK] = "network",
-		[TRACE_ROOTFS] = "rootfs",
-		[TRACE_CREATED] = "created",
-		[TRACE_STARTED] = "started",
+	[TRACE_GRANT] = "grant",
+	[TRACE_SPAWN] = "spawn",
+	[TRACE_QMP] = "qmp",
+	[TRACE_RESTORED] = "restored",
+	[TRACE_RESUMED] = "resumed",
+	[TRACE_AGENT] = "agent",
+	[TRACE_IDENTITY] = "identity",
+	[TRACE_CPU] = "cpu",
+	[TRACE_MEMORY] = "memory",
+	[TRACE_NETWORK] = "network",
+	[TRACE_ROOTFS] = "rootfs",
+	[TRACE_CREATED] = "created",
+	[TRACE_STARTED] = "started",
 };
 
 void trace_init(struct trace *t)
@@ -72,13 +72,15 @@ static double ms(uint64_t from_us, uint64_t to_us)
 
 static void append_json(const char *file, struct json_object *line)
 {
-	_cleanup_free_ char *text = xasprintf("%s\n",
-			json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
-	_cleanup_close_ int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	_cleanup_free_ char *text = xasprintf(
+		"%s\n", json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
+	_cleanup_close_ int fd =
+		open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 
 	/* One write(2), so that lines of several shims don't mix. */
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		log_warn("cannot append the phase trace to %s: %s", file, strerror(errno));
+		log_warn(
+			"cannot append the phase trace to %s: %s", file, strerror(errno));
 }
 
 static void set_ms(struct json_object *obj, const char *key, double value)
@@ -89,8 +91,8 @@ static void set_ms(struct json_object *obj, const char *key, double value)
 	json_object_object_add(obj, key, json_object_new_double_s(value, text));
 }
 
-void trace_report(struct trace *t, const char *sandbox, const char *factory, const char *reason,
-		const char *file)
+void trace_report(struct trace *t, const char *sandbox, const char *factory,
+	const char *reason, const char *file)
 {
 	_cleanup_json_ struct json_object *line = json_object_new_object();
 	struct json_object *phases = json_object_new_object();
@@ -106,8 +108,8 @@ void trace_report(struct trace *t, const char *sandbox, const char *factory, con
 		if (begin == 0 || end == 0)
 			continue;
 		last_us = MAX(last_us, end);
-		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s=%.1f", phase_names[i],
-				ms(begin, end));
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s=%.1f",
+			phase_names[i], ms(begin, end));
 		phase = json_object_new_object();
 		set_ms(phase, "at_ms", ms(t->start_us, begin));
 		set_ms(phase, "ms", ms(begin, end));
@@ -115,8 +117,8 @@ void trace_report(struct trace *t, const char *sandbox, const char *factory, con
 	}
 	pthread_mutex_unlock(&t->lock);
 	snprintf(text + len, sizeof(text) - len, " total=%.1f", ms(t->start_us, last_us));
-	log_line(LOG_LEVEL_INFO, text + 1, "sandbox started by the %s factory%s%s", factory,
-			reason ? ", because " : "", reason ? reason : "");
+	log_line(LOG_LEVEL_INFO, text + 1, "sandbox started by the %s factory%s%s",
+		factory, reason ? ", because " : "", reason ? reason : "");
 	if (!file || !*file) {
 		json_object_put(phases);
 		return;

@@ -8,14 +8,14 @@
 
 /* In the order of the log line; a phase that did not happen is left out of it. */
 enum trace_phase {
-	TRACE_GRANT,	/* asking templated */
-	TRACE_SPAWN,	/* fork, confinement, exec */
-	TRACE_QMP,	/* exec to QMP's greeting and capabilities */
+	TRACE_GRANT,    /* asking templated */
+	TRACE_SPAWN,    /* fork, confinement, exec */
+	TRACE_QMP,      /* exec to QMP's greeting and capabilities */
 	TRACE_RESTORED, /* device state read */
-	TRACE_RESUMED,	/* cont to RESUME */
-	TRACE_AGENT,	/* to the agent's first answer */
+	TRACE_RESUMED,  /* cont to RESUME */
+	TRACE_AGENT,    /* to the agent's first answer */
 	TRACE_IDENTITY, /* identity gate */
-	TRACE_CPU,	/* plugged and online */
+	TRACE_CPU,      /* plugged and online */
 	TRACE_MEMORY,
 	TRACE_NETWORK,
 	TRACE_ROOTFS,
@@ -35,18 +35,20 @@ struct trace {
 /* Starts the clock. Every call below takes a NULL trace as "nobody wants to know". */
 void trace_init(struct trace *t);
 void trace_done(struct trace *t);
-/* Phases may overlap (threads); each is entered and left once, later calls are ignored. */
+/* Phases may overlap (threads); each is entered and left once, later calls are ignored.
+ */
 void trace_begin(struct trace *t, enum trace_phase phase);
 void trace_end(struct trace *t, enum trace_phase phase);
 
 const char *trace_phase_name(enum trace_phase phase);
 
 /*
- * Logs "phases: grant=1.2 spawn=0.8 … total=203.4" (milliseconds, each phase's own duration; total
- * is from trace_init() to the last end), and appends to `file` (NULL or "": not) one line of JSON:
+ * Logs "phases: grant=1.2 spawn=0.8 … total=203.4" (milliseconds, each phase's own
+ * duration; total is from trace_init() to the last end), and appends to `file` (NULL or
+ * "": not) one line of JSON:
  * {"sandbox":…,"factory":"direct|template|cache","reason":…,"total_ms":…,
- *  "phases":{"grant":{"at_ms":…,"ms":…},…}}. reason is why the factory is not the better one, or
- * NULL. A file that can't be written is logged.
+ *  "phases":{"grant":{"at_ms":…,"ms":…},…}}. reason is why the factory is not the better
+ * one, or NULL. A file that can't be written is logged.
  */
-void trace_report(struct trace *t, const char *sandbox, const char *factory, const char *reason,
-		const char *file);
+void trace_report(struct trace *t, const char *sandbox, const char *factory,
+	const char *reason, const char *file);

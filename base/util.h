@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small helpers that every file may use: cleanup attributes, handing over, array sizes. */
+/* Small helpers that every file may use: cleanup attributes, handing over, array sizes.
+ */
 #pragma once
 
 #include <dirent.h>
@@ -12,7 +13,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)     ((a) < (b) ? (a) : (b))
 #define MAX(a, b)     ((a) > (b) ? (a) : (b))
-#define MiB	      ((uint64_t)1 << 20)
+#define MiB           ((uint64_t)1 << 20)
 
 /* Rounds up to a multiple of align, a power of two. */
 static inline uint64_t align_up(uint64_t value, uint64_t align)
@@ -60,12 +61,13 @@ DEFINE_CLEANUP(close, int, close_fd);
 DEFINE_CLEANUP(fclose, FILE *, close_file);
 DEFINE_CLEANUP(closedir, DIR *, close_dir);
 
-#define _cleanup_free_	   _cleanup_(free)
-#define _cleanup_close_	   _cleanup_(close)
+#define _cleanup_free_     _cleanup_(free)
+#define _cleanup_close_    _cleanup_(close)
 #define _cleanup_fclose_   _cleanup_(fclose)
 #define _cleanup_closedir_ _cleanup_(closedir)
 
-/* Hand a pointer or an fd over: the variable is emptied, so that its cleanup does nothing. */
+/* Hand a pointer or an fd over: the variable is emptied, so that its cleanup does
+ * nothing. */
 #define steal_ptr(p)                                                                     \
 	({                                                                               \
 		__typeof__(p) stolen_ = (p);                                             \
@@ -81,18 +83,19 @@ static inline int steal_fd(int *fd)
 	return stolen;
 }
 
-/* Allocation that does not fail: a process of ours that is out of memory has nothing left to do. */
+/* Allocation that does not fail: a process of ours that is out of memory has nothing left
+ * to do. */
 void *xmalloc(size_t size);
 void *xzalloc(size_t size);
 void *xreallocarray(void *ptr, size_t n, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t max);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-#define xnew0(type)	 ((type *)xzalloc(sizeof(type)))
+#define xnew0(type) ((type *)xzalloc(sizeof(type)))
 
 /*
- * Deadlines are absolute CLOCK_MONOTONIC milliseconds (int64_t), so that a chain of waits shares
- * one. DEADLINE_NONE never comes.
+ * Deadlines are absolute CLOCK_MONOTONIC milliseconds (int64_t), so that a chain of waits
+ * shares one. DEADLINE_NONE never comes.
  */
 #define DEADLINE_NONE INT64_MAX
 int64_t now_ms(void);

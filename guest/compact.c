@@ -2,8 +2,9 @@
 /*
  * The guest's half of a template's compaction: see compact.h.
  *
- * The kernel clears a page before it maps it, so it is enough to map nearly all that is free at one
- * time and to let it go. A little is left alone: the kernel must not have to look for victims.
+ * The kernel clears a page before it maps it, so it is enough to map nearly all that is
+ * free at one time and to let it go. A little is left alone: the kernel must not have to
+ * look for victims.
  */
 #include "guest/compact.h"
 
@@ -17,8 +18,8 @@
 #include "base/util.h"
 
 #define LEFT_ALONE_BYTES (6 * MiB)
-#define CHUNK_BYTES	 (2 * MiB)
-#define CHUNKS_MAX	 65536 /* 128 GiB */
+#define CHUNK_BYTES      (2 * MiB)
+#define CHUNKS_MAX       65536 /* 128 GiB */
 
 static int is_asked_for(bool *ret, struct err *err)
 {
@@ -42,16 +43,18 @@ static uint64_t free_bytes(void)
 	return sysinfo(&info) < 0 ? 0 : (uint64_t)info.freeram * info.mem_unit;
 }
 
-/* Maps chunks, linked through their first bytes, until little is free; then lets them go. */
+/* Maps chunks, linked through their first bytes, until little is free; then lets them go.
+ */
 static void clear_free_memory(void)
 {
 	struct chunk {
 		struct chunk *next;
 	} *chunks = NULL;
 
-	for (int n = 0; n < CHUNKS_MAX && free_bytes() > LEFT_ALONE_BYTES + CHUNK_BYTES; n++) {
+	for (int n = 0; n < CHUNKS_MAX && free_bytes() > LEFT_ALONE_BYTES + CHUNK_BYTES;
+		n++) {
 		struct chunk *c = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 		if (c == MAP_FAILED)
 			break;

@@ -79,7 +79,8 @@ static bool is_numbered(const char *name, const char *prefix)
 	return strncmp(name, prefix, len) == 0 && name[len] >= '0' && name[len] <= '9';
 }
 
-/* Every <prefix>N that is offline; one that the kernel is just bringing online itself is fine. */
+/* Every <prefix>N that is offline; one that the kernel is just bringing online itself is
+ * fine. */
 static int switch_on(const char *path, const char *prefix, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(path);
@@ -96,7 +97,7 @@ static int switch_on(const char *path, const char *prefix, struct err *err)
 		snprintf(name, sizeof(name), "%s/online", entry->d_name);
 		/* CPU 0 has no such file where it can't be taken offline. */
 		if (read_text(dirfd(dir), name, state, sizeof(state)) < 0 ||
-				strcmp(state, "0") != 0)
+			strcmp(state, "0") != 0)
 			continue;
 		r = file_write_text(dirfd(dir), name, "1", err);
 		if (r < 0)

@@ -19,14 +19,14 @@
 #include "mm/digest.h"
 
 #define MANIFEST_FILE_MAX (64u << 10)
-#define NEW_PREFIX	  ".new-"
-#define OLD_PREFIX	  ".old-"
-#define PREFIX_LEN	  5
+#define NEW_PREFIX        ".new-"
+#define OLD_PREFIX        ".old-"
+#define PREFIX_LEN        5
 
 static const char *const file_names[GENERATION_FILES] = {
-		[GENERATION_FILE_MANIFEST] = GENERATION_MANIFEST,
-		[GENERATION_FILE_MEMORY] = GENERATION_MEMORY,
-		[GENERATION_FILE_STATE] = GENERATION_STATE,
+	[GENERATION_FILE_MANIFEST] = GENERATION_MANIFEST,
+	[GENERATION_FILE_MEMORY] = GENERATION_MEMORY,
+	[GENERATION_FILE_STATE] = GENERATION_STATE,
 };
 
 bool generation_id_valid(const char *id)
@@ -35,9 +35,9 @@ bool generation_id_valid(const char *id)
 	size_t i;
 
 	for (i = 0; shape[i]; i++) {
-		if (shape[i] == '0' ? !isdigit((unsigned char)id[i])
-		    : shape[i] == 'x' ? !id[i] || !strchr("0123456789abcdef", id[i])
-				      : id[i] != shape[i])
+		if (shape[i] == '0'       ? !isdigit((unsigned char)id[i])
+			: shape[i] == 'x' ? !id[i] || !strchr("0123456789abcdef", id[i])
+					  : id[i] != shape[i])
 			return false;
 	}
 	return id[i] == '\0';
@@ -59,14 +59,15 @@ static void files_close(struct files *f)
 		close_fd(f->fds[i]);
 }
 
-static int check_owner(const struct stat *st, const char *name, mode_t mode, struct err *err)
+static int check_owner(
+	const struct stat *st, const char *name, mode_t mode, struct err *err)
 {
 	if (st->st_uid != 0 || st->st_gid != 0)
-		return err_set(err, -EUCLEAN, "%s: belongs to %u:%u, wanted root", name, st->st_uid,
-				st->st_gid);
+		return err_set(err, -EUCLEAN, "%s: belongs to %u:%u, wanted root", name,
+			st->st_uid, st->st_gid);
 	if ((st->st_mode & 07777) != mode)
 		return err_set(err, -EUCLEAN, "%s: mode %04o, wanted %04o", name,
-				st->st_mode & 07777, mode);
+			st->st_mode & 07777, mode);
 	return 0;
 }
 
@@ -74,14 +75,15 @@ static int open_file(struct files *f, enum generation_file file, struct err *err
 {
 	const char *name = file_names[file];
 
-	f->fds[file] = openat(f->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	f->fds[file] =
+		openat(f->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (f->fds[file] < 0 || fstat(f->fds[file], &f->st[file]) < 0)
 		return err_sys(err, errno, "%s: cannot be opened", name);
 	if (!S_ISREG(f->st[file].st_mode))
 		return err_set(err, -EUCLEAN, "%s: not a regular file", name);
 	if (f->st[file].st_nlink != 1)
 		return err_set(err, -EUCLEAN, "%s: has %lu names, wanted 1", name,
-				(unsigned long)f->st[file].st_nlink);
+			(unsigned long)f->st[file].st_nlink);
 	return check_owner(&f->st[file], name, 0400, err);
 }
 
@@ -111,22 +113,24 @@ static int read_manifest(const struct files *f, struct manifest *ret, struct err
 	size_t len;
 	int r;
 
-	r = file_read(f->dir_fd, GENERATION_MANIFEST, MANIFEST_FILE_MAX, &text, &len, err);
+	r = file_read(
+		f->dir_fd, GENERATION_MANIFEST, MANIFEST_FILE_MAX, &text, &len, err);
 	if (r == 0)
 		r = manifest_parse(text, len, ret, err);
 	return r < 0 ? err_wrap(err, GENERATION_MANIFEST) : 0;
 }
 
-static int check_size(const struct files *f, enum generation_file file, const struct manifest *m,
-		enum manifest_field field, struct err *err)
+static int check_size(const struct files *f, enum generation_file file,
+	const struct manifest *m, enum manifest_field field, struct err *err)
 {
 	uint64_t wanted, found = (uint64_t)f->st[file].st_size;
 	int r = manifest_get_u64(m, field, &wanted, err);
 
 	if (r == 0 && wanted != found)
 		r = err_set(err, -EUCLEAN,
-				"%s: the manifest says %" PRIu64 ", the file %s has %" PRIu64 " bytes",
-				manifest_field_name(field), wanted, file_names[file], found);
+			"%s: the manifest says %" PRIu64 ", the file %s has %" PRIu64
+			" bytes",
+			manifest_field_name(field), wanted, file_names[file], found);
 	return r;
 }
 
@@ -139,23 +143,24 @@ static int check_state(const struct files *f, const struct manifest *m, struct e
 		return err_sys(err, r, "%s: cannot be read", GENERATION_STATE);
 	if (strcmp(digest, m->value[MANIFEST_STATE_SHA256]) != 0)
 		return err_set(err, -EUCLEAN,
-				"%s: the manifest says %s, the file %s has %s",
-				manifest_field_name(MANIFEST_STATE_SHA256),
-				m->value[MANIFEST_STATE_SHA256], GENERATION_STATE, digest);
+			"%s: the manifest says %s, the file %s has %s",
+			manifest_field_name(MANIFEST_STATE_SHA256),
+			m->value[MANIFEST_STATE_SHA256], GENERATION_STATE, digest);
 	return 0;
 }
 
 /* Everything that the manifest says of the files. */
-static int verify(const struct files *f, const char *id, const struct manifest *m,
-		struct err *err)
+static int verify(
+	const struct files *f, const char *id, const struct manifest *m, struct err *err)
 {
 	uint64_t created;
 	int r;
 
 	if (strcmp(m->value[MANIFEST_ID], id) != 0)
-		return err_set(err, -EUCLEAN, "%s: the manifest says %s, the folder is %s",
-				manifest_field_name(MANIFEST_ID),
-				err_quote(m->value[MANIFEST_ID], 64), id);
+		return err_set(err, -EUCLEAN,
+			"%s: the manifest says %s, the folder is %s",
+			manifest_field_name(MANIFEST_ID),
+			err_quote(m->value[MANIFEST_ID], 64), id);
 	r = check_size(f, GENERATION_FILE_MEMORY, m, MANIFEST_MEMORY_BYTES, err);
 	if (r == 0)
 		r = check_size(f, GENERATION_FILE_STATE, m, MANIFEST_STATE_BYTES, err);
@@ -165,20 +170,21 @@ static int verify(const struct files *f, const char *id, const struct manifest *
 		r = manifest_get_u64(m, MANIFEST_CREATED, &created, err);
 	if (r == 0 && created != (uint64_t)f->st[GENERATION_FILE_MEMORY].st_mtim.tv_sec)
 		r = err_set(err, -EUCLEAN,
-				"%s: the manifest says %" PRIu64 ", the file %s was modified at %jd",
-				manifest_field_name(MANIFEST_CREATED), created, GENERATION_MEMORY,
-				(intmax_t)f->st[GENERATION_FILE_MEMORY].st_mtim.tv_sec);
+			"%s: the manifest says %" PRIu64
+			", the file %s was modified at %jd",
+			manifest_field_name(MANIFEST_CREATED), created, GENERATION_MEMORY,
+			(intmax_t)f->st[GENERATION_FILE_MEMORY].st_mtim.tv_sec);
 	return r;
 }
 
 static struct generation_stamp stamp_of(const struct stat *st)
 {
 	return (struct generation_stamp){
-			.dev = st->st_dev,
-			.ino = st->st_ino,
-			.size = st->st_size,
-			.mtime = st->st_mtim,
-			.ctime = st->st_ctim,
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.size = st->st_size,
+		.mtime = st->st_mtim,
+		.ctime = st->st_ctim,
 	};
 }
 
@@ -187,11 +193,12 @@ static bool same_stamp(const struct generation_stamp *a, const struct stat *st)
 	return a->dev == st->st_dev && a->ino == st->st_ino && a->size == st->st_size &&
 	       a->mtime.tv_sec == st->st_mtim.tv_sec &&
 	       a->mtime.tv_nsec == st->st_mtim.tv_nsec &&
-	       a->ctime.tv_sec == st->st_ctim.tv_sec && a->ctime.tv_nsec == st->st_ctim.tv_nsec;
+	       a->ctime.tv_sec == st->st_ctim.tv_sec &&
+	       a->ctime.tv_nsec == st->st_ctim.tv_nsec;
 }
 
-static int load(int root_fd, const char *id, struct generation *g, struct files *ret_files,
-		struct err *err)
+static int load(int root_fd, const char *id, struct generation *g,
+	struct files *ret_files, struct err *err)
 {
 	struct files f;
 	int r;
@@ -223,7 +230,8 @@ int generation_load(int root_fd, const char *id, struct generation *ret, struct 
 	int r;
 
 	if (!generation_id_valid(id))
-		return err_set(err, -EINVAL, "\"%s\" is no generation's name", err_quote(id, 64));
+		return err_set(err, -EINVAL, "\"%s\" is no generation's name",
+			err_quote(id, 64));
 	r = load(root_fd, id, &g, &f, err);
 	if (r < 0)
 		return err_wrap(err, "generation %s", id);
@@ -240,8 +248,10 @@ void generation_done(struct generation *g)
 
 /* ---- grants ---- */
 
-/* Verifies a generation that has changed since the last look. On success the stamps are new. */
-static int look_again(int root_fd, struct generation *g, struct files *ret, struct err *err)
+/* Verifies a generation that has changed since the last look. On success the stamps are
+ * new. */
+static int look_again(
+	int root_fd, struct generation *g, struct files *ret, struct err *err)
 {
 	struct generation now = {0};
 	struct files f;
@@ -261,8 +271,8 @@ static int look_again(int root_fd, struct generation *g, struct files *ret, stru
 	return 0;
 }
 
-int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd, int *ret_state_fd,
-		struct err *err)
+int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
+	int *ret_state_fd, struct err *err)
 {
 	bool same = true;
 	struct files f;
@@ -290,7 +300,8 @@ int generation_resident(int root_fd, const char *id, uint64_t *ret_bytes, struct
 
 	snprintf(path, sizeof(path), "%s/" GENERATION_MEMORY, id);
 	if (fstatat(root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(err, errno, "cannot look at the memory of generation %s", id);
+		return err_sys(
+			err, errno, "cannot look at the memory of generation %s", id);
 	*ret_bytes = (uint64_t)st.st_blocks * 512;
 	return 0;
 }
@@ -310,7 +321,7 @@ int generation_remove(int root_fd, const char *id, struct err *err)
 static bool is_leftover(const char *name)
 {
 	return (strncmp(name, NEW_PREFIX, PREFIX_LEN) == 0 ||
-			       strncmp(name, OLD_PREFIX, PREFIX_LEN) == 0) &&
+		       strncmp(name, OLD_PREFIX, PREFIX_LEN) == 0) &&
 	       generation_id_valid(name + PREFIX_LEN);
 }
 
@@ -327,12 +338,12 @@ static int recover_one(struct recovery *rec, const char *name, struct err *err)
 
 	if (is_leftover(name)) {
 		log_warn("removing %s: %s when templated ended", name,
-				name[1] == 'n' ? "it was being built" : "it was being removed");
+			name[1] == 'n' ? "it was being built" : "it was being removed");
 		return remove_tree(rec->root_fd, name, err);
 	}
 	if (!generation_id_valid(name)) {
 		log_warn("\"%s\" in the template's tmpfs is not ours; it stays",
-				err_quote(name, 64));
+			err_quote(name, 64));
 		return 0;
 	}
 	if (generation_load(rec->root_fd, name, &g, &why) < 0) {
@@ -346,10 +357,12 @@ static int recover_one(struct recovery *rec, const char *name, struct err *err)
 
 static int compare(const void *a, const void *b)
 {
-	return strcmp(((const struct generation *)a)->id, ((const struct generation *)b)->id);
+	return strcmp(
+		((const struct generation *)a)->id, ((const struct generation *)b)->id);
 }
 
-int generation_recover(int root_fd, struct generation **ret, size_t *ret_n, struct err *err)
+int generation_recover(
+	int root_fd, struct generation **ret, size_t *ret_n, struct err *err)
 {
 	struct recovery rec = {.root_fd = root_fd};
 	struct dirent **names = NULL;
@@ -359,7 +372,7 @@ int generation_recover(int root_fd, struct generation **ret, size_t *ret_n, stru
 		return err_sys(err, errno, "cannot read the template's tmpfs");
 	for (int i = 0; i < n; i++) {
 		if (r == 0 && strcmp(names[i]->d_name, ".") != 0 &&
-				strcmp(names[i]->d_name, "..") != 0)
+			strcmp(names[i]->d_name, "..") != 0)
 			r = recover_one(&rec, names[i]->d_name, err);
 		free(names[i]);
 	}

@@ -12,19 +12,21 @@
 #include "mm/manifest.h"
 
 /*
- * <tmpfs>/<id>/{memory,state,manifest.json}, all root's, files mode 0400, folder 0500. The states of
- * a folder are its names, so that a crash at any point leaves one that recovery understands:
+ * <tmpfs>/<id>/{memory,state,manifest.json}, all root's, files mode 0400, folder 0500.
+ * The states of a folder are its names, so that a crash at any point leaves one that
+ * recovery understands:
  *
  *   .new-<id>   being built; nobody else looks at it
  *   <id>        published: never written again
  *   .old-<id>   being removed
  *
- * The manifest binds the files: sizes, the state's digest, and the second in which the memory was
- * last modified (the generation's `created`; QEMU's writes by mmap(2) leave a tmpfs file's time
- * alone, so it is set at publication). The memory itself has no digest: reading it all would cost
- * more than the boot saves.
+ * The manifest binds the files: sizes, the state's digest, and the second in which the
+ * memory was last modified (the generation's `created`; QEMU's writes by mmap(2) leave a
+ * tmpfs file's time alone, so it is set at publication). The memory itself has no digest:
+ * reading it all would cost more than the boot saves.
  *
- * root_fd is tmpfs_open()'s: the read-only one for verifying and granting, the other for the rest.
+ * root_fd is tmpfs_open()'s: the read-only one for verifying and granting, the other for
+ * the rest.
  */
 #define GENERATION_ID_SIZE  32 /* with the NUL: "20260102T030405678-9f3a2b1c" */
 #define GENERATION_MEMORY   "memory"
@@ -37,7 +39,7 @@ bool generation_id_valid(const char *id);
 
 struct generation_build {
 	char id[GENERATION_ID_SIZE];
-	int root_fd;   /* borrowed */
+	int root_fd; /* borrowed */
 	int dir_fd;
 	int memory_fd; /* O_RDWR: the template guest's memory */
 	int state_fd;  /* O_RDWR, empty */
@@ -46,23 +48,25 @@ struct generation_build {
 };
 
 #define GENERATION_BUILD_INIT                                                            \
-	((struct generation_build){.root_fd = -1, .dir_fd = -1, .memory_fd = -1, .state_fd = -1})
+	((struct generation_build){                                                      \
+		.root_fd = -1, .dir_fd = -1, .memory_fd = -1, .state_fd = -1})
 
 /*
- * Makes the folder, the memory file with all its blocks (a tmpfs that is too full is -ENOSPC with
- * the numbers here, instead of a SIGBUS in QEMU later) and the state file.
+ * Makes the folder, the memory file with all its blocks (a tmpfs that is too full is
+ * -ENOSPC with the numbers here, instead of a SIGBUS in QEMU later) and the state file.
  */
-int generation_build_begin(int root_fd, uint64_t memory_bytes, struct generation_build *ret,
-		struct err *err);
+int generation_build_begin(int root_fd, uint64_t memory_bytes,
+	struct generation_build *ret, struct err *err);
 
-/* Gives the memory file's all-zero pages back to the host; *ret_bytes: what stays resident. For when
- * the guest has ended. */
-int generation_build_punch(struct generation_build *b, uint64_t *ret_bytes, struct err *err);
+/* Gives the memory file's all-zero pages back to the host; *ret_bytes: what stays
+ * resident. For when the guest has ended. */
+int generation_build_punch(
+	struct generation_build *b, uint64_t *ret_bytes, struct err *err);
 
-/* Completes `inputs` with the identity fields, writes the manifest last, makes all of it read-only
- * and renames it to its name. */
-int generation_build_publish(struct generation_build *b, const struct manifest *inputs,
-		struct err *err);
+/* Completes `inputs` with the identity fields, writes the manifest last, makes all of it
+ * read-only and renames it to its name. */
+int generation_build_publish(
+	struct generation_build *b, const struct manifest *inputs, struct err *err);
 
 /* Closes; removes what was not published. Idempotent. */
 void generation_build_done(struct generation_build *b);
@@ -91,30 +95,35 @@ struct generation {
 };
 
 /*
- * Reads and verifies one: owner, mode and kind of folder and files, the manifest, the id in it, the
- * sizes, the state's digest, the memory's time. Errors name the generation, the file or field, what
- * was wanted and what was found.
+ * Reads and verifies one: owner, mode and kind of folder and files, the manifest, the id
+ * in it, the sizes, the state's digest, the memory's time. Errors name the generation,
+ * the file or field, what was wanted and what was found.
  */
 int generation_load(int root_fd, const char *id, struct generation *ret, struct err *err);
 void generation_done(struct generation *g);
 
 /*
- * Opens memory and state read-only, each call its own open file descriptions, the caller's. Where a
- * stamp differs from the last look everything is verified again, and the manifest must still be the
- * one that was loaded; costs a few system calls otherwise. Fails as generation_load() does.
+ * Opens memory and state read-only, each call its own open file descriptions, the
+ * caller's. Where a stamp differs from the last look everything is verified again, and
+ * the manifest must still be the one that was loaded; costs a few system calls otherwise.
+ * Fails as generation_load() does.
  */
-int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd, int *ret_state_fd,
-		struct err *err);
+int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
+	int *ret_state_fd, struct err *err);
 
 /* What the memory file occupies. */
-int generation_resident(int root_fd, const char *id, uint64_t *ret_bytes, struct err *err);
+int generation_resident(
+	int root_fd, const char *id, uint64_t *ret_bytes, struct err *err);
 
-/* Renames it away and removes it. Its memory is freed when its last clone has unmapped it. */
+/* Renames it away and removes it. Its memory is freed when its last clone has unmapped
+ * it. */
 int generation_remove(int root_fd, const char *id, struct err *err);
 
 /*
- * At start: removes what was half built or half removed, loads the others, removes the unsound ones
- * and says so in the log. The sound ones, oldest first, are the caller's (generation_done() each,
- * then free()). Names that are none of ours are logged and left alone.
+ * At start: removes what was half built or half removed, loads the others, removes the
+ * unsound ones and says so in the log. The sound ones, oldest first, are the caller's
+ * (generation_done() each, then free()). Names that are none of ours are logged and left
+ * alone.
  */
-int generation_recover(int root_fd, struct generation **ret, size_t *ret_n, struct err *err);
+int generation_recover(
+	int root_fd, struct generation **ret, size_t *ret_n, struct err *err);

@@ -18,11 +18,11 @@
 #include "mm/digest.h"
 #include "mm/generation.h"
 
-#define PAGE_BYTES  4096
-#define SCAN_BYTES  MiB
-#define NEW_PREFIX  ".new-"
-#define DIR_MODE    0500
-#define FILE_MODE   0400
+#define PAGE_BYTES 4096
+#define SCAN_BYTES MiB
+#define NEW_PREFIX ".new-"
+#define DIR_MODE   0500
+#define FILE_MODE  0400
 
 /* Sorts by time; the random part keeps two of one millisecond apart. */
 static int make_id(char ret[GENERATION_ID_SIZE], struct err *err)
@@ -37,15 +37,19 @@ static int make_id(char ret[GENERATION_ID_SIZE], struct err *err)
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	len = strftime(ret, GENERATION_ID_SIZE, "%Y%m%dT%H%M%S", &tm);
-	snprintf(ret + len, GENERATION_ID_SIZE - len, "%03ld-%08x", now.tv_nsec / 1000000, random);
+	snprintf(ret + len, GENERATION_ID_SIZE - len, "%03ld-%08x", now.tv_nsec / 1000000,
+		random);
 	return 0;
 }
 
-static int create(struct generation_build *b, const char *name, int *ret_fd, struct err *err)
+static int create(
+	struct generation_build *b, const char *name, int *ret_fd, struct err *err)
 {
-	*ret_fd = openat(b->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	*ret_fd = openat(b->dir_fd, name,
+		O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (*ret_fd < 0)
-		return err_sys(err, errno, "cannot create %s of generation %s", name, b->id);
+		return err_sys(
+			err, errno, "cannot create %s of generation %s", name, b->id);
 	return 0;
 }
 
@@ -55,9 +59,11 @@ static int allocate_memory(struct generation_build *b, struct err *err)
 	uint64_t bytes = 0;
 	int r;
 
-	if (b->memory_bytes > INT64_MAX || ftruncate(b->memory_fd, (off_t)b->memory_bytes) < 0)
-		return err_sys(err, errno, "cannot size the memory file to %" PRIu64 " bytes",
-				b->memory_bytes);
+	if (b->memory_bytes > INT64_MAX ||
+		ftruncate(b->memory_fd, (off_t)b->memory_bytes) < 0)
+		return err_sys(err, errno,
+			"cannot size the memory file to %" PRIu64 " bytes",
+			b->memory_bytes);
 	if (fstatvfs(b->memory_fd, &fs) == 0)
 		bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_frsize;
 	do
@@ -65,10 +71,10 @@ static int allocate_memory(struct generation_build *b, struct err *err)
 	while (r == EINTR);
 	if (r == ENOSPC)
 		return err_set(err, -ENOSPC,
-				"the template's tmpfs is too full: %" PRIu64 " bytes (%" PRIu64
-				" MiB) are needed for the guest's memory, %" PRIu64 " (%" PRIu64
-				" MiB) are free", b->memory_bytes, b->memory_bytes / MiB, bytes,
-				bytes / MiB);
+			"the template's tmpfs is too full: %" PRIu64 " bytes (%" PRIu64
+			" MiB) are needed for the guest's memory, %" PRIu64 " (%" PRIu64
+			" MiB) are free",
+			b->memory_bytes, b->memory_bytes / MiB, bytes, bytes / MiB);
 	return r ? err_sys(err, r, "cannot allocate the guest's memory") : 0;
 }
 
@@ -81,10 +87,13 @@ static int build_begin(struct generation_build *b, struct err *err)
 		return r;
 	snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
 	if (mkdirat(b->root_fd, folder, 0700) < 0)
-		return err_sys(err, errno, "cannot create the folder of generation %s", b->id);
-	b->dir_fd = openat(b->root_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		return err_sys(
+			err, errno, "cannot create the folder of generation %s", b->id);
+	b->dir_fd = openat(
+		b->root_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (b->dir_fd < 0)
-		return err_sys(err, errno, "cannot open the folder of generation %s", b->id);
+		return err_sys(
+			err, errno, "cannot open the folder of generation %s", b->id);
 	r = create(b, GENERATION_MEMORY, &b->memory_fd, err);
 	if (r == 0)
 		r = create(b, GENERATION_STATE, &b->state_fd, err);
@@ -93,8 +102,8 @@ static int build_begin(struct generation_build *b, struct err *err)
 	return r;
 }
 
-int generation_build_begin(int root_fd, uint64_t memory_bytes, struct generation_build *ret,
-		struct err *err)
+int generation_build_begin(
+	int root_fd, uint64_t memory_bytes, struct generation_build *ret, struct err *err)
 {
 	struct generation_build b = GENERATION_BUILD_INIT;
 	int r;
@@ -121,8 +130,9 @@ void generation_build_done(struct generation_build *b)
 	if (b->root_fd >= 0 && *b->id && !b->published) {
 		snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
 		if (remove_tree(b->root_fd, folder, &err) < 0)
-			log_error("a half-built generation is left until the next start: %s",
-					err.text);
+			log_error("a half-built generation is left until the next start: "
+				  "%s",
+				err.text);
 	}
 	*b = GENERATION_BUILD_INIT;
 }
@@ -137,8 +147,8 @@ static bool is_zero(const unsigned char *page)
 
 static int punch(int fd, uint64_t from, uint64_t to)
 {
-	if (from < to && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-					 (off_t)(to - from)) < 0)
+	if (from < to && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)from, (off_t)(to - from)) < 0)
 		return -errno;
 	return 0;
 }
@@ -178,8 +188,8 @@ static int punch_data(int fd, uint64_t from, uint64_t to, unsigned char *block)
 }
 
 /*
- * tmpfs reports pages that were allocated but never written as holes: they are punched unread (a
- * hole that has no blocks costs nothing to punch).
+ * tmpfs reports pages that were allocated but never written as holes: they are punched
+ * unread (a hole that has no blocks costs nothing to punch).
  */
 static int punch_all(int fd, uint64_t size)
 {
@@ -205,15 +215,18 @@ static int punch_all(int fd, uint64_t size)
 	return r;
 }
 
-int generation_build_punch(struct generation_build *b, uint64_t *ret_bytes, struct err *err)
+int generation_build_punch(
+	struct generation_build *b, uint64_t *ret_bytes, struct err *err)
 {
 	struct stat st;
 	int r = punch_all(b->memory_fd, b->memory_bytes);
 
 	if (r < 0)
-		return err_sys(err, r, "cannot give back the zero pages of generation %s", b->id);
+		return err_sys(err, r, "cannot give back the zero pages of generation %s",
+			b->id);
 	if (fstat(b->memory_fd, &st) < 0)
-		return err_sys(err, errno, "cannot look at the memory of generation %s", b->id);
+		return err_sys(
+			err, errno, "cannot look at the memory of generation %s", b->id);
 	*ret_bytes = (uint64_t)st.st_blocks * 512;
 	return 0;
 }
@@ -240,7 +253,7 @@ static int identify(struct generation_build *b, struct manifest *m, struct err *
 		return err_sys(err, errno, "cannot look at its files");
 	if ((uint64_t)memory.st_size != b->memory_bytes)
 		return err_set(err, -EIO, "memory has %jd bytes instead of %" PRIu64,
-				(intmax_t)memory.st_size, b->memory_bytes);
+			(intmax_t)memory.st_size, b->memory_bytes);
 	if (state.st_size == 0)
 		return err_set(err, -EIO, "no device state was saved");
 	r = digest_file(b->state_fd, digest);
@@ -257,12 +270,13 @@ static int identify(struct generation_build *b, struct manifest *m, struct err *
 	return 0;
 }
 
-static int write_manifest(struct generation_build *b, const struct manifest *m, struct err *err)
+static int write_manifest(
+	struct generation_build *b, const struct manifest *m, struct err *err)
 {
 	_cleanup_json_ struct json_object *obj = manifest_to_json(m);
-	const char *text = json_object_to_json_string_ext(obj,
-			JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text = json_object_to_json_string_ext(
+		obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+			     JSON_C_TO_STRING_NOSLASHESCAPE);
 	struct manifest again;
 	int r;
 
@@ -271,7 +285,8 @@ static int write_manifest(struct generation_build *b, const struct manifest *m, 
 	if (r < 0)
 		return r;
 	manifest_done(&again);
-	return file_write_atomic(b->dir_fd, GENERATION_MANIFEST, text, strlen(text), FILE_MODE, err);
+	return file_write_atomic(
+		b->dir_fd, GENERATION_MANIFEST, text, strlen(text), FILE_MODE, err);
 }
 
 static int publish(struct generation_build *b, struct manifest *m, struct err *err)
@@ -292,14 +307,14 @@ static int publish(struct generation_build *b, struct manifest *m, struct err *e
 		return r;
 	snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
 	if (fchmod(b->dir_fd, DIR_MODE) < 0 ||
-			renameat2(b->root_fd, folder, b->root_fd, b->id, RENAME_NOREPLACE) < 0)
+		renameat2(b->root_fd, folder, b->root_fd, b->id, RENAME_NOREPLACE) < 0)
 		return err_sys(err, errno, "cannot give the folder its name");
 	b->published = true;
 	return 0;
 }
 
-int generation_build_publish(struct generation_build *b, const struct manifest *inputs,
-		struct err *err)
+int generation_build_publish(
+	struct generation_build *b, const struct manifest *inputs, struct err *err)
 {
 	struct manifest m;
 	int r;

@@ -2,8 +2,8 @@
 /*
  * The manifest: see manifest.h.
  *
- * One row a field drives writing, reading, checking, matching and the messages: add a field by
- * adding its enumerator and its row.
+ * One row a field drives writing, reading, checking, matching and the messages: add a
+ * field by adding its enumerator and its row.
  */
 #include "mm/manifest.h"
 
@@ -112,36 +112,39 @@ static int check_value(enum manifest_field field, const char *value, struct err 
 		wanted = is_number(value) ? NULL : "a decimal number";
 		break;
 	case VALUE_SHA256:
-		wanted = strspn(value, "0123456789abcdef") == 64 && !value[64] ? NULL : "64 hex digits";
+		wanted = strspn(value, "0123456789abcdef") == 64 && !value[64]
+				 ? NULL
+				 : "64 hex digits";
 		break;
 	case VALUE_PATH:
 		wanted = *value == '/' ? NULL : "an absolute path";
 		break;
 	case VALUE_ACCEL:
-		wanted = strcmp(value, "kvm") == 0 || strcmp(value, "tcg") == 0 ? NULL
-										: "kvm or tcg";
+		wanted = strcmp(value, "kvm") == 0 || strcmp(value, "tcg") == 0
+				 ? NULL
+				 : "kvm or tcg";
 		break;
 	}
 	if (wanted)
 		return err_set(err, -EBADMSG, "%s: \"%s\" is not %s", rows[field].name,
-				err_quote(value, 80), wanted);
+			err_quote(value, 80), wanted);
 	return 0;
 }
 
 int manifest_get_u64(const struct manifest *m, enum manifest_field field, uint64_t *ret,
-		struct err *err)
+	struct err *err)
 {
 	if (!m->value[field])
 		return err_set(err, -ENOENT, "%s: not known", rows[field].name);
 	if (!is_number(m->value[field]))
 		return err_set(err, -EBADMSG, "%s: \"%s\" is not a decimal number",
-				rows[field].name, err_quote(m->value[field], 80));
+			rows[field].name, err_quote(m->value[field], 80));
 	*ret = strtoull(m->value[field], NULL, 10);
 	return 0;
 }
 
-static int take_field(struct json_object *obj, enum manifest_field field, struct manifest *m,
-		struct err *err)
+static int take_field(struct json_object *obj, enum manifest_field field,
+	struct manifest *m, struct err *err)
 {
 	const char *value;
 	int r;
@@ -149,7 +152,7 @@ static int take_field(struct json_object *obj, enum manifest_field field, struct
 	r = json_get_string(obj, rows[field].name, &value, err);
 	if (r < 0)
 		return r == -ENOENT ? err_set(err, -EBADMSG, "%s: the field is missing",
-						      rows[field].name)
+					      rows[field].name)
 				    : r;
 	r = check_value(field, value, err);
 	if (r == 0)
@@ -165,13 +168,15 @@ static bool is_known(const char *key)
 	return false;
 }
 
-static int note_key(const char *key, size_t len, bool seen[MANIFEST_FIELDS], struct err *err)
+static int note_key(
+	const char *key, size_t len, bool seen[MANIFEST_FIELDS], struct err *err)
 {
 	for (size_t f = 0; f < MANIFEST_FIELDS; f++) {
 		if (strlen(rows[f].name) != len || memcmp(rows[f].name, key, len) != 0)
 			continue;
 		if (seen[f])
-			return err_set(err, -EBADMSG, "%s: the field is there twice", rows[f].name);
+			return err_set(err, -EBADMSG, "%s: the field is there twice",
+				rows[f].name);
 		seen[f] = true;
 		return 0;
 	}
@@ -179,9 +184,9 @@ static int note_key(const char *key, size_t len, bool seen[MANIFEST_FIELDS], str
 }
 
 /*
- * json-c keeps the last of several values of one key in silence, and cuts a key at a NUL. Once the
- * text is known to be an object of strings only, its strings are key, value, key, value, …: look at
- * the keys as they are written.
+ * json-c keeps the last of several values of one key in silence, and cuts a key at a NUL.
+ * Once the text is known to be an object of strings only, its strings are key, value,
+ * key, value, …: look at the keys as they are written.
  */
 static int check_keys(const char *text, size_t len, struct err *err)
 {
@@ -209,17 +214,18 @@ int manifest_parse(const char *text, size_t len, struct manifest *ret, struct er
 	int r;
 
 	if (len > MANIFEST_BYTES_MAX)
-		return err_set(err, -EFBIG, "the manifest has %zu bytes, %u are allowed", len,
-				MANIFEST_BYTES_MAX);
+		return err_set(err, -EFBIG, "the manifest has %zu bytes, %u are allowed",
+			len, MANIFEST_BYTES_MAX);
 	r = json_parse("the manifest", text, len, 2, &obj, err);
 	if (r < 0)
 		return r;
 	if (!json_object_is_type(obj, json_type_object))
 		return err_set(err, -EBADMSG, "the manifest is not a JSON object");
-	json_object_object_foreach(obj, key, unused) {
+	json_object_object_foreach (obj, key, unused) {
 		(void)unused;
 		if (!is_known(key))
-			return err_set(err, -EBADMSG, "%s: unknown field", err_quote(key, 64));
+			return err_set(
+				err, -EBADMSG, "%s: unknown field", err_quote(key, 64));
 	}
 	manifest_init(&m);
 	for (int i = 0; i < MANIFEST_FIELDS && r == 0; i++)
@@ -228,8 +234,9 @@ int manifest_parse(const char *text, size_t len, struct manifest *ret, struct er
 		r = check_keys(text, len, err);
 	if (r == 0 && strcmp(m.value[MANIFEST_FORMAT], MANIFEST_FORMAT_VERSION) != 0)
 		r = err_set(err, -EPROTONOSUPPORT,
-				"format: %s, this version of Stencil reads " MANIFEST_FORMAT_VERSION,
-				m.value[MANIFEST_FORMAT]);
+			"format: %s, this version of Stencil "
+			"reads " MANIFEST_FORMAT_VERSION,
+			m.value[MANIFEST_FORMAT]);
 	if (r < 0)
 		manifest_done(&m);
 	else
@@ -257,18 +264,18 @@ static const char *from_difference(const char *value, const char *other)
 	return i > 40 ? value + i - 16 : value;
 }
 
-static int explain_difference(const char *name, const char *want, const char *have,
-		struct err *err)
+static int explain_difference(
+	const char *name, const char *want, const char *have, struct err *err)
 {
 	const char *w = from_difference(want, have), *h = from_difference(have, want);
 
 	return err_set(err, -ESTALE, "%s: wanted %s%s, the template has %s%s", name,
-			w == want ? "" : "…", err_quote(w, 100), h == have ? "" : "…",
-			err_quote(h, 100));
+		w == want ? "" : "…", err_quote(w, 100), h == have ? "" : "…",
+		err_quote(h, 100));
 }
 
 int manifest_match(const struct manifest *have, const struct manifest *want,
-		enum manifest_field *ret_field, struct err *err)
+	enum manifest_field *ret_field, struct err *err)
 {
 	for (size_t i = 0; i < MANIFEST_FIELDS; i++) {
 		const char *h = have->value[i] ? have->value[i] : "nothing";
@@ -285,8 +292,8 @@ int manifest_match(const struct manifest *have, const struct manifest *want,
 	return 0;
 }
 
-int manifest_same(const struct manifest *published, const struct manifest *found,
-		struct err *err)
+int manifest_same(
+	const struct manifest *published, const struct manifest *found, struct err *err)
 {
 	for (size_t i = 0; i < MANIFEST_FIELDS; i++) {
 		const char *p = published->value[i] ? published->value[i] : "nothing";
@@ -294,7 +301,7 @@ int manifest_same(const struct manifest *published, const struct manifest *found
 
 		if (strcmp(p, f) != 0)
 			return err_set(err, -EUCLEAN, "%s: published as %s, found %s",
-					rows[i].name, err_quote(p, 100), err_quote(f, 100));
+				rows[i].name, err_quote(p, 100), err_quote(f, 100));
 	}
 	return 0;
 }

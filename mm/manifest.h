@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The manifest: everything that a clone must agree with, one row a field, one rule a row. */
+/* The manifest: everything that a clone must agree with, one row a field, one rule a row.
+ */
 #pragma once
 
 #include <json-c/json.h>
@@ -18,22 +19,25 @@ enum manifest_rule {
 
 enum manifest_field {
 	MANIFEST_FORMAT,       /* identity: MANIFEST_FORMAT_VERSION */
-	MANIFEST_ID,	       /* identity: the folder's name */
+	MANIFEST_ID,           /* identity: the folder's name */
 	MANIFEST_MEMORY_BYTES, /* identity and size of `memory`; must equal */
 	MANIFEST_STATE_BYTES,  /* identity: size of `state` */
 	MANIFEST_STATE_SHA256, /* identity */
 	MANIFEST_QEMU_PATH,
-	MANIFEST_QEMU_VERSION, /* first line of --version; what it is told in QMP for people */
+	MANIFEST_QEMU_VERSION, /* first line of --version; what it is told in QMP for
+				  people */
 	MANIFEST_QEMU_SHA256,
-	MANIFEST_ARGV,	 /* the exact command line of a clone, its settable words as names */
-	MANIFEST_ACCEL,	 /* kvm or tcg */
-	MANIFEST_HOST_CPU,     /* under KVM: vendor/family/model/stepping/microcode; else "-" */
-	MANIFEST_HOST_KERNEL,  /* under KVM: uname -r; else "-" */
+	MANIFEST_ARGV,  /* the exact command line of a clone, its settable words as names
+			 */
+	MANIFEST_ACCEL, /* kvm or tcg */
+	MANIFEST_HOST_CPU, /* under KVM: vendor/family/model/stepping/microcode; else "-"
+			    */
+	MANIFEST_HOST_KERNEL, /* under KVM: uname -r; else "-" */
 	MANIFEST_KERNEL_SHA256,
 	MANIFEST_INITRD_SHA256,
 	MANIFEST_CMDLINE,
 	MANIFEST_AGENT_VERSION, /* ignored: the initrd's digest stands for it */
-	MANIFEST_CREATED,	/* ignored: seconds since the epoch */
+	MANIFEST_CREATED,       /* ignored: seconds since the epoch */
 	MANIFEST_FIELDS,
 };
 
@@ -46,26 +50,28 @@ struct manifest {
 
 void manifest_init(struct manifest *m);
 void manifest_done(struct manifest *m);
-void manifest_set(struct manifest *m, enum manifest_field field, const char *value); /* copied */
+void manifest_set(
+	struct manifest *m, enum manifest_field field, const char *value); /* copied */
 void manifest_copy(struct manifest *m, const struct manifest *from); /* *m is not read */
 int manifest_get_u64(const struct manifest *m, enum manifest_field field, uint64_t *ret,
-		struct err *err);
+	struct err *err);
 const char *manifest_field_name(enum manifest_field field); /* its key in the JSON */
 enum manifest_rule manifest_field_rule(enum manifest_field field);
 
-/* The file's text. Every field must be there, none twice, none unknown, all strings, at most
- * 64 KiB; errors name the key. */
+/* The file's text. Every field must be there, none twice, none unknown, all strings, at
+ * most 64 KiB; errors name the key. */
 int manifest_parse(const char *text, size_t len, struct manifest *ret, struct err *err);
 struct json_object *manifest_to_json(const struct manifest *m); /* the caller's */
 
 /*
- * Compares the must-equal fields of a generation (have) with what a sandbox wants: 0, or -ESTALE
- * with "<field>: wanted <a>, the template has <b>" and *ret_field the first that differs.
+ * Compares the must-equal fields of a generation (have) with what a sandbox wants: 0, or
+ * -ESTALE with "<field>: wanted <a>, the template has <b>" and *ret_field the first that
+ * differs.
  */
 int manifest_match(const struct manifest *have, const struct manifest *want,
-		enum manifest_field *ret_field, struct err *err);
+	enum manifest_field *ret_field, struct err *err);
 
-/* Whether a manifest is still the one that was published: 0, or -EUCLEAN with the first field that
- * differs, whatever its rule. */
-int manifest_same(const struct manifest *published, const struct manifest *found,
-		struct err *err);
+/* Whether a manifest is still the one that was published: 0, or -EUCLEAN with the first
+ * field that differs, whatever its rule. */
+int manifest_same(
+	const struct manifest *published, const struct manifest *found, struct err *err);

@@ -12,10 +12,10 @@
 void size_plan(const struct config *c, uint64_t retained_bytes, struct size_plan *ret)
 {
 	struct size_plan p = {
-			.memory_bytes = c->default_memory * MiB,
-			.state_bytes = SIZE_STATE_BYTES,
-			.manifest_bytes = SIZE_MANIFEST_BYTES,
-			.configured = c->tmpfs_size != 0,
+		.memory_bytes = c->default_memory * MiB,
+		.state_bytes = SIZE_STATE_BYTES,
+		.manifest_bytes = SIZE_MANIFEST_BYTES,
+		.configured = c->tmpfs_size != 0,
 	};
 	uint64_t building = p.memory_bytes + p.state_bytes + p.manifest_bytes;
 
@@ -32,11 +32,11 @@ int size_check(const struct size_plan *plan, struct err *err)
 	if (plan->tmpfs_bytes >= plan->total_bytes)
 		return 0;
 	return err_set(err, -ENOSPC,
-			"the template's tmpfs is too small: %" PRIu64 " bytes (%" PRIu64
-			" MiB) are needed, tmpfs_size gives it %" PRIu64 " (%" PRIu64
-			" MiB); set tmpfs_size = auto or %" PRIu64 "M",
-			plan->total_bytes, plan->total_bytes / MiB, plan->tmpfs_bytes,
-			plan->tmpfs_bytes / MiB, plan->total_bytes / MiB);
+		"the template's tmpfs is too small: %" PRIu64 " bytes (%" PRIu64
+		" MiB) are needed, tmpfs_size gives it %" PRIu64 " (%" PRIu64
+		" MiB); set tmpfs_size = auto or %" PRIu64 "M",
+		plan->total_bytes, plan->total_bytes / MiB, plan->tmpfs_bytes,
+		plan->tmpfs_bytes / MiB, plan->total_bytes / MiB);
 }
 
 struct json_object *size_to_json(const struct size_plan *plan)

@@ -32,20 +32,22 @@ static int check_step(int fd, const char *path, size_t len, struct err *err)
 		return err_sys(err, errno, "cannot look at %.*s", (int)len, path);
 	if (S_ISLNK(st.st_mode))
 		return err_set(err, -ELOOP,
-				"%.*s is a symbolic link; template_path must not lead over one",
-				(int)len, path);
+			"%.*s is a symbolic link; template_path must not lead over one",
+			(int)len, path);
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, -ENOTDIR, "%.*s is not a folder", (int)len, path);
 	if (st.st_uid != 0)
-		return err_set(err, -EPERM, "%.*s belongs to uid %u, not to root", (int)len, path,
-				st.st_uid);
+		return err_set(err, -EPERM, "%.*s belongs to uid %u, not to root",
+			(int)len, path, st.st_uid);
 	if (st.st_mode & (S_IWGRP | S_IWOTH) && !(st.st_mode & S_ISVTX))
-		return err_set(err, -EPERM, "%.*s may be written to by others (mode %04o)",
-				(int)len, path, st.st_mode & 07777);
+		return err_set(err, -EPERM,
+			"%.*s may be written to by others (mode %04o)", (int)len, path,
+			st.st_mode & 07777);
 	return 0;
 }
 
-/* Opens path component by component: the folder's fd, or -ENOENT (no err) where one is missing. */
+/* Opens path component by component: the folder's fd, or -ENOENT (no err) where one is
+ * missing. */
 static int walk(const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -60,13 +62,15 @@ static int walk(const char *path, int *ret_fd, struct err *err)
 
 		p += len;
 		if (strcmp(name, "..") == 0)
-			return err_set(err, -EINVAL, "template_path %s must not have .. in it",
-					err_quote(path, 256));
+			return err_set(err, -EINVAL,
+				"template_path %s must not have .. in it",
+				err_quote(path, 256));
 		next = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0 && errno == ENOENT)
 			return -ENOENT;
 		if (next < 0)
-			return err_sys(err, errno, "cannot open %.*s", (int)(p - path), path);
+			return err_sys(
+				err, errno, "cannot open %.*s", (int)(p - path), path);
 		close(fd);
 		fd = next;
 		r = check_step(fd, path, (size_t)(p - path), err);
@@ -90,7 +94,8 @@ static int mount_id(int fd, uint64_t *ret_id, bool *ret_is_root, struct err *err
 	return 0;
 }
 
-/* Whether a mount shows its file system from the root: a bind mount of a folder does not. */
+/* Whether a mount shows its file system from the root: a bind mount of a folder does not.
+ */
 static int check_whole(const char *path, uint64_t id, struct err *err)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -109,11 +114,12 @@ static int check_whole(const char *path, uint64_t id, struct err *err)
 			field = end = strchr(end + 1, ' ');
 		if (field && strncmp(field, " / ", 3) == 0)
 			return 0;
-		return err_set(err, -EINVAL, "%s is a bind mount of a part of another tmpfs",
-				err_quote(path, 256));
+		return err_set(err, -EINVAL,
+			"%s is a bind mount of a part of another tmpfs",
+			err_quote(path, 256));
 	}
 	return err_set(err, -ENOENT, "the mount %s is not in /proc/self/mountinfo",
-			err_quote(path, 256));
+		err_quote(path, 256));
 }
 
 static int check_flags(int fd, const char *path, struct err *err)
@@ -122,9 +128,9 @@ static int check_flags(int fd, const char *path, struct err *err)
 		unsigned long flag;
 		const char *name;
 	} wanted[] = {
-			{ST_NOSUID, "nosuid"},
-			{ST_NODEV, "nodev"},
-			{ST_NOEXEC, "noexec"},
+		{ST_NOSUID, "nosuid"},
+		{ST_NODEV, "nodev"},
+		{ST_NOEXEC, "noexec"},
 	};
 	struct statvfs fs;
 	struct stat st;
@@ -134,20 +140,24 @@ static int check_flags(int fd, const char *path, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
 		if (!(fs.f_flag & wanted[i].flag))
 			return err_set(err, -EPERM,
-					"%s is mounted without %s: mount -o "
-					"remount,nosuid,nodev,noexec %s",
-					err_quote(path, 256), wanted[i].name, err_quote(path, 256));
-	if (fs.f_flag & ST_RDONLY)
-		return err_set(err, -EROFS, "%s is mounted read-only: mount -o remount,rw %s",
-				err_quote(path, 256), err_quote(path, 256));
-	if (st.st_mode & 07777 & ~TMPFS_MODE)
-		return err_set(err, -EPERM, "%s has mode %04o where %04o is wanted: chmod %04o %s",
-				err_quote(path, 256), st.st_mode & 07777, TMPFS_MODE, TMPFS_MODE,
+				"%s is mounted without %s: mount -o "
+				"remount,nosuid,nodev,noexec %s",
+				err_quote(path, 256), wanted[i].name,
 				err_quote(path, 256));
+	if (fs.f_flag & ST_RDONLY)
+		return err_set(err, -EROFS,
+			"%s is mounted read-only: mount -o remount,rw %s",
+			err_quote(path, 256), err_quote(path, 256));
+	if (st.st_mode & 07777 & ~TMPFS_MODE)
+		return err_set(err, -EPERM,
+			"%s has mode %04o where %04o is wanted: chmod %04o %s",
+			err_quote(path, 256), st.st_mode & 07777, TMPFS_MODE, TMPFS_MODE,
+			err_quote(path, 256));
 	return 0;
 }
 
-/* What is mounted at an opened path. A folder that is not a mount point is "not mounted". */
+/* What is mounted at an opened path. A folder that is not a mount point is "not mounted".
+ */
 static int look_at_fd(int fd, const char *path, struct tmpfs_usage *ret, struct err *err)
 {
 	struct statfs fs;
@@ -166,17 +176,19 @@ static int look_at_fd(int fd, const char *path, struct tmpfs_usage *ret, struct 
 		return err_sys(err, errno, "cannot look at %s", err_quote(path, 256));
 	if (fs.f_type != TMPFS_MAGIC)
 		return err_set(err, -EINVAL,
-				"%s is a mounted file system that is not tmpfs: unmount it, or give "
-				"another template_path", err_quote(path, 256));
+			"%s is a mounted file system that is not tmpfs: unmount it, or "
+			"give "
+			"another template_path",
+			err_quote(path, 256));
 	r = check_whole(path, id, err);
 	if (r == 0)
 		r = check_flags(fd, path, err);
 	if (r < 0)
 		return r;
 	*ret = (struct tmpfs_usage){
-			.mounted = true,
-			.size_bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize,
-			.used_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize,
+		.mounted = true,
+		.size_bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize,
+		.used_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize,
 	};
 	return 0;
 }
@@ -208,9 +220,10 @@ static int check_empty(const char *path, struct err *err)
 	while ((entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			return err_set(err, -ENOTEMPTY,
-					"%s is a folder on disk with files in it (%s), and not a tmpfs: "
-					"empty it, or give another template_path",
-					err_quote(path, 256), err_quote(entry->d_name, 64));
+				"%s is a folder on disk with files in it (%s), and not a "
+				"tmpfs: "
+				"empty it, or give another template_path",
+				err_quote(path, 256), err_quote(entry->d_name, 64));
 	return 0;
 }
 
@@ -224,10 +237,12 @@ static int mount_new(const char *path, uint64_t size_bytes, struct err *err)
 		r = check_empty(path, err);
 	if (r < 0)
 		return r;
-	snprintf(options, sizeof(options), "mode=%04o,size=%" PRIu64, TMPFS_MODE, size_bytes);
+	snprintf(options, sizeof(options), "mode=%04o,size=%" PRIu64, TMPFS_MODE,
+		size_bytes);
 	if (mount("stencil-template", path, "tmpfs", MOUNT_FLAGS, options) < 0)
-		return err_sys(err, errno, "cannot mount a tmpfs of %" PRIu64 " bytes at %s",
-				size_bytes, err_quote(path, 256));
+		return err_sys(err, errno,
+			"cannot mount a tmpfs of %" PRIu64 " bytes at %s", size_bytes,
+			err_quote(path, 256));
 	return 0;
 }
 
@@ -237,8 +252,9 @@ static int grow(const char *path, uint64_t size_bytes, struct err *err)
 
 	snprintf(options, sizeof(options), "size=%" PRIu64, size_bytes);
 	if (mount(NULL, path, NULL, MS_REMOUNT | MOUNT_FLAGS, options) < 0)
-		return err_sys(err, errno, "cannot grow the tmpfs at %s to %" PRIu64 " bytes",
-				err_quote(path, 256), size_bytes);
+		return err_sys(err, errno,
+			"cannot grow the tmpfs at %s to %" PRIu64 " bytes",
+			err_quote(path, 256), size_bytes);
 	return 0;
 }
 
@@ -256,7 +272,8 @@ int tmpfs_ensure(const char *path, uint64_t size_bytes, struct err *err)
 	if (r == 0)
 		r = tmpfs_look(path, &usage, err);
 	if (r == 0 && !usage.mounted)
-		r = err_set(err, -EIO, "%s is not mounted after mounting it", err_quote(path, 256));
+		r = err_set(err, -EIO, "%s is not mounted after mounting it",
+			err_quote(path, 256));
 	return r;
 }
 
@@ -275,12 +292,15 @@ int tmpfs_open(const char *path, bool readonly, int *ret_fd, struct err *err)
 	if (r < 0)
 		return r;
 	if (!usage.mounted)
-		return err_set(err, -ENOENT, "no tmpfs is mounted at %s", err_quote(path, 256));
+		return err_set(
+			err, -ENOENT, "no tmpfs is mounted at %s", err_quote(path, 256));
 	if (readonly) {
-		tree = open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-		if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		tree = open_tree(
+			fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+		if (tree < 0 ||
+			mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
 			return err_sys(err, errno, "cannot make a read-only mount of %s",
-					err_quote(path, 256));
+				err_quote(path, 256));
 		*ret_fd = steal_fd(&tree);
 		return 0;
 	}
@@ -300,6 +320,6 @@ int tmpfs_unmount(const char *path, struct err *err)
 		return r;
 	if (umount2(path, UMOUNT_NOFOLLOW) < 0)
 		return err_sys(err, errno, "cannot unmount %s%s", err_quote(path, 256),
-				errno == EBUSY ? " (fuser -m names who uses it)" : "");
+			errno == EBUSY ? " (fuser -m names who uses it)" : "");
 	return 0;
 }

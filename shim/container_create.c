@@ -2,6 +2,7 @@
 /* Making a container, and the sandbox with the first of them: see task.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -137,7 +138,9 @@ static int read_spec(struct creation *c, struct err *err)
 	root = c->spec.root_path;
 	c->root = *root == '/' ? xstrdup(root)
 			       : xasprintf("%s/%s", c->request->bundle, root);
-	c->hostname = xstrdup(c->spec.hostname);
+	/* A guest has to have some name of its own. */
+	c->hostname = xstrndup(
+		*c->spec.hostname ? c->spec.hostname : c->request->id, HOST_NAME_MAX);
 	c->netns = xstrdup(c->spec.netns ? c->spec.netns : "");
 	json_set_bool(c->spec.process, "terminal", c->request->terminal);
 	return spec_for_guest(&c->spec, c->request->id, &c->guest_spec, &c->binds,

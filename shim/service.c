@@ -40,8 +40,8 @@ static Google__Protobuf__Timestamp *new_timestamp(const struct timespec *at)
 	return t;
 }
 
-/* A file that is missing is not a task that is missing: "not found" has a meaning of its own for
- * containerd's clients. */
+/* A file that is missing is not a task that is missing: "not found" has a meaning of its
+ * own for containerd's clients. */
 static int not_a_task(int r, struct err *err)
 {
 	if (r < 0 && ttrpc_code_of_errno(r) == TTRPC_NOT_FOUND)

@@ -36,20 +36,20 @@ static void note_agent(struct vm *vm, const struct config *c, struct manifest *i
 	struct err err = ERR_INIT;
 
 	if (agent_version(vm_agent(vm), &version,
-			    deadline_after_ms((int64_t)c->call_timeout_ms), &err) < 0)
+		    deadline_after_ms((int64_t)c->call_timeout_ms), &err) < 0)
 		log_warn("the guest's agent does not tell its version: %s", err.text);
 	manifest_set(inputs, MANIFEST_AGENT_VERSION,
-			version && *version->agent_version ? version->agent_version : "-");
+		version && *version->agent_version ? version->agent_version : "-");
 	if (version)
 		protobuf_c_message_free_unpacked(&version->base, NULL);
 }
 
 /* Boots on the generation's memory and saves; QEMU has ended when this returns. */
 static int fill(struct build *build, struct generation_build *g, struct manifest *inputs,
-		struct err *err)
+	struct err *err)
 {
 	struct vm_options options = {
-			.config = &build->daemon->config, .id = g->id, .dir = build->dir};
+		.config = &build->daemon->config, .id = g->id, .dir = build->dir};
 	struct vm *vm = NULL;
 	int r;
 
@@ -66,8 +66,8 @@ static int fill(struct build *build, struct generation_build *g, struct manifest
 	return r;
 }
 
-static int make_folder(struct build *build, const char *folder, const char *id,
-		struct err *err)
+static int make_folder(
+	struct build *build, const char *folder, const char *id, struct err *err)
 {
 	int r = mkdir_parents(folder, 0700, err);
 
@@ -79,9 +79,10 @@ static int make_folder(struct build *build, const char *folder, const char *id,
 	return 0;
 }
 
-/* The VM with its folder around it. The folder goes when vm_free() has undone what it records. */
+/* The VM with its folder around it. The folder goes when vm_free() has undone what it
+ * records. */
 static int fill_in_folder(struct build *build, struct generation_build *g,
-		struct manifest *inputs, struct err *err)
+	struct manifest *inputs, struct err *err)
 {
 	_cleanup_free_ char *folder = vms_folder(&build->daemon->config);
 	struct err left = ERR_INIT;
@@ -91,16 +92,19 @@ static int fill_in_folder(struct build *build, struct generation_build *g,
 		return r;
 	r = fill(build, g, inputs, err);
 	if (remove_tree(AT_FDCWD, build->dir, &left) < 0)
-		log_error("the folder of a template's VM is left until the next start: %s",
-				left.text);
+		log_error(
+			"the folder of a template's VM is left until the next start: %s",
+			left.text);
 	rmdir(folder); /* unless another's is in it */
 	return r;
 }
 
 /* ---- the generation ---- */
 
-/* An input that was replaced while the guest booted: nobody knows which one the guest has. */
-static int check_inputs(struct build *build, const struct manifest *before, struct err *err)
+/* An input that was replaced while the guest booted: nobody knows which one the guest
+ * has. */
+static int check_inputs(
+	struct build *build, const struct manifest *before, struct err *err)
 {
 	struct daemon *d = build->daemon;
 	enum manifest_field field;
@@ -112,18 +116,20 @@ static int check_inputs(struct build *build, const struct manifest *before, stru
 	r = manifest_match(before, &now, &field, NULL);
 	manifest_done(&now);
 	if (r < 0)
-		return err_set(err, -ESTALE, "%s changed while the template was built; build again",
-				manifest_field_name(field));
+		return err_set(err, -ESTALE,
+			"%s changed while the template was built; build again",
+			manifest_field_name(field));
 	return 0;
 }
 
 static int publish(struct build *build, struct generation_build *g,
-		const struct manifest *inputs, struct err *err)
+	const struct manifest *inputs, struct err *err)
 {
 	uint64_t resident;
 	int r;
 
-	/* The guest's half is done: what it does not use holds zeros (guest/compact.h). */
+	/* The guest's half is done: what it does not use holds zeros (guest/compact.h).
+	 */
 	r = step(build, BUILD_COMPACTING, err);
 	if (r == 0)
 		r = generation_build_punch(g, &resident, err);
@@ -134,13 +140,13 @@ static int publish(struct build *build, struct generation_build *g,
 	r = generation_build_publish(g, inputs, err);
 	if (r == 0)
 		log_info("generation %s: %llu of %llu KiB of memory are resident", g->id,
-				(unsigned long long)resident / 1024,
-				(unsigned long long)g->memory_bytes / 1024);
+			(unsigned long long)resident / 1024,
+			(unsigned long long)g->memory_bytes / 1024);
 	return r;
 }
 
 static int build_generation(struct build *build, int root_fd, struct manifest *inputs,
-		struct build_result *ret, struct err *err)
+	struct build_result *ret, struct err *err)
 {
 	struct daemon *d = build->daemon;
 	struct generation_build g;
@@ -200,7 +206,8 @@ int build_recover(const struct config *c, struct err *err)
 	int r = 0;
 
 	if (!dir)
-		return errno == ENOENT ? 0 : err_sys(err, errno, "cannot read %s", folder);
+		return errno == ENOENT ? 0
+				       : err_sys(err, errno, "cannot read %s", folder);
 	while (r == 0 && (entry = readdir(dir))) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", folder, entry->d_name);
 

@@ -9,12 +9,12 @@
 
 struct build {
 	struct daemon *daemon;
-	bool force;	/* even if the current generation is up to date */
+	bool force; /* even if the current generation is up to date */
 	/* Called at each step; a negative result ends the build with it. */
 	int (*at_step)(void *user, enum build_step step);
 	void *user;
 	bool cancelled; /* the builder's, under its lock */
-	char *dir;	/* of the VM; set before BUILD_BOOTING is announced, the
+	char *dir;      /* of the VM; set before BUILD_BOOTING is announced, the
 			 * builder's to free */
 };
 

@@ -2,13 +2,15 @@
 /*
  * The builder: see builder.h.
  *
- * A build is one thread that goes straight from the inputs to the published generation (build.c).
- * Whoever asked for it follows its steps by number: the ticket counts builds, so that one who wakes
- * up late sees that his has ended, and its result is kept until the next one ends.
+ * A build is one thread that goes straight from the inputs to the published generation
+ * (build.c). Whoever asked for it follows its steps by number: the ticket counts builds,
+ * so that one who wakes up late sees that his has ended, and its result is kept until the
+ * next one ends.
  *
- * Cancelling: the build can be anywhere in vm_boot(), which has no handle to stop it by. Its VM
- * writes its process down in its folder before QEMU is executed; whoever cancels waits for that
- * file with inotify and kills what it names. vm_boot() then fails as for any QEMU that dies.
+ * Cancelling: the build can be anywhere in vm_boot(), which has no handle to stop it by.
+ * Its VM writes its process down in its folder before QEMU is executed; whoever cancels
+ * waits for that file with inotify and kills what it names. vm_boot() then fails as for
+ * any QEMU that dies.
  */
 #include "templated/builder.h"
 
@@ -42,16 +44,17 @@ struct builder {
 	enum build_step step;
 	int64_t began_ms, ended_ms;
 	struct build_result last; /* of build number `builds`, once it has ended */
-	struct build build;	  /* of the thread; the builder looks at `cancelled` and `dir` */
-	int ended_fd;		  /* eventfd: a canceller that waits for inotify hears of the end */
+	struct build
+		build; /* of the thread; the builder looks at `cancelled` and `dir` */
+	int ended_fd;  /* eventfd: a canceller that waits for inotify hears of the end */
 };
 
 static const char *const step_names[BUILD_STEPS] = {
-		[BUILD_STARTING] = "starting",
-		[BUILD_BOOTING] = "booting",
-		[BUILD_AGENT_UP] = "agent up",
-		[BUILD_COMPACTING] = "compacting",
-		[BUILD_SAVED] = "saved",
+	[BUILD_STARTING] = "starting",
+	[BUILD_BOOTING] = "booting",
+	[BUILD_AGENT_UP] = "agent up",
+	[BUILD_COMPACTING] = "compacting",
+	[BUILD_SAVED] = "saved",
 };
 
 const char *build_step_name(enum build_step step)
@@ -101,9 +104,11 @@ static int at_step(void *user, enum build_step step)
 static void log_result(const struct build_result *result, int64_t ms)
 {
 	if (result->code < 0)
-		log_error("no new template, what there was goes on serving: %s", result->err.text);
+		log_error("no new template, what there was goes on serving: %s",
+			result->err.text);
 	else if (result->built)
-		log_info("generation %s is published after %lld ms", result->id, (long long)ms);
+		log_info("generation %s is published after %lld ms", result->id,
+			(long long)ms);
 	else
 		log_info("generation %s is up to date", result->id);
 }
@@ -138,7 +143,8 @@ static int start(struct builder *b, bool force, struct err *err)
 	eventfd_t drained;
 	int r;
 
-	b->build = (struct build){.daemon = b->daemon, .force = force, .at_step = at_step, .user = b};
+	b->build = (struct build){
+		.daemon = b->daemon, .force = force, .at_step = at_step, .user = b};
 	b->step = BUILD_STARTING;
 	b->began_ms = now_ms();
 	if (eventfd_read(b->ended_fd, &drained) < 0 && errno != EAGAIN)
@@ -156,8 +162,8 @@ int builder_start(struct builder *b, bool force, uint64_t *ret_ticket, struct er
 	int r = 0;
 
 	pthread_mutex_lock(&b->lock);
-	/* One that only looks whether there is something to build is over in a moment, and may
-	 * leave things as they are: not what was asked for. */
+	/* One that only looks whether there is something to build is over in a moment,
+	 * and may leave things as they are: not what was asked for. */
 	while (force && b->running && !b->build.force && b->step == BUILD_STARTING)
 		pthread_cond_wait(&b->changed, &b->lock);
 	if (b->closed)
@@ -171,7 +177,7 @@ int builder_start(struct builder *b, bool force, uint64_t *ret_ticket, struct er
 }
 
 bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
-		struct build_result *ret)
+	struct build_result *ret)
 {
 	bool goes_on;
 
@@ -211,8 +217,8 @@ static int kill_recorded(const char *dir)
 static void kill_vm(struct builder *b, const char *dir)
 {
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	struct pollfd fds[2] = {{.fd = watch, .events = POLLIN},
-			{.fd = b->ended_fd, .events = POLLIN}};
+	struct pollfd fds[2] = {
+		{.fd = watch, .events = POLLIN}, {.fd = b->ended_fd, .events = POLLIN}};
 	char events[4096];
 
 	if (watch < 0 || inotify_add_watch(watch, dir, IN_MOVED_TO | IN_DELETE_SELF) < 0)
@@ -220,7 +226,8 @@ static void kill_vm(struct builder *b, const char *dir)
 	while (kill_recorded(dir) == -EAGAIN) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return;
-		if (fds[1].revents || (read(watch, events, sizeof(events)) < 0 && errno != EAGAIN))
+		if (fds[1].revents ||
+			(read(watch, events, sizeof(events)) < 0 && errno != EAGAIN))
 			return;
 	}
 }
@@ -232,8 +239,9 @@ void builder_cancel(struct builder *b)
 	pthread_mutex_lock(&b->lock);
 	if (b->running) {
 		b->build.cancelled = true;
-		/* The folder's name is set before the step that makes a VM is announced, so either
-		 * the build stops at that announcement or there is a folder to watch. */
+		/* The folder's name is set before the step that makes a VM is announced,
+		 * so either the build stops at that announcement or there is a folder to
+		 * watch. */
 		if (b->step >= BUILD_BOOTING)
 			dir = xstrdup(b->build.dir);
 	}
@@ -263,10 +271,11 @@ bool builder_excuse(struct builder *b, char *buf, size_t size)
 	pthread_mutex_lock(&b->lock);
 	running = b->running;
 	if (running)
-		snprintf(buf, size, "the template is being built (%s)", step_names[b->step]);
+		snprintf(buf, size, "the template is being built (%s)",
+			step_names[b->step]);
 	else if (b->builds > 0 && b->last.code < 0)
 		snprintf(buf, size, "there is no template, its last build failed: %.400s",
-				b->last.err.text);
+			b->last.err.text);
 	else
 		snprintf(buf, size, "there is no template; templatectl init makes one");
 	pthread_mutex_unlock(&b->lock);

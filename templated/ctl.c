@@ -14,21 +14,21 @@
 
 static int connect_to(const struct config *c, int *ret_fd, struct err *err)
 {
-	int r = unix_connect(c->template_endpoint, SOCK_SEQPACKET, deadline_after_ms(ANSWER_MS),
-			ret_fd, err);
+	int r = unix_connect(c->template_endpoint, SOCK_SEQPACKET,
+		deadline_after_ms(ANSWER_MS), ret_fd, err);
 
 	if (r != -ENOENT && r != -ECONNREFUSED)
 		return r;
 	return err_set(err, -ENOTCONN,
-			"templated is not running: nobody answers at %s; start it with "
-			"`systemctl start templated` or `templated%s%s`",
-			err_quote(c->template_endpoint, 256), *c->loaded_from ? " --config " : "",
-			err_quote(c->loaded_from, 256));
+		"templated is not running: nobody answers at %s; start it with "
+		"`systemctl start templated` or `templated%s%s`",
+		err_quote(c->template_endpoint, 256), *c->loaded_from ? " --config " : "",
+		err_quote(c->loaded_from, 256));
 }
 
 /* 1: a step was told; 0: *ret is the reply. */
 static int receive(int fd, int64_t deadline, void (*progress)(const char *step),
-		struct json_object **ret, struct err *err)
+	struct json_object **ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *obj = NULL;
 	const char *text, *result;
@@ -54,8 +54,8 @@ static int receive(int fd, int64_t deadline, void (*progress)(const char *step),
 	return r;
 }
 
-int ctl_ask(const struct config *c, enum lease_verb verb, void (*progress)(const char *step),
-		struct json_object **ret, struct err *err)
+int ctl_ask(const struct config *c, enum lease_verb verb,
+	void (*progress)(const char *step), struct json_object **ret, struct err *err)
 {
 	bool builds = verb == LEASE_VERB_INIT || verb == LEASE_VERB_REFRESH ||
 		      verb == LEASE_VERB_DESTROY;
@@ -65,12 +65,12 @@ int ctl_ask(const struct config *c, enum lease_verb verb, void (*progress)(const
 	if (r < 0)
 		return r;
 	r = lease_send(fd, lease_request_new(verb, NULL, NULL), NULL, 0,
-			deadline_after_ms(ANSWER_MS));
+		deadline_after_ms(ANSWER_MS));
 	if (r < 0)
 		return err_sys(err, r, "templated does not take the request");
 	do
-		r = receive(fd, builds ? DEADLINE_NONE : deadline_after_ms(ANSWER_MS), progress,
-				ret, err);
+		r = receive(fd, builds ? DEADLINE_NONE : deadline_after_ms(ANSWER_MS),
+			progress, ret, err);
 	while (r > 0);
 	return r;
 }

@@ -11,12 +11,13 @@
 #include "templated/lease_protocol.h"
 
 /*
- * Sends a request and waits for its reply, the caller's; `progress` (may be NULL) is called for each
- * step before it. An "error" reply is -EREMOTEIO with its text. A socket at which nobody answers is
- * -ENOTCONN with its path and the command that starts templated.
+ * Sends a request and waits for its reply, the caller's; `progress` (may be NULL) is
+ * called for each step before it. An "error" reply is -EREMOTEIO with its text. A socket
+ * at which nobody answers is -ENOTCONN with its path and the command that starts
+ * templated.
  */
-int ctl_ask(const struct config *c, enum lease_verb verb, void (*progress)(const char *step),
-		struct json_object **ret, struct err *err);
+int ctl_ask(const struct config *c, enum lease_verb verb,
+	void (*progress)(const char *step), struct json_object **ret, struct err *err);
 
 /* For people, at most 80 columns wide as long as paths and reasons are short. */
 void ctl_print_status(struct json_object *status, FILE *out);

@@ -53,10 +53,10 @@ static const char *age(char buf[24], uint64_t seconds)
 		uint64_t unit, upto;
 		const char *name;
 	} units[] = {
-			{1, 120, "s"},
-			{60, 7200, "min"},
-			{3600, 172800, "h"},
-			{86400, UINT64_MAX, "days"},
+		{1, 120, "s"},
+		{60, 7200, "min"},
+		{3600, 172800, "h"},
+		{86400, UINT64_MAX, "days"},
 	};
 	size_t i = 0;
 
@@ -75,13 +75,15 @@ static void print_generation(struct json_object *g, FILE *out)
 	int column = 80;
 
 	fprintf(out, "%-27s  %-8s %8s %8.1f %8.1f %7.1f %6" PRIu64 "\n", text(g, "id"),
-			text(g, "state"), age(buf, number(g, "age_s")),
-			mib(number(g, "memory_bytes")), mib(number(g, "resident_bytes")),
-			mib(number(g, "state_bytes")), number(g, "leases"));
+		text(g, "state"), age(buf, number(g, "age_s")),
+		mib(number(g, "memory_bytes")), mib(number(g, "resident_bytes")),
+		mib(number(g, "state_bytes")), number(g, "leases"));
 	if (*text(g, "reason"))
 		fprintf(out, "  %s\n", text(g, "reason"));
-	for (size_t i = 0; i < (sandboxes ? json_object_array_length(sandboxes) : 0); i++) {
-		const char *id = json_object_get_string(json_object_array_get_idx(sandboxes, i));
+	for (size_t i = 0; i < (sandboxes ? json_object_array_length(sandboxes) : 0);
+		i++) {
+		const char *id =
+			json_object_get_string(json_object_array_get_idx(sandboxes, i));
 
 		if (column + (int)strlen(id) + 1 > 78)
 			column = fprintf(out, "%s ", i ? "\n " : " ");
@@ -95,8 +97,8 @@ static void print_generations(struct json_object *list, FILE *out)
 {
 	if (!list || json_object_array_length(list) == 0)
 		return;
-	fprintf(out, "\n%-27s  %-8s %8s %8s %8s %7s %6s\n", "GENERATION", "STATE", "AGE", "MEM MiB",
-			"RESIDENT", "DEVICES", "LEASES");
+	fprintf(out, "\n%-27s  %-8s %8s %8s %8s %7s %6s\n", "GENERATION", "STATE", "AGE",
+		"MEM MiB", "RESIDENT", "DEVICES", "LEASES");
 	for (size_t i = 0; i < json_object_array_length(list); i++)
 		print_generation(json_object_array_get_idx(list, i), out);
 }
@@ -108,16 +110,16 @@ static void print_build(struct json_object *build, FILE *out)
 
 	fputs("build      ", out);
 	if (truth(build, "running"))
-		fprintf(out, "running for %.1f s: %s\n", (double)number(build, "ms") / 1000,
-				text(build, "step"));
+		fprintf(out, "running for %.1f s: %s\n",
+			(double)number(build, "ms") / 1000, text(build, "step"));
 	else if (!last)
 		fputs("none yet\n", out);
 	else if (truth(last, "ok"))
 		fprintf(out, "%.1f s, %s ago\n", (double)number(last, "ms") / 1000,
-				age(buf, number(last, "age_s")));
+			age(buf, number(last, "age_s")));
 	else
 		fprintf(out, "FAILED %s ago: %s\n", age(buf, number(last, "age_s")),
-				text(last, "error"));
+			text(last, "error"));
 }
 
 static void print_counters(struct json_object *counters, FILE *out)
@@ -125,20 +127,21 @@ static void print_counters(struct json_object *counters, FILE *out)
 	struct json_object *misses = object(counters, "misses");
 	int column;
 
-	fprintf(out, "granted    %" PRIu64 "\nmissed     %" PRIu64, number(counters, "hits"),
-			number(misses, "total"));
+	fprintf(out, "granted    %" PRIu64 "\nmissed     %" PRIu64,
+		number(counters, "hits"), number(misses, "total"));
 	column = 14;
 	if (misses) {
-		json_object_object_foreach(misses, reason, count) {
+		json_object_object_foreach (misses, reason, count) {
 			if (strcmp(reason, "total") == 0)
 				continue;
 			if (column > 60)
 				column = fprintf(out, "\n           ");
-			column += fprintf(out, "  %s %s", reason, json_object_get_string(count));
+			column += fprintf(
+				out, "  %s %s", reason, json_object_get_string(count));
 		}
 	}
-	fprintf(out, "\nbuilds     %" PRIu64 ", failed %" PRIu64 "\n", number(counters, "builds"),
-			number(counters, "build_failures"));
+	fprintf(out, "\nbuilds     %" PRIu64 ", failed %" PRIu64 "\n",
+		number(counters, "builds"), number(counters, "build_failures"));
 }
 
 void ctl_print_status(struct json_object *status, FILE *out)
@@ -148,16 +151,17 @@ void ctl_print_status(struct json_object *status, FILE *out)
 	char buf[24];
 
 	fprintf(out, "templated  %s, pid %" PRIu64 ", up %s\n", text(status, "version"),
-			number(status, "pid"), age(buf, number(status, "uptime_s")));
+		number(status, "pid"), age(buf, number(status, "uptime_s")));
 	fprintf(out, "template   %s%s%s\n",
-			truth(template, "enabled") ? text(template, "state") : "switched off",
-			*text(template, "reason") ? ": " : "", text(template, "reason"));
+		truth(template, "enabled") ? text(template, "state") : "switched off",
+		*text(template, "reason") ? ": " : "", text(template, "reason"));
 	fprintf(out, "tmpfs      %s, ", text(tmpfs, "path"));
 	if (truth(tmpfs, "mounted"))
 		fprintf(out, "%.1f of %.0f MiB used\n", mib(number(tmpfs, "used_bytes")),
-				mib(number(tmpfs, "size_bytes")));
+			mib(number(tmpfs, "size_bytes")));
 	else
-		fprintf(out, "%s\n", *text(tmpfs, "error") ? text(tmpfs, "error") : "not mounted");
+		fprintf(out, "%s\n",
+			*text(tmpfs, "error") ? text(tmpfs, "error") : "not mounted");
 	print_build(object(status, "build"), out);
 	print_counters(object(status, "counters"), out);
 	print_generations(object(template, "generations"), out);
@@ -174,7 +178,7 @@ static void print_unit_name(const char *path, FILE *out)
 			if (p[1 + strspn(p + 1, "/")] && p[1] != '/')
 				fputc('-', out);
 		} else if (isalnum((unsigned char)*p) || *p == '_' || *p == ':' ||
-				(*p == '.' && p > path)) {
+			   (*p == '.' && p > path)) {
 			fputc(*p, out);
 		} else {
 			fprintf(out, "\\x%02x", (unsigned char)*p);
@@ -185,8 +189,8 @@ static void print_unit_name(const char *path, FILE *out)
 
 static void print_row(FILE *out, const char *name, uint64_t bytes, const char *note)
 {
-	fprintf(out, "%-24s %10.1f MiB %16" PRIu64 " bytes%s%s\n", name, mib(bytes), bytes,
-			*note ? "  " : "", note);
+	fprintf(out, "%-24s %10.1f MiB %16" PRIu64 " bytes%s%s\n", name, mib(bytes),
+		bytes, *note ? "  " : "", note);
 }
 
 void ctl_print_size(struct json_object *size, FILE *out)
@@ -202,17 +206,21 @@ void ctl_print_size(struct json_object *size, FILE *out)
 	print_row(out, "slack", number(plan, "slack_bytes"), "");
 	print_row(out, "needed", number(plan, "needed_bytes"), "");
 	print_row(out, truth(plan, "configured") ? "tmpfs_size" : "tmpfs_size = auto",
-			number(plan, "tmpfs_bytes"), "");
+		number(plan, "tmpfs_bytes"), "");
 	print_row(out, "mounted", number(tmpfs, "size_bytes"),
-			truth(tmpfs, "mounted") ? "" : "not yet");
+		truth(tmpfs, "mounted") ? "" : "not yet");
 	print_row(out, "used", number(tmpfs, "used_bytes"), "");
 	print_row(out, "missing", number(size, "missing_bytes"),
-			truth(plan, "configured") ? "" : "templated adds it");
-	fprintf(out, "\n# /etc/fstab\n"
-		     "stencil-template %s tmpfs mode=0750,nosuid,nodev,noexec,size=%" PRIu64 "M 0 0\n",
-			path, needed);
+		truth(plan, "configured") ? "" : "templated adds it");
+	fprintf(out,
+		"\n# /etc/fstab\n"
+		"stencil-template %s tmpfs mode=0750,nosuid,nodev,noexec,size=%" PRIu64
+		"M 0 0\n",
+		path, needed);
 	fputs("\n# /etc/systemd/system/", out);
 	print_unit_name(path, out);
-	fprintf(out, "\n[Mount]\nWhat=stencil-template\nWhere=%s\nType=tmpfs\n"
-		     "Options=mode=0750,nosuid,nodev,noexec,size=%" PRIu64 "M\n", path, needed);
+	fprintf(out,
+		"\n[Mount]\nWhat=stencil-template\nWhere=%s\nType=tmpfs\n"
+		"Options=mode=0750,nosuid,nodev,noexec,size=%" PRIu64 "M\n",
+		path, needed);
 }

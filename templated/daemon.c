@@ -30,9 +30,10 @@ void daemon_done(struct daemon *d)
 
 /* ---- the tmpfs ---- */
 
-/* The plan with what is mounted at path now. retained: whether what is used there counts. */
+/* The plan with what is mounted at path now. retained: whether what is used there counts.
+ */
 static int plan_size(const struct config *c, bool retained, struct size_plan *ret,
-		struct tmpfs_usage *ret_usage, struct err *err)
+	struct tmpfs_usage *ret_usage, struct err *err)
 {
 	struct tmpfs_usage usage;
 	int r = tmpfs_look(c->template_path, &usage, err);
@@ -61,7 +62,8 @@ static int open_store(struct daemon *d, bool recovered, struct err *err)
 
 int daemon_open_store(struct daemon *d, struct err *err)
 {
-	/* What a killed build left would count as retained until it is recovered: look twice. */
+	/* What a killed build left would count as retained until it is recovered: look
+	 * twice. */
 	int r = open_store(d, false, err);
 
 	return r < 0 ? r : open_store(d, true, err);
@@ -84,8 +86,9 @@ int daemon_size(const struct config *c, struct json_object **ret, struct err *er
 	obj = json_object_new_object();
 	json_object_object_add(obj, "plan", size_to_json(&plan));
 	json_object_object_add(obj, "tmpfs", tmpfs);
-	json_set_u64(obj, "missing_bytes", plan.total_bytes > usage.size_bytes
-						   ? plan.total_bytes - usage.size_bytes : 0);
+	json_set_u64(obj, "missing_bytes",
+		plan.total_bytes > usage.size_bytes ? plan.total_bytes - usage.size_bytes
+						    : 0);
 	*ret = obj;
 	return 0;
 }
@@ -94,7 +97,7 @@ int daemon_size(const struct config *c, struct json_object **ret, struct err *er
 
 /* What the sandbox's own configuration makes of a VM. */
 static int collect_foreign(struct daemon *d, const struct lease_request *request,
-		struct manifest *ret, struct err *err)
+	struct manifest *ret, struct err *err)
 {
 	struct config c;
 	int r;
@@ -114,16 +117,16 @@ static int miss(struct daemon *d, enum stats_miss why, enum manifest_field field
 }
 
 /* Another QEMU is a miss in any case: it isn't executed to learn its version. */
-static bool differs_in_qemu(struct daemon *d, const struct lease_request *request,
-		struct err *err)
+static bool differs_in_qemu(
+	struct daemon *d, const struct lease_request *request, struct err *err)
 {
 	const char *want = request->want[LEASE_WANT_QEMU_PATH];
 
 	if (strcmp(want, d->config.qemu_path) == 0)
 		return false;
 	err_set(err, -ESTALE, "%s: wanted %s, the template has %s",
-			manifest_field_name(MANIFEST_QEMU_PATH), err_quote(want, 100),
-			err_quote(d->config.qemu_path, 100));
+		manifest_field_name(MANIFEST_QEMU_PATH), err_quote(want, 100),
+		err_quote(d->config.qemu_path, 100));
 	return true;
 }
 
@@ -137,12 +140,13 @@ static int no_template(struct daemon *d, struct err *err)
 }
 
 static int match(struct daemon *d, const struct manifest *want, const char *sandbox,
-		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-		const char **ret_field, struct err *err)
+	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+	const char **ret_field, struct err *err)
 {
 	enum manifest_field field;
 
-	switch (store_grant(d->store, want, sandbox, ret, fds, ret_manifest, &field, err)) {
+	switch (store_grant(
+		d->store, want, sandbox, ret, fds, ret_manifest, &field, err)) {
 	case STORE_GRANTED:
 		stats_hit(&d->stats);
 		return 0;
@@ -158,15 +162,16 @@ static int match(struct daemon *d, const struct manifest *want, const char *sand
 }
 
 int daemon_acquire(struct daemon *d, const struct lease_request *request,
-		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-		const char **ret_field, struct err *err)
+	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+	const char **ret_field, struct err *err)
 {
 	struct manifest want;
 	int r;
 
 	*ret_field = "";
 	if (!d->config.enable_template) {
-		err_set(err, -ENOENT, "templated is configured with enable_template = false");
+		err_set(err, -ENOENT,
+			"templated is configured with enable_template = false");
 		return miss(d, STATS_MISS_DISABLED, 0);
 	}
 	if (lease_request_is_own(request, &d->config)) {
@@ -188,7 +193,8 @@ int daemon_acquire(struct daemon *d, const struct lease_request *request,
 
 struct json_object *daemon_status(struct daemon *d)
 {
-	struct json_object *obj = json_object_new_object(), *template = json_object_new_object();
+	struct json_object *obj = json_object_new_object(),
+			   *template = json_object_new_object();
 
 	json_set_string(obj, "version", STENCIL_VERSION);
 	json_set_i64(obj, "pid", getpid());

@@ -12,11 +12,11 @@
 
 struct builder;
 
-/* Filled by main() before there are threads; nothing in it changes afterwards but by the objects'
- * own locks. */
+/* Filled by main() before there are threads; nothing in it changes afterwards but by the
+ * objects' own locks. */
 struct daemon {
 	struct config config;
-	struct vm_inputs *inputs;	  /* of the own configuration */
+	struct vm_inputs *inputs;         /* of the own configuration */
 	struct vm_inputs *foreign_inputs; /* of sandboxes configured otherwise */
 	struct store *store;
 	struct builder *builder;
@@ -28,19 +28,20 @@ void daemon_init(struct daemon *d); /* after daemon.config was read */
 void daemon_done(struct daemon *d);
 
 /*
- * Mounts or grows the tmpfs as calculated and recovers what is in it. Fails if tmpfs_size does not
- * leave room for one generation more; a tmpfs that the administrator mounted larger than that is
- * taken as it is.
+ * Mounts or grows the tmpfs as calculated and recovers what is in it. Fails if tmpfs_size
+ * does not leave room for one generation more; a tmpfs that the administrator mounted
+ * larger than that is taken as it is.
  */
 int daemon_open_store(struct daemon *d, struct err *err);
 
-/* What a sandbox with this request gets; fds, lease and manifest are filled on a hit. On a miss
- * *ret_field is the field's name or "", and err the reason. It is counted. */
+/* What a sandbox with this request gets; fds, lease and manifest are filled on a hit. On
+ * a miss *ret_field is the field's name or "", and err the reason. It is counted. */
 int daemon_acquire(struct daemon *d, const struct lease_request *request,
-		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-		const char **ret_field, struct err *err);
+	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+	const char **ret_field, struct err *err);
 
-/* {"version", "pid", "uptime_s", "config", "template": {…}, "build": {…}, "counters": {…}} */
+/* {"version", "pid", "uptime_s", "config", "template": {…}, "build": {…}, "counters":
+ * {…}} */
 struct json_object *daemon_status(struct daemon *d);
 /* {"plan": {…}, "tmpfs": {…}, "missing_bytes"}: needs no daemon that runs. */
 int daemon_size(const struct config *c, struct json_object **ret, struct err *err);

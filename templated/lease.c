@@ -33,7 +33,7 @@ static int none(struct lease *lease, const char *reason)
 
 /* A granted file: regular, of the manifest's size, and not open for writing. */
 static int check_fd(int fd, const char *name, const struct manifest *m,
-		enum manifest_field size_field, struct err *err)
+	enum manifest_field size_field, struct err *err)
 {
 	uint64_t size;
 	struct stat st;
@@ -42,15 +42,18 @@ static int check_fd(int fd, const char *name, const struct manifest *m,
 	if (r < 0)
 		return r;
 	if (fd < 0)
-		return err_set(err, -EPROTO, "templated granted no descriptor of %s", name);
+		return err_set(
+			err, -EPROTO, "templated granted no descriptor of %s", name);
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, errno, "cannot look at the granted %s", name);
 	if ((flags & O_ACCMODE) != O_RDONLY || !S_ISREG(st.st_mode))
-		return err_set(err, -EPROTO, "the granted %s is not a read-only file", name);
+		return err_set(
+			err, -EPROTO, "the granted %s is not a read-only file", name);
 	if ((uint64_t)st.st_size != size)
-		return err_set(err, -EPROTO, "the granted %s has %jd bytes, its manifest says %" PRIu64,
-				name, (intmax_t)st.st_size, size);
+		return err_set(err, -EPROTO,
+			"the granted %s has %jd bytes, its manifest says %" PRIu64, name,
+			(intmax_t)st.st_size, size);
 	return 0;
 }
 
@@ -69,9 +72,10 @@ static int take_template(struct json_object *reply, struct lease *lease, struct 
 	r = manifest_parse(text, strlen(text), &lease->manifest, err);
 	if (r == 0)
 		r = check_fd(lease->memory_fd, "memory", &lease->manifest,
-				MANIFEST_MEMORY_BYTES, err);
+			MANIFEST_MEMORY_BYTES, err);
 	if (r == 0)
-		r = check_fd(lease->state_fd, "state", &lease->manifest, MANIFEST_STATE_BYTES, err);
+		r = check_fd(lease->state_fd, "state", &lease->manifest,
+			MANIFEST_STATE_BYTES, err);
 	if (r < 0)
 		return r;
 	snprintf(lease->generation, sizeof(lease->generation), "%s", id);
@@ -96,14 +100,15 @@ static int take_reply(struct json_object *reply, struct lease *lease, struct err
 }
 
 int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
-		struct lease *ret, struct err *err)
+	struct lease *ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
 	struct lease lease = LEASE_INIT;
 	struct err why = ERR_INIT;
 	int fds[2] = {-1, -1}, r;
 
-	r = unix_connect(c->template_endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
+	r = unix_connect(
+		c->template_endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
 	if (is_ours(r))
 		return err_copy(err, &why);
 	if (r < 0) {
@@ -111,8 +116,8 @@ int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
 		*ret = lease;
 		return none(ret, why.text);
 	}
-	r = lease_send(lease.conn_fd, lease_request_new(LEASE_VERB_ACQUIRE, sandbox, c), NULL, 0,
-			deadline);
+	r = lease_send(lease.conn_fd, lease_request_new(LEASE_VERB_ACQUIRE, sandbox, c),
+		NULL, 0, deadline);
 	if (r < 0)
 		err_sys(&why, r, "templated does not take the request");
 	if (r == 0)

@@ -12,12 +12,12 @@
 #include "base/util.h"
 
 static const char *const verb_names[LEASE_VERBS] = {
-		[LEASE_VERB_ACQUIRE] = "acquire",
-		[LEASE_VERB_STATUS] = "status",
-		[LEASE_VERB_INIT] = "init",
-		[LEASE_VERB_REFRESH] = "refresh",
-		[LEASE_VERB_DESTROY] = "destroy",
-		[LEASE_VERB_SIZE] = "size",
+	[LEASE_VERB_ACQUIRE] = "acquire",
+	[LEASE_VERB_STATUS] = "status",
+	[LEASE_VERB_INIT] = "init",
+	[LEASE_VERB_REFRESH] = "refresh",
+	[LEASE_VERB_DESTROY] = "destroy",
+	[LEASE_VERB_SIZE] = "size",
 };
 
 enum want_type {
@@ -32,7 +32,7 @@ static const struct {
 	enum want_type type;
 	size_t offset;
 } wants[LEASE_WANTS] = {
-	/* clang-format off */
+/* clang-format off */
 #define WANT(name, type, member) {name, type, offsetof(struct config, member)}
 	[LEASE_WANT_QEMU_PATH]     = WANT("path", WANT_STRING, qemu_path),
 	[LEASE_WANT_KERNEL]        = WANT("kernel", WANT_STRING, kernel),
@@ -48,9 +48,9 @@ static const struct {
 };
 
 static const char *const accel_names[] = {
-		[CONFIG_ACCEL_AUTO] = "auto",
-		[CONFIG_ACCEL_KVM] = "kvm",
-		[CONFIG_ACCEL_TCG] = "tcg",
+	[CONFIG_ACCEL_AUTO] = "auto",
+	[CONFIG_ACCEL_KVM] = "kvm",
+	[CONFIG_ACCEL_TCG] = "tcg",
 };
 
 const char *lease_verb_name(enum lease_verb verb)
@@ -76,8 +76,8 @@ static char *want_text(const struct config *c, enum lease_want want)
 
 /* ---- requests ---- */
 
-struct json_object *lease_request_new(enum lease_verb verb, const char *sandbox,
-		const struct config *c)
+struct json_object *lease_request_new(
+	enum lease_verb verb, const char *sandbox, const struct config *c)
 {
 	struct json_object *obj = json_object_new_object(), *config;
 
@@ -106,8 +106,10 @@ static int check_version(struct json_object *obj, const char *who, struct err *e
 	r = json_get_u64(obj, "version", &version, err);
 	if (r == 0 && version != LEASE_VERSION)
 		r = err_set(err, -EPROTONOSUPPORT,
-				"%s speaks version %" PRIu64 " of the lease protocol, this program "
-				"version %d", who, version, LEASE_VERSION);
+			"%s speaks version %" PRIu64
+			" of the lease protocol, this program "
+			"version %d",
+			who, version, LEASE_VERSION);
 	return r;
 }
 
@@ -129,16 +131,18 @@ static int parse_verb(struct json_object *obj, enum lease_verb *ret, struct err 
 
 static int parse_sandbox(struct json_object *obj, char *ret, struct err *err)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789_.-";
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		"0123456789_.-";
 	const char *id;
 	int r = json_get_string(obj, "sandbox", &id, err);
 
 	if (r < 0)
 		return r;
 	if (!*id || strlen(id) >= LEASE_SANDBOX_MAX || id[strspn(id, allowed)])
-		return err_set(err, -EINVAL, "\"sandbox\" is \"%s\", which is no sandbox id",
-				err_quote(id, 64));
+		return err_set(err, -EINVAL,
+			"\"sandbox\" is \"%s\", which is no sandbox id",
+			err_quote(id, 64));
 	memcpy(ret, id, strlen(id) + 1);
 	return 0;
 }
@@ -153,7 +157,7 @@ static int parse_wants(struct json_object *obj, char *want[LEASE_WANTS], struct 
 		return r;
 	if (json_object_object_length(config) != LEASE_WANTS)
 		return err_set(err, -EINVAL, "\"config\" has %d keys, %d are wanted",
-				json_object_object_length(config), LEASE_WANTS);
+			json_object_object_length(config), LEASE_WANTS);
 	for (int i = 0; i < LEASE_WANTS; i++) {
 		r = json_get_string(config, wants[i].name, &value, err);
 		if (r < 0)
@@ -163,8 +167,8 @@ static int parse_wants(struct json_object *obj, char *want[LEASE_WANTS], struct 
 	return 0;
 }
 
-int lease_request_parse(const char *text, size_t len, struct lease_request *ret,
-		struct err *err)
+int lease_request_parse(
+	const char *text, size_t len, struct lease_request *ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *obj = NULL;
 	struct lease_request request = {0};
@@ -207,7 +211,7 @@ bool lease_request_is_own(const struct lease_request *request, const struct conf
 }
 
 int lease_request_config(const struct lease_request *request, const struct config *base,
-		struct config *ret, struct err *err)
+	struct config *ret, struct err *err)
 {
 	struct config c;
 	int r;
@@ -216,8 +220,8 @@ int lease_request_config(const struct lease_request *request, const struct confi
 	/* The accelerator's probe keeps its outcome there. */
 	r = config_set(&c, "runtime", "state_dir", base->state_dir, "templated", err);
 	for (int i = 0; i < LEASE_WANTS && r == 0; i++)
-		r = config_set(&c, "hypervisor", wants[i].name, request->want[i], "the request",
-				err);
+		r = config_set(&c, "hypervisor", wants[i].name, request->want[i],
+			"the request", err);
 	if (r < 0)
 		config_done(&c);
 	else
@@ -238,19 +242,19 @@ struct json_object *lease_reply_new(const char *result)
 }
 
 int lease_send(int fd, struct json_object *obj, const int *fds, unsigned int n_fds,
-		int64_t deadline)
+	int64_t deadline)
 {
 	_cleanup_json_ struct json_object *message = obj;
-	const char *text = json_object_to_json_string_ext(message,
-			JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text = json_object_to_json_string_ext(
+		message, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 
 	if (strlen(text) > LEASE_MESSAGE_MAX)
 		return -EMSGSIZE;
 	return sock_send(fd, text, strlen(text), fds, n_fds, deadline);
 }
 
-int lease_receive(int fd, struct json_object **ret, int fds[2], int64_t deadline,
-		struct err *err)
+int lease_receive(
+	int fd, struct json_object **ret, int fds[2], int64_t deadline, struct err *err)
 {
 	_cleanup_free_ char *buf = xmalloc(LEASE_MESSAGE_MAX + 1);
 	_cleanup_json_ struct json_object *obj = NULL;
@@ -259,8 +263,9 @@ int lease_receive(int fd, struct json_object **ret, int fds[2], int64_t deadline
 
 	if (n <= 0)
 		return err_set(err, n ? (int)n : -ECONNRESET, "templated %s",
-				n == 0 ? "closed the connection"
-				       : n == -ETIMEDOUT ? "does not answer" : strerror((int)-n));
+			n == 0            ? "closed the connection"
+			: n == -ETIMEDOUT ? "does not answer"
+					  : strerror((int)-n));
 	buf[n] = '\0';
 	r = json_parse("templated's answer", buf, (size_t)n, LEASE_DEPTH_MAX, &obj, err);
 	if (r == 0)

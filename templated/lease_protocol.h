@@ -16,26 +16,26 @@
  * LEASE_MESSAGE_MAX bytes. The client speaks first, and has LEASE_REQUEST_MS to do so.
  *
  *   request   {"version": 1, "request": <verb>, …}
- *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as in the file>}
- *     status, init, refresh, destroy, size     nothing more
+ *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as
+ * in the file>} status, init, refresh, destroy, size     nothing more
  *
  *   reply     {"version": 1, "result": <result>, …}
- *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
- *     none      "reason": <sentence>, "field": <manifest field or "">
- *     done      of init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text"
- *     status    "status": {…}           size   "size": {…}
- *     error     "error": <sentence>
+ *     template  "generation", "manifest": {…}; beside it the descriptors of memory and
+ * state none      "reason": <sentence>, "field": <manifest field or ""> done      of
+ * init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text" status
+ * "status": {…}           size   "size": {…} error     "error": <sentence>
  *
- * Before their reply init and refresh send any number of {"version": 1, "progress": <step>}.
+ * Before their reply init and refresh send any number of {"version": 1, "progress":
+ * <step>}.
  *
- * After `template` the connection is the lease: it lasts until the client closes it, and nothing
- * more may be sent. After any other reply the next request may follow. A message that is not
- * understood is answered with `error` and the connection is closed.
+ * After `template` the connection is the lease: it lasts until the client closes it, and
+ * nothing more may be sent. After any other reply the next request may follow. A message
+ * that is not understood is answered with `error` and the connection is closed.
  */
-#define LEASE_VERSION	 1
-#define LEASE_REQUEST_MS 5000
-#define LEASE_SEND_MS	 5000
-#define LEASE_DEPTH_MAX	 8
+#define LEASE_VERSION     1
+#define LEASE_REQUEST_MS  5000
+#define LEASE_SEND_MS     5000
+#define LEASE_DEPTH_MAX   8
 #define LEASE_SANDBOX_MAX 128 /* bytes of a sandbox id, with the NUL */
 
 enum lease_verb {
@@ -65,17 +65,17 @@ enum lease_want {
 struct lease_request {
 	enum lease_verb verb;
 	char sandbox[LEASE_SANDBOX_MAX]; /* acquire: letters, digits, "_.-" */
-	char *want[LEASE_WANTS];	 /* acquire; else NULL */
+	char *want[LEASE_WANTS];         /* acquire; else NULL */
 };
 
 const char *lease_verb_name(enum lease_verb verb);
 
 /* A request's JSON, the caller's. c: acquire only. */
-struct json_object *lease_request_new(enum lease_verb verb, const char *sandbox,
-		const struct config *c);
+struct json_object *lease_request_new(
+	enum lease_verb verb, const char *sandbox, const struct config *c);
 /* Errors say what a client got wrong. *ret is for lease_request_done(). */
-int lease_request_parse(const char *text, size_t len, struct lease_request *ret,
-		struct err *err);
+int lease_request_parse(
+	const char *text, size_t len, struct lease_request *ret, struct err *err);
 void lease_request_done(struct lease_request *request);
 
 /* Whether those values are c's own. */
@@ -83,18 +83,19 @@ bool lease_request_is_own(const struct lease_request *request, const struct conf
 /* A configuration with those values and otherwise `base`'s, for config_done(); errors as
  * config_set(). */
 int lease_request_config(const struct lease_request *request, const struct config *base,
-		struct config *ret, struct err *err);
+	struct config *ret, struct err *err);
 
 /* {"version": 1, "result": result}, to add to. */
 struct json_object *lease_reply_new(const char *result);
 
-/* Sends obj (taken) with n_fds descriptors: 0, -EMSGSIZE if it is too large, else as sock_send(). */
+/* Sends obj (taken) with n_fds descriptors: 0, -EMSGSIZE if it is too large, else as
+ * sock_send(). */
 int lease_send(int fd, struct json_object *obj, const int *fds, unsigned int n_fds,
-		int64_t deadline);
+	int64_t deadline);
 
 /*
- * Client: receives one message and checks its form and version. 0 with *ret (the caller's); *fds
- * (2 places) as sock_recv(). A message with "progress" is one, too.
+ * Client: receives one message and checks its form and version. 0 with *ret (the
+ * caller's); *fds (2 places) as sock_recv(). A message with "progress" is one, too.
  */
-int lease_receive(int fd, struct json_object **ret, int fds[2], int64_t deadline,
-		struct err *err);
+int lease_receive(
+	int fd, struct json_object **ret, int fds[2], int64_t deadline, struct err *err);

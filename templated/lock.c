@@ -14,13 +14,14 @@
 #include "base/io.h"
 #include "base/util.h"
 
-/* A lock's holder removes the file when it ends: a lock on a removed file locks nobody out. */
+/* A lock's holder removes the file when it ends: a lock on a removed file locks nobody
+ * out. */
 static bool is_in_place(int fd, const char *file)
 {
 	struct stat ours, there;
 
-	return fstat(fd, &ours) == 0 && lstat(file, &there) == 0 && ours.st_dev == there.st_dev &&
-	       ours.st_ino == there.st_ino;
+	return fstat(fd, &ours) == 0 && lstat(file, &there) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 static int tell_holder(int fd, const char *what, const char *path, struct err *err)
@@ -30,8 +31,8 @@ static int tell_holder(int fd, const char *what, const char *path, struct err *e
 
 	pid[n > 0 ? n : 0] = '\0';
 	pid[strspn(pid, "0123456789")] = '\0';
-	return err_set(err, -EBUSY, "another templated (pid %s) has the %s %s", *pid ? pid : "unknown",
-			what, err_quote(path, 256));
+	return err_set(err, -EBUSY, "another templated (pid %s) has the %s %s",
+		*pid ? pid : "unknown", what, err_quote(path, 256));
 }
 
 static int make_folder(const char *path, struct err *err)
@@ -55,20 +56,22 @@ int lock_take(const char *what, const char *path, int *ret_fd, struct err *err)
 		return r;
 	for (;;) {
 		_cleanup_close_ int fd =
-				open(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+			open(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 		if (fd < 0)
 			return err_sys(err, errno, "cannot open the lock file %s",
-					err_quote(file, 256));
+				err_quote(file, 256));
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return errno == EWOULDBLOCK ? tell_holder(fd, what, path, err)
-						    : err_sys(err, errno, "cannot lock %s",
-								      err_quote(file, 256));
+			return errno == EWOULDBLOCK
+				       ? tell_holder(fd, what, path, err)
+				       : err_sys(err, errno, "cannot lock %s",
+						 err_quote(file, 256));
 		if (!is_in_place(fd, file))
 			continue;
 		snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 		if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
-			return err_sys(err, errno, "cannot write %s", err_quote(file, 256));
+			return err_sys(
+				err, errno, "cannot write %s", err_quote(file, 256));
 		*ret_fd = steal_fd(&fd);
 		return 0;
 	}

@@ -18,30 +18,33 @@ enum {
 };
 
 static const char usage[] =
-		"Usage: templatectl [--config FILE] VERB [--json]\n"
-		"\n"
-		"  init      mount the template's tmpfs and build the template, unless there is a\n"
-		"            sound one that is up to date\n"
-		"  status    what there is, who uses it, what was granted and refused\n"
-		"  refresh   build a new template; the old one serves until it stands\n"
-		"  destroy   remove the template and unmount; what sandboxes still use goes with\n"
-		"            the last of them\n"
-		"  size      calculate the tmpfs, and print its lines for fstab and systemd\n"
-		"\n"
-		"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
-		"  --json           status, size: for programs; keys stay the same\n"
-		"  --help           this text\n"
-		"  --version        version\n"
-		"\n"
-		"Exit status: 0 done, 1 failed, 2 wrong options or configuration, 3 templated is not\n"
-		"running, 4 only root may.\n";
+	"Usage: templatectl [--config FILE] VERB [--json]\n"
+	"\n"
+	"  init      mount the template's tmpfs and build the template, unless there is "
+	"a\n"
+	"            sound one that is up to date\n"
+	"  status    what there is, who uses it, what was granted and refused\n"
+	"  refresh   build a new template; the old one serves until it stands\n"
+	"  destroy   remove the template and unmount; what sandboxes still use goes "
+	"with\n"
+	"            the last of them\n"
+	"  size      calculate the tmpfs, and print its lines for fstab and systemd\n"
+	"\n"
+	"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
+	"  --json           status, size: for programs; keys stay the same\n"
+	"  --help           this text\n"
+	"  --version        version\n"
+	"\n"
+	"Exit status: 0 done, 1 failed, 2 wrong options or configuration, 3 templated is "
+	"not\n"
+	"running, 4 only root may.\n";
 
 static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
+	{"config", required_argument, NULL, 'c'},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'v'},
+	{0},
 };
 
 struct command {
@@ -75,9 +78,9 @@ static void end_steps(void)
 
 static void print_json(struct json_object *obj)
 {
-	puts(json_object_to_json_string_ext(obj,
-			JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					JSON_C_TO_STRING_NOSLASHESCAPE));
+	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY |
+							 JSON_C_TO_STRING_SPACED |
+							 JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
 static int build(const struct command *cmd, enum lease_verb verb, struct err *err)
@@ -95,7 +98,7 @@ static int build(const struct command *cmd, enum lease_verb verb, struct err *er
 		r = json_get_string(reply, "text", &what, err);
 	if (r == 0)
 		printf("generation %s: %s after %.1f s\n", id, what,
-				(double)(now_us() - began_us) / 1e6);
+			(double)(now_us() - began_us) / 1e6);
 	return r;
 }
 
@@ -126,7 +129,7 @@ static int run_destroy(const struct command *cmd, struct err *err)
 	printf("template: %s\n", what);
 	for (size_t i = 0; i < json_object_array_length(held); i++)
 		printf("held by %s\n",
-				json_object_get_string(json_object_array_get_idx(held, i)));
+			json_object_get_string(json_object_array_get_idx(held, i)));
 	return 0;
 }
 
@@ -167,11 +170,11 @@ static const struct verb {
 	bool json, needs_root;
 	int (*run)(const struct command *cmd, struct err *err);
 } verbs[] = {
-		{"init", false, true, run_init},
-		{"status", true, true, run_status},
-		{"refresh", false, true, run_refresh},
-		{"destroy", false, true, run_destroy},
-		{"size", true, false, run_size},
+	{"init", false, true, run_init},
+	{"status", true, true, run_status},
+	{"refresh", false, true, run_refresh},
+	{"destroy", false, true, run_destroy},
+	{"size", true, false, run_size},
 };
 
 static const struct verb *find_verb(const char *name)
@@ -191,7 +194,8 @@ static int fail(int status, const char *message)
 }
 
 /* -1, or the exit status to end with at once. */
-static int parse_options(int argc, char **argv, struct command *cmd, const char **ret_config)
+static int parse_options(
+	int argc, char **argv, struct command *cmd, const char **ret_config)
 {
 	int c;
 
@@ -217,21 +221,21 @@ static int parse_options(int argc, char **argv, struct command *cmd, const char 
 }
 
 static int find_command(int argc, char **argv, const struct command *cmd,
-		const struct verb **ret, struct err *err)
+	const struct verb **ret, struct err *err)
 {
 	const struct verb *verb;
 
 	if (optind >= argc)
 		return err_set(err, -EINVAL,
-				"a verb is missing: init, status, refresh, destroy or size");
+			"a verb is missing: init, status, refresh, destroy or size");
 	verb = find_verb(argv[optind]);
 	if (!verb)
 		return err_set(err, -EINVAL,
-				"unknown verb \"%s\": init, status, refresh, destroy or size",
-				err_quote(argv[optind], 64));
+			"unknown verb \"%s\": init, status, refresh, destroy or size",
+			err_quote(argv[optind], 64));
 	if (optind + 1 < argc)
 		return err_set(err, -EINVAL, "unexpected argument \"%s\"",
-				err_quote(argv[optind + 1], 64));
+			err_quote(argv[optind + 1], 64));
 	if (cmd->json && !verb->json)
 		return err_set(err, -EINVAL, "--json goes with status and size only");
 	*ret = verb;

@@ -6,8 +6,8 @@
  *   early   options, configuration; nothing is changed yet
  *   setup   locks, then capabilities are cut, signals become descriptors
  *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
- *   end     SIGTERM, SIGINT: a build and its VM end, the socket goes; the tmpfs and the published
- *           template stay, for the next start and for the VMs that use it
+ *   end     SIGTERM, SIGINT: a build and its VM end, the socket goes; the tmpfs and the
+ * published template stay, for the next start and for the VMs that use it
  */
 #include <errno.h>
 #include <getopt.h>
@@ -33,18 +33,19 @@ enum {
 };
 
 static const char usage[] =
-		"Usage: templated [--config FILE]\n"
-		"Boots a VM once and grants it as a template to Stencil's shims.\n"
-		"\n"
-		"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
-		"  --check-config   read the configuration, say whether it is right, and end\n"
-		"  --dump-config    write the configuration in effect, and end\n"
-		"  --help           this text\n"
-		"  --version        version\n"
-		"\n"
-		"It stays in the foreground and logs to standard error. SIGTERM ends it and leaves\n"
-		"the template in place; SIGHUP builds a new one. See templatectl for the rest.\n"
-		"Exit status: 0 ended by a signal, 1 failed, 2 wrong options or configuration.\n";
+	"Usage: templated [--config FILE]\n"
+	"Boots a VM once and grants it as a template to Stencil's shims.\n"
+	"\n"
+	"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
+	"  --check-config   read the configuration, say whether it is right, and end\n"
+	"  --dump-config    write the configuration in effect, and end\n"
+	"  --help           this text\n"
+	"  --version        version\n"
+	"\n"
+	"It stays in the foreground and logs to standard error. SIGTERM ends it and "
+	"leaves\n"
+	"the template in place; SIGHUP builds a new one. See templatectl for the rest.\n"
+	"Exit status: 0 ended by a signal, 1 failed, 2 wrong options or configuration.\n";
 
 enum mode {
 	MODE_SERVE,
@@ -53,16 +54,17 @@ enum mode {
 };
 
 static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'k'},
-		{"dump-config", no_argument, NULL, 'd'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
+	{"config", required_argument, NULL, 'c'},
+	{"check-config", no_argument, NULL, 'k'},
+	{"dump-config", no_argument, NULL, 'd'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'v'},
+	{0},
 };
 
 /* -1, or the exit status to end with at once. */
-static int parse_options(int argc, char **argv, enum mode *ret_mode, const char **ret_config)
+static int parse_options(
+	int argc, char **argv, enum mode *ret_mode, const char **ret_config)
 {
 	int c;
 
@@ -89,8 +91,9 @@ static int parse_options(int argc, char **argv, enum mode *ret_mode, const char 
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "templated: unexpected argument \"%s\"; see templated --help\n",
-				err_quote(argv[optind], 64));
+		fprintf(stderr,
+			"templated: unexpected argument \"%s\"; see templated --help\n",
+			err_quote(argv[optind], 64));
 		return EXIT_USAGE;
 	}
 	return -1;
@@ -106,12 +109,13 @@ struct locks {
 
 static int take_locks(const struct config *c, struct locks *l, struct err *err)
 {
-	static const char *const what[] = {"template_path", "template_endpoint", "state_dir"};
+	static const char *const what[] = {
+		"template_path", "template_endpoint", "state_dir"};
 	int r = 0;
 
 	*l = (struct locks){{xstrdup(c->template_path), xstrdup(c->template_endpoint),
-					    xasprintf("%s/.templated", c->state_dir)},
-			{-1, -1, -1}};
+				    xasprintf("%s/.templated", c->state_dir)},
+		{-1, -1, -1}};
 	for (size_t i = 0; i < ARRAY_SIZE(l->fd) && r == 0; i++)
 		r = lock_take(what[i], l->path[i], &l->fd[i], err);
 	return r;
@@ -142,7 +146,8 @@ static int make_signal_fd(struct err *err)
 
 /* ---- serve ---- */
 
-/* A failure here is not the end: sandboxes get it as the reason why there is no template. */
+/* A failure here is not the end: sandboxes get it as the reason why there is no template.
+ */
 static void begin_templates(struct daemon *d)
 {
 	struct err err = ERR_INIT;
@@ -168,11 +173,12 @@ static void wait_for_signals(struct daemon *d, int signal_fd)
 			return;
 		}
 		if (info.ssi_signo != SIGHUP) {
-			log_info("ending: signal %u from pid %u", info.ssi_signo, info.ssi_pid);
+			log_info("ending: signal %u from pid %u", info.ssi_signo,
+				info.ssi_pid);
 			return;
 		}
 		if (d->config.enable_template &&
-				builder_start(d->builder, true, NULL, &err) < 0)
+			builder_start(d->builder, true, NULL, &err) < 0)
 			log_error("cannot refresh the template: %s", err.text);
 	}
 }
@@ -190,7 +196,8 @@ static int serve(struct daemon *d, int signal_fd, struct err *err)
 	if (r < 0)
 		return r;
 	notify("READY=1\nSTATUS=Granting templates");
-	log_info("templated " STENCIL_VERSION " answers at %s", d->config.template_endpoint);
+	log_info("templated " STENCIL_VERSION " answers at %s",
+		d->config.template_endpoint);
 	if (d->config.enable_template)
 		r = builder_start(d->builder, false, NULL, err);
 	if (r == 0)
@@ -244,7 +251,7 @@ int main(int argc, char **argv)
 		config_dump(&d.config, stdout);
 	else if (mode == MODE_CHECK)
 		printf("%s: the configuration is right\n",
-				*d.config.loaded_from ? d.config.loaded_from : "built-in values");
+			*d.config.loaded_from ? d.config.loaded_from : "built-in values");
 	else if (geteuid() != 0)
 		r = err_set(&err, -EPERM, "only root can run it");
 	else

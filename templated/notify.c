@@ -32,6 +32,6 @@ void notify(const char *state)
 		addr.sun_path[0] = '\0'; /* the abstract namespace */
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
-				      (struct sockaddr *)&addr, len) < 0)
+			      (struct sockaddr *)&addr, len) < 0)
 		log_warn("cannot tell the service manager: %s", strerror(errno));
 }

@@ -2,18 +2,16 @@
 /*
  * The capabilities that templated keeps: see privileges.h.
  *
- *   CAP_SYS_ADMIN     the tmpfs (mount, remount, unmount); QEMU's mount namespace and pivot_root
- *   CAP_SYS_PTRACE    reading the name in QEMU's one open(2) that is answered for it
- *   CAP_SETUID        QEMU's uid …
- *   CAP_SETGID        … and gid
- *   CAP_SETPCAP       emptying QEMU's bounding set
- *   CAP_CHOWN         QEMU's /dev/kvm
- *   CAP_MKNOD         the same
+ *   CAP_SYS_ADMIN     the tmpfs (mount, remount, unmount); QEMU's mount namespace and
+ * pivot_root CAP_SYS_PTRACE    reading the name in QEMU's one open(2) that is answered
+ * for it CAP_SETUID        QEMU's uid … CAP_SETGID        … and gid CAP_SETPCAP emptying
+ * QEMU's bounding set CAP_CHOWN         QEMU's /dev/kvm CAP_MKNOD         the same
  *   CAP_KILL          ending QEMU, which has another uid
- *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), cgroup files of a delegated tree
- *   CAP_FOWNER        modes and times of the generation's files
+ *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), cgroup files of a
+ * delegated tree CAP_FOWNER        modes and times of the generation's files
  *
- * Not among them: anything with the network, modules, raw devices, reboot, clock, audit, bpf.
+ * Not among them: anything with the network, modules, raw devices, reboot, clock, audit,
+ * bpf.
  */
 #include "templated/privileges.h"
 
@@ -25,16 +23,16 @@
 #include "base/util.h"
 
 static const unsigned int kept[] = {
-		CAP_SYS_ADMIN,
-		CAP_SYS_PTRACE,
-		CAP_SETUID,
-		CAP_SETGID,
-		CAP_SETPCAP,
-		CAP_CHOWN,
-		CAP_MKNOD,
-		CAP_KILL,
-		CAP_DAC_OVERRIDE,
-		CAP_FOWNER,
+	CAP_SYS_ADMIN,
+	CAP_SYS_PTRACE,
+	CAP_SETUID,
+	CAP_SETGID,
+	CAP_SETPCAP,
+	CAP_CHOWN,
+	CAP_MKNOD,
+	CAP_KILL,
+	CAP_DAC_OVERRIDE,
+	CAP_FOWNER,
 };
 
 int privileges_cut(struct err *err)
@@ -50,8 +48,8 @@ int privileges_cut(struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (have[i])
 			capng_update(CAPNG_ADD,
-					CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-					kept[i]);
+				CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+				kept[i]);
 	r = capng_apply(CAPNG_SELECT_BOTH);
 	if (r < 0)
 		return err_set(err, -EPERM, "cannot give up capabilities (%d)", r);

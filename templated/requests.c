@@ -10,7 +10,7 @@
 #include "templated/builder.h"
 
 static int answer(struct connection *c, struct json_object *reply, const int *fds,
-		unsigned int n_fds, struct err *err)
+	unsigned int n_fds, struct err *err)
 {
 	int r = lease_send(c->fd, reply, fds, n_fds, deadline_after_ms(LEASE_SEND_MS));
 
@@ -28,7 +28,7 @@ static int answer_error(struct connection *c, const struct err *why, struct err 
 /* ---- acquire ---- */
 
 static int answer_none(struct connection *c, const struct lease_request *request,
-		const char *field, const struct err *why, struct err *err)
+	const char *field, const struct err *why, struct err *err)
 {
 	struct json_object *reply = lease_reply_new("none");
 
@@ -38,7 +38,8 @@ static int answer_none(struct connection *c, const struct lease_request *request
 	return answer(c, reply, NULL, 0, err);
 }
 
-static int acquire(struct connection *c, const struct lease_request *request, struct err *err)
+static int acquire(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct err why = ERR_INIT;
 	struct json_object *reply;
@@ -61,7 +62,8 @@ static int acquire(struct connection *c, const struct lease_request *request, st
 
 /* ---- init and refresh ---- */
 
-static struct json_object *done_reply(const char *generation, bool built, const char *text)
+static struct json_object *done_reply(
+	const char *generation, bool built, const char *text)
 {
 	struct json_object *reply = lease_reply_new("done");
 
@@ -71,8 +73,8 @@ static struct json_object *done_reply(const char *generation, bool built, const 
 	return reply;
 }
 
-static int follow_build(struct connection *c, uint64_t ticket, struct build_result *result,
-		struct err *err)
+static int follow_build(struct connection *c, uint64_t ticket,
+	struct build_result *result, struct err *err)
 {
 	enum build_step step = BUILD_STARTING;
 
@@ -96,7 +98,8 @@ static int build(struct connection *c, bool force, struct err *err)
 	int r;
 
 	if (!c->daemon->config.enable_template) {
-		err_set(&why, -EINVAL, "templates are switched off: enable_template = false");
+		err_set(&why, -EINVAL,
+			"templates are switched off: enable_template = false");
 		return answer_error(c, &why, err);
 	}
 	if (builder_start(c->daemon->builder, force, &ticket, &why) < 0)
@@ -106,17 +109,21 @@ static int build(struct connection *c, bool force, struct err *err)
 		return r;
 	if (result.code < 0)
 		return answer_error(c, &result.err, err);
-	return answer(c, done_reply(result.id, result.built,
-			      result.built ? "published" : "up to date"), NULL, 0, err);
+	return answer(c,
+		done_reply(result.id, result.built,
+			result.built ? "published" : "up to date"),
+		NULL, 0, err);
 }
 
-static int init(struct connection *c, const struct lease_request *request, struct err *err)
+static int init(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	(void)request;
 	return build(c, false, err);
 }
 
-static int refresh(struct connection *c, const struct lease_request *request, struct err *err)
+static int refresh(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	(void)request;
 	return build(c, true, err);
@@ -124,7 +131,8 @@ static int refresh(struct connection *c, const struct lease_request *request, st
 
 /* ---- the others ---- */
 
-static int destroy(struct connection *c, const struct lease_request *request, struct err *err)
+static int destroy(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct json_object *held, *reply;
 	struct err why = ERR_INIT;
@@ -133,14 +141,16 @@ static int destroy(struct connection *c, const struct lease_request *request, st
 	builder_cancel(c->daemon->builder);
 	if (store_empty(c->daemon->store, &held, &why) < 0)
 		return answer_error(c, &why, err);
-	reply = done_reply("", false, json_object_array_length(held) > 0
-						      ? "retired; freed with the last of its sandboxes"
-						      : "removed");
+	reply = done_reply("", false,
+		json_object_array_length(held) > 0
+			? "retired; freed with the last of its sandboxes"
+			: "removed");
 	json_object_object_add(reply, "held", held);
 	return answer(c, reply, NULL, 0, err);
 }
 
-static int status(struct connection *c, const struct lease_request *request, struct err *err)
+static int status(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct json_object *reply = lease_reply_new("status");
 
@@ -149,7 +159,8 @@ static int status(struct connection *c, const struct lease_request *request, str
 	return answer(c, reply, NULL, 0, err);
 }
 
-static int size(struct connection *c, const struct lease_request *request, struct err *err)
+static int size(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct json_object *reply, *found;
 	struct err why = ERR_INIT;
@@ -165,20 +176,23 @@ static int size(struct connection *c, const struct lease_request *request, struc
 /* Every request, and whether one that holds a lease may send it. */
 static const struct {
 	bool with_lease;
-	int (*handle)(struct connection *c, const struct lease_request *request, struct err *err);
+	int (*handle)(struct connection *c, const struct lease_request *request,
+		struct err *err);
 } handlers[LEASE_VERBS] = {
-		[LEASE_VERB_ACQUIRE] = {false, acquire},
-		[LEASE_VERB_STATUS] = {false, status},
-		[LEASE_VERB_INIT] = {false, init},
-		[LEASE_VERB_REFRESH] = {false, refresh},
-		[LEASE_VERB_DESTROY] = {false, destroy},
-		[LEASE_VERB_SIZE] = {false, size},
+	[LEASE_VERB_ACQUIRE] = {false, acquire},
+	[LEASE_VERB_STATUS] = {false, status},
+	[LEASE_VERB_INIT] = {false, init},
+	[LEASE_VERB_REFRESH] = {false, refresh},
+	[LEASE_VERB_DESTROY] = {false, destroy},
+	[LEASE_VERB_SIZE] = {false, size},
 };
 
-int request_handle(struct connection *c, const struct lease_request *request, struct err *err)
+int request_handle(
+	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	if (c->lease && !handlers[request->verb].with_lease)
-		return err_set(err, -EPROTO, "the request %s on a connection that is a lease",
-				lease_verb_name(request->verb));
+		return err_set(err, -EPROTO,
+			"the request %s on a connection that is a lease",
+			lease_verb_name(request->verb));
 	return handlers[request->verb].handle(c, request, err);
 }

@@ -16,8 +16,10 @@ struct connection {
 };
 
 /*
- * Does the request and sends its answer. A request that can't be fulfilled is answered with its
- * reason and is 0; a negative errno ends the connection: the request was illegal in the
- * connection's state (err says so to the client), or the client does not take the answer.
+ * Does the request and sends its answer. A request that can't be fulfilled is answered
+ * with its reason and is 0; a negative errno ends the connection: the request was illegal
+ * in the connection's state (err says so to the client), or the client does not take the
+ * answer.
  */
-int request_handle(struct connection *c, const struct lease_request *request, struct err *err);
+int request_handle(
+	struct connection *c, const struct lease_request *request, struct err *err);

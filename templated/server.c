@@ -2,9 +2,10 @@
 /*
  * The lease socket: see server.h.
  *
- * A connection is a thread that reads a request, does it and answers, in a straight line. It can
- * harm only itself: it has LEASE_REQUEST_MS to ask, LEASE_SEND_MS to take an answer, one message's
- * bytes to ask in. Peers other than root are turned away before there is a thread for them.
+ * A connection is a thread that reads a request, does it and answers, in a straight line.
+ * It can harm only itself: it has LEASE_REQUEST_MS to ask, LEASE_SEND_MS to take an
+ * answer, one message's bytes to ask in. Peers other than root are turned away before
+ * there is a thread for them.
  */
 #include "templated/server.h"
 
@@ -21,7 +22,8 @@
 #include "templated/lease_protocol.h"
 #include "templated/requests.h"
 
-/* Room for vm_inputs_collect() and the error buffers of a request; only touched pages count. */
+/* Room for vm_inputs_collect() and the error buffers of a request; only touched pages
+ * count. */
 #define CONNECTION_STACK_BYTES (256u << 10)
 
 struct server {
@@ -52,9 +54,10 @@ static void send_error(struct server *s, int fd, const char *text)
 	lease_send(fd, reply, NULL, 0, deadline_after_ms(LEASE_SEND_MS));
 }
 
-/* One message: 1 with *ret, 0 at the end of the connection, or a negative errno with err. */
+/* One message: 1 with *ret, 0 at the end of the connection, or a negative errno with err.
+ */
 static int receive(struct connection *c, int64_t deadline, struct lease_request *ret,
-		struct err *err)
+	struct err *err)
 {
 	_cleanup_free_ char *buf = xmalloc(LEASE_MESSAGE_MAX + 1);
 	ssize_t n = sock_recv(c->fd, buf, LEASE_MESSAGE_MAX, NULL, 0, deadline);
@@ -64,7 +67,7 @@ static int receive(struct connection *c, int64_t deadline, struct lease_request 
 		return 0;
 	if (n == -EMSGSIZE)
 		return err_set(err, -EMSGSIZE, "a request of more than %u bytes",
-				LEASE_MESSAGE_MAX);
+			LEASE_MESSAGE_MAX);
 	if (n < 0)
 		return err_sys(err, (int)n, "no request was received");
 	buf[n] = '\0';
@@ -115,8 +118,8 @@ static void *serve(void *arg)
 	int r = converse(&l->c, &err);
 
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET) {
-		log_warn("dropping a client of the lease socket (pid %d): %s", (int)l->c.pid,
-				err.text);
+		log_warn("dropping a client of the lease socket (pid %d): %s",
+			(int)l->c.pid, err.text);
 		send_error(l->server, l->c.fd, err.text);
 	}
 	if (l->c.lease)
@@ -134,8 +137,8 @@ static void admit(struct server *s, int fd)
 	int r = unix_peer_credentials(fd, &uid, &pid);
 
 	if (r < 0 || uid != 0) {
-		log_warn("refusing uid %d (pid %d) at the lease socket", r < 0 ? -1 : (int)uid,
-				r < 0 ? 0 : (int)pid);
+		log_warn("refusing uid %d (pid %d) at the lease socket",
+			r < 0 ? -1 : (int)uid, r < 0 ? 0 : (int)pid);
 		send_error(s, fd, "only root may ask templated");
 		close(fd);
 		return;
@@ -173,8 +176,9 @@ static void *accept_all(void *arg)
 		} else if (errno == EINVAL) {
 			return NULL; /* shutdown(2) by server_stop() */
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-				errno == ENOBUFS) {
-			/* The backlog keeps those who come; wait for a connection to end. */
+			   errno == ENOBUFS) {
+			/* The backlog keeps those who come; wait for a connection to end.
+			 */
 			log_error("cannot accept a connection: %s", strerror(errno));
 			pthread_mutex_lock(&s->lock);
 			if (s->n_links > 0 && !s->stopping)

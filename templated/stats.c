@@ -3,12 +3,12 @@
 #include "templated/stats.h"
 
 static const char *const miss_names[STATS_MISSES] = {
-		[STATS_MISS_DISABLED] = "disabled",
-		[STATS_MISS_BUILDING] = "building",
-		[STATS_MISS_NONE] = "none",
-		[STATS_MISS_UNSOUND] = "unsound",
-		[STATS_MISS_INPUTS] = "inputs",
-		[STATS_MISS_FIELD] = "field",
+	[STATS_MISS_DISABLED] = "disabled",
+	[STATS_MISS_BUILDING] = "building",
+	[STATS_MISS_NONE] = "none",
+	[STATS_MISS_UNSOUND] = "unsound",
+	[STATS_MISS_INPUTS] = "inputs",
+	[STATS_MISS_FIELD] = "field",
 };
 
 void stats_init(struct stats *s)
@@ -62,7 +62,7 @@ static struct json_object *misses_to_json(const struct stats *s)
 	for (int i = 0; i < MANIFEST_FIELDS; i++) {
 		if (s->fields[i])
 			json_set_u64(obj, manifest_field_name((enum manifest_field)i),
-					s->fields[i]);
+				s->fields[i]);
 		total += s->fields[i];
 	}
 	json_set_u64(obj, "total", total);

@@ -102,8 +102,8 @@ static void remove_unheld(struct store *s)
 			continue;
 		}
 		if (generation_remove(s->rw_fd, h->g.id, &err) < 0)
-			log_error("generation %s is left until the next start: %s", h->g.id,
-					err.text);
+			log_error("generation %s is left until the next start: %s",
+				h->g.id, err.text);
 		else
 			log_info("generation %s is retired and removed", h->g.id);
 		*p = h->next;
@@ -153,17 +153,18 @@ static int recover(struct store *s, struct err *err)
 	return 0;
 }
 
-/* Somebody unmounted the tmpfs (umount -l) or mounted another one over it: what was there is lost
- * to new sandboxes, those that have it keep it. */
+/* Somebody unmounted the tmpfs (umount -l) or mounted another one over it: what was there
+ * is lost to new sandboxes, those that have it keep it. */
 static void forget_replaced(struct store *s)
 {
 	struct stat here, ours;
 
 	if (s->rw_fd < 0 || s->pins > 0 || lstat(s->path, &here) < 0 ||
-			fstat(s->rw_fd, &ours) < 0 || here.st_dev == ours.st_dev)
+		fstat(s->rw_fd, &ours) < 0 || here.st_dev == ours.st_dev)
 		return;
-	log_warn("another tmpfs is mounted at %s: the templates of the former one are retired",
-			s->path);
+	log_warn("another tmpfs is mounted at %s: the templates of the former one are "
+		 "retired",
+		s->path);
 	for (struct held *h = s->all; h; h = h->next)
 		h->retired = true;
 	s->current = NULL;
@@ -252,15 +253,16 @@ int store_adopt(struct store *s, const char *id, struct err *err)
 static enum store_answer find_unsound(struct held *h, struct err *err)
 {
 	if (!h->unsound || strcmp(h->why.text, err->text) != 0)
-		log_error("the template is unsound and not offered until it is refreshed: %s",
-				err->text);
+		log_error("the template is unsound and not offered until it is "
+			  "refreshed: %s",
+			err->text);
 	h->unsound = true;
 	h->why = *err;
 	return STORE_UNSOUND;
 }
 
 static enum store_answer grant(struct store *s, const struct manifest *want, int fds[2],
-		enum manifest_field *ret_field, struct err *err)
+	enum manifest_field *ret_field, struct err *err)
 {
 	struct held *h = s->current;
 
@@ -268,7 +270,8 @@ static enum store_answer grant(struct store *s, const struct manifest *want, int
 		err_set(err, -ENOENT, "there is no template");
 		return STORE_NONE;
 	}
-	/* First what is wrong with it: a field that was tampered with does not match, either. */
+	/* First what is wrong with it: a field that was tampered with does not match,
+	 * either. */
 	if (generation_grant(s->ro_fd, &h->g, &fds[0], &fds[1], err) < 0)
 		return find_unsound(h, err);
 	h->unsound = false;
@@ -280,9 +283,9 @@ static enum store_answer grant(struct store *s, const struct manifest *want, int
 	return STORE_GRANTED;
 }
 
-enum store_answer store_grant(struct store *s, const struct manifest *want, const char *sandbox,
-		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-		enum manifest_field *ret_field, struct err *err)
+enum store_answer store_grant(struct store *s, const struct manifest *want,
+	const char *sandbox, struct store_lease **ret, int fds[2],
+	struct manifest *ret_manifest, enum manifest_field *ret_field, struct err *err)
 {
 	struct store_lease *lease;
 	enum store_answer answer;
@@ -327,7 +330,8 @@ void store_release(struct store *s, struct store_lease *lease)
 	pthread_mutex_unlock(&s->lock);
 }
 
-bool store_has(struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE])
+bool store_has(
+	struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE])
 {
 	enum manifest_field field;
 	struct err err = ERR_INIT;
@@ -344,9 +348,11 @@ bool store_has(struct store *s, const struct manifest *want, char ret_id[GENERAT
 	return has;
 }
 
-static struct json_object *list_leases(const struct store_lease *lease, struct json_object *into)
+static struct json_object *list_leases(
+	const struct store_lease *lease, struct json_object *into)
 {
-	for (; lease && json_object_array_length(into) < STORE_HELD_MAX; lease = lease->next)
+	for (; lease && json_object_array_length(into) < STORE_HELD_MAX;
+		lease = lease->next)
 		json_object_array_add(into, json_object_new_string(lease->sandbox));
 	return into;
 }
@@ -381,7 +387,10 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 	uint64_t number, count = 0;
 
 	json_set_string(obj, "id", h->g.id);
-	json_set_string(obj, "state", h->unsound ? "unsound" : h->retired ? "retired" : "current");
+	json_set_string(obj, "state",
+		h->unsound   ? "unsound"
+		: h->retired ? "retired"
+			     : "current");
 	if (h->unsound)
 		json_set_string(obj, "reason", h->why.text);
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_CREATED, &number, NULL) == 0) {
@@ -399,7 +408,8 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 	for (const struct store_lease *l = h->leases; l; l = l->next)
 		count++;
 	json_set_u64(obj, "leases", count);
-	json_object_object_add(obj, "sandboxes", list_leases(h->leases, json_object_new_array()));
+	json_object_object_add(
+		obj, "sandboxes", list_leases(h->leases, json_object_new_array()));
 	return obj;
 }
 
@@ -423,8 +433,10 @@ void store_status(struct store *s, struct json_object *obj)
 	struct json_object *list = json_object_new_array();
 
 	pthread_mutex_lock(&s->lock);
-	json_set_string(obj, "state", !s->current ? (s->emptying ? "emptying" : "none")
-				      : s->current->unsound ? "unsound" : "ready");
+	json_set_string(obj, "state",
+		!s->current           ? (s->emptying ? "emptying" : "none")
+		: s->current->unsound ? "unsound"
+				      : "ready");
 	if (s->current && s->current->unsound)
 		json_set_string(obj, "reason", s->current->why.text);
 	for (const struct held *h = s->all; h; h = h->next)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store: which generation is current, which are retired, and who holds a lease of which. */
+/* The store: which generation is current, which are retired, and who holds a lease of
+ * which. */
 #pragma once
 
 #include <pthread.h>
@@ -14,14 +15,15 @@
 #include "templated/lease_protocol.h"
 
 /*
- * Lifecycle of a generation in the store: adopted as current; retired when the next one is adopted
- * or the store is emptied; removed when it is retired and its last lease is gone.
+ * Lifecycle of a generation in the store: adopted as current; retired when the next one
+ * is adopted or the store is emptied; removed when it is retired and its last lease is
+ * gone.
  *
- * Lifecycle of the tmpfs: opened (mounted, checked, recovered) by store_open(), unmounted by
- * store_empty() or, where leases are left, with the last of them.
+ * Lifecycle of the tmpfs: opened (mounted, checked, recovered) by store_open(), unmounted
+ * by store_empty() or, where leases are left, with the last of them.
  *
- * Thread-safe. One lock: what is done under it is a few system calls, but for the verification of a
- * generation that changed and the removal of one.
+ * Thread-safe. One lock: what is done under it is a few system calls, but for the
+ * verification of a generation that changed and the removal of one.
  */
 struct store;
 
@@ -30,14 +32,15 @@ struct store *store_new(const char *path);
 void store_free(struct store *s);
 
 /*
- * Mounts or grows the tmpfs to `size_bytes`, and at the first time recovers what is in it: the
- * newest sound generation becomes current, older ones are removed. Cancels an emptying.
+ * Mounts or grows the tmpfs to `size_bytes`, and at the first time recovers what is in
+ * it: the newest sound generation becomes current, older ones are removed. Cancels an
+ * emptying.
  */
 int store_open(struct store *s, uint64_t size_bytes, struct err *err);
 int store_usage(struct store *s, struct tmpfs_usage *ret, struct err *err);
 
-/* For building. The descriptor is valid until store_unpin(), which must follow: it keeps the tmpfs
- * mounted. */
+/* For building. The descriptor is valid until store_unpin(), which must follow: it keeps
+ * the tmpfs mounted. */
 int store_pin(struct store *s, int *ret_root_fd, struct err *err);
 void store_unpin(struct store *s);
 
@@ -53,20 +56,23 @@ enum store_answer {
 	STORE_DIFFERS, /* err and *ret_field say in what */
 };
 
-/* want: the must-equal fields. On STORE_GRANTED the descriptors are the caller's, each grant's its
- * own; *ret_manifest is a copy, for manifest_done(). */
-enum store_answer store_grant(struct store *s, const struct manifest *want, const char *sandbox,
-		struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-		enum manifest_field *ret_field, struct err *err);
+/* want: the must-equal fields. On STORE_GRANTED the descriptors are the caller's, each
+ * grant's its own; *ret_manifest is a copy, for manifest_done(). */
+enum store_answer store_grant(struct store *s, const struct manifest *want,
+	const char *sandbox, struct store_lease **ret, int fds[2],
+	struct manifest *ret_manifest, enum manifest_field *ret_field, struct err *err);
 const char *store_lease_generation(const struct store_lease *lease);
 void store_release(struct store *s, struct store_lease *lease);
 
-/* Whether there is a current generation that is sound and equals `want`. ret_id may be NULL. */
-bool store_has(struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE]);
+/* Whether there is a current generation that is sound and equals `want`. ret_id may be
+ * NULL. */
+bool store_has(
+	struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE]);
 
 /*
- * Retires everything and unmounts the tmpfs, now or with the last lease or pin. *ret_held is an
- * array of the sandboxes that hold a lease (at most STORE_HELD_MAX names), the caller's.
+ * Retires everything and unmounts the tmpfs, now or with the last lease or pin. *ret_held
+ * is an array of the sandboxes that hold a lease (at most STORE_HELD_MAX names), the
+ * caller's.
  */
 #define STORE_HELD_MAX 256
 int store_empty(struct store *s, struct json_object **ret_held, struct err *err);

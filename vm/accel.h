@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which accelerator a VM gets: KVM only where it has proved that it runs 64-bit guest code. */
+/* Which accelerator a VM gets: KVM only where it has proved that it runs 64-bit guest
+ * code. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,9 +14,10 @@ struct accel {
 };
 
 /*
- * accel = tcg: TCG. kvm: KVM, or an error if the probe fails. auto: KVM if the probe succeeds, else
- * TCG. The probe takes milliseconds where KVM works and at most ACCEL_PROBE_MS where it doesn't;
- * its outcome is kept in <state_dir>/.accel for the time until the next boot of the host.
+ * accel = tcg: TCG. kvm: KVM, or an error if the probe fails. auto: KVM if the probe
+ * succeeds, else TCG. The probe takes milliseconds where KVM works and at most
+ * ACCEL_PROBE_MS where it doesn't; its outcome is kept in <state_dir>/.accel for the time
+ * until the next boot of the host.
  */
 #define ACCEL_PROBE_MS 1500
 int accel_choose(const struct config *c, struct accel *ret, struct err *err);

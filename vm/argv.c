@@ -14,8 +14,8 @@
 #define VM_MEMORY_SLOTS 32
 
 /*
- * The translation buffer is most of a TCG clone's private memory: bounded, it is thrown away and
- * refilled when full. In MiB.
+ * The translation buffer is most of a TCG clone's private memory: bounded, it is thrown
+ * away and refilled when full. In MiB.
  */
 #define VM_TB_SIZE_MIB 32
 
@@ -24,7 +24,8 @@ struct words {
 	size_t n, size;
 };
 
-static void __attribute__((format(printf, 2, 3))) add(struct words *w, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+add(struct words *w, const char *fmt, ...)
 {
 	char *text = NULL;
 	va_list ap;
@@ -60,34 +61,37 @@ char *vm_cmdline(const struct vm_machine *m)
 {
 	const char *params = m->config->kernel_params;
 
-	return xasprintf("console=ttyS0 quiet loglevel=3 panic=-1 oops=panic reboot=t "
-			 "swiotlb=noforce memhp_default_state=online random.trust_cpu=on "
-			 "tsc=reliable no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1 "
-			 "nowatchdog audit=0 selinux=0 apparmor=0 i8042.noaux i8042.nokbd "
-			 "8250.nr_uarts=1 pci=lastbus=0 %s%s%s",
-			m->kvm ? "" : "mitigations=off init_on_alloc=0", *params ? " " : "", params);
+	return xasprintf(
+		"console=ttyS0 quiet loglevel=3 panic=-1 oops=panic reboot=t "
+		"swiotlb=noforce memhp_default_state=online random.trust_cpu=on "
+		"tsc=reliable no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1 "
+		"nowatchdog audit=0 selinux=0 apparmor=0 i8042.noaux i8042.nokbd "
+		"8250.nr_uarts=1 pci=lastbus=0 %s%s%s",
+		m->kvm ? "" : "mitigations=off init_on_alloc=0", *params ? " " : "",
+		params);
 }
 
-/* The machine without what it has no use for: each device costs realize time and guest memory. */
+/* The machine without what it has no use for: each device costs realize time and guest
+ * memory. */
 static void add_machine(struct words *w, const struct vm_machine *m)
 {
 	const struct config *c = m->config;
 
 	add_option(w, "-machine",
-			"q35,memory-backend=ram,hpet=off,smbus=off,sata=off,usb=off,vmport=off,"
-			"graphics=off,dump-guest-core=off,mem-merge=off");
+		"q35,memory-backend=ram,hpet=off,smbus=off,sata=off,usb=off,vmport=off,"
+		"graphics=off,dump-guest-core=off,mem-merge=off");
 	if (m->kvm)
 		add_option(w, "-accel", "kvm");
 	else
 		add_option(w, "-accel", "tcg,thread=multi,tb-size=%d", VM_TB_SIZE_MIB);
-	/* Nehalem is x86-64-v2, what today's distributions ask for; TCG emulates newer vector units
-	 * one lane after the other. */
+	/* Nehalem is x86-64-v2, what today's distributions ask for; TCG emulates newer
+	 * vector units one lane after the other. */
 	add_option(w, "-cpu", "%s", m->kvm ? "host" : "Nehalem,+rdrand");
 	add_option(w, "-smp", "cpus=%" PRIu64 ",maxcpus=%u,sockets=%u,cores=1,threads=1",
-			c->default_vcpus, config_max_vcpus(c), config_max_vcpus(c));
-	add_option(w, "-m", "size=%" PRIu64 "M,slots=%d,maxmem=%" PRIu64 "M", c->default_memory,
-			VM_MEMORY_SLOTS,
-			config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128));
+		c->default_vcpus, config_max_vcpus(c), config_max_vcpus(c));
+	add_option(w, "-m", "size=%" PRIu64 "M,slots=%d,maxmem=%" PRIu64 "M",
+		c->default_memory, VM_MEMORY_SLOTS,
+		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128));
 }
 
 static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role role)
@@ -96,20 +100,22 @@ static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role
 
 	switch (role) {
 	case VM_ROLE_DIRECT:
-		add_option(w, "-object", "memory-backend-ram,id=ram,size=%" PRIu64 "M", mib);
+		add_option(
+			w, "-object", "memory-backend-ram,id=ram,size=%" PRIu64 "M", mib);
 		return;
 	case VM_ROLE_TEMPLATE:
 		add_option(w, "-object",
-				"memory-backend-file,id=ram,size=%" PRIu64
-				"M,mem-path=" VM_PATH_MEMORY ",share=on",
-				mib);
+			"memory-backend-file,id=ram,size=%" PRIu64
+			"M,mem-path=" VM_PATH_MEMORY ",share=on",
+			mib);
 		return;
 	case VM_ROLE_CLONE:
-		/* From 8.2 QEMU itself can map a file it may only read as private and writable. */
+		/* From 8.2 QEMU itself can map a file it may only read as private and
+		 * writable. */
 		add_option(w, "-object",
-				"memory-backend-file,id=ram,size=%" PRIu64
-				"M,mem-path=" VM_PATH_MEMORY ",share=off%s",
-				mib, m->qemu_version >= 80200 ? ",readonly=on,rom=off" : "");
+			"memory-backend-file,id=ram,size=%" PRIu64
+			"M,mem-path=" VM_PATH_MEMORY ",share=off%s",
+			mib, m->qemu_version >= 80200 ? ",readonly=on,rom=off" : "");
 		return;
 	}
 }
@@ -117,22 +123,25 @@ static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role
 static void add_devices(struct words *w)
 {
 	/* Fixed slots: a clone's devices must sit where the template's did. */
-	add_option(w, "-chardev", "ringbuf,id=" VM_CHARDEV_CONSOLE ",size=%d", VM_CONSOLE_BYTES);
+	add_option(w, "-chardev", "ringbuf,id=" VM_CHARDEV_CONSOLE ",size=%d",
+		VM_CONSOLE_BYTES);
 	add_option(w, "-device", "isa-serial,chardev=" VM_CHARDEV_CONSOLE);
 	add_option(w, "-device", "vmgenid,guid=auto");
 	add_option(w, "-device", "virtio-serial-pci,id=serial,addr=0x2,max_ports=2");
 	add_option(w, "-chardev", "socket,id=agent,fd=%d", VM_FD_AGENT);
 	add_option(w, "-device",
-			"virtserialport,bus=serial.0,chardev=agent,name=" AGENT_SERIAL_PORT);
-	/* passthrough: the guest's uids and modes are the rootfs's own. remap: several mounts below
-	 * one export may have the same inode numbers. */
+		"virtserialport,bus=serial.0,chardev=agent,name=" AGENT_SERIAL_PORT);
+	/* passthrough: the guest's uids and modes are the rootfs's own. remap: several
+	 * mounts below one export may have the same inode numbers. */
 	add_option(w, "-fsdev",
-			"local,id=export,path=" VM_PATH_EXPORT
-			",security_model=passthrough,multidevs=remap");
-	add_option(w, "-device", "virtio-9p-pci,fsdev=export,mount_tag=" AGENT_9P_TAG ",addr=0x3");
+		"local,id=export,path=" VM_PATH_EXPORT
+		",security_model=passthrough,multidevs=remap");
+	add_option(w, "-device",
+		"virtio-9p-pci,fsdev=export,mount_tag=" AGENT_9P_TAG ",addr=0x3");
 	for (int i = 0; i < VM_PORTS; i++)
-		add_option(w, "-device", "pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x.%d%s,chassis=%d",
-				i, 4 + i / 8, i % 8, i % 8 == 0 ? ",multifunction=on" : "", i + 1);
+		add_option(w, "-device",
+			"pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x.%d%s,chassis=%d", i,
+			4 + i / 8, i % 8, i % 8 == 0 ? ",multifunction=on" : "", i + 1);
 }
 
 char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
@@ -144,18 +153,21 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	add_option(&w, "-name", "stencil");
 	add(&w, "-no-user-config");
 	add(&w, "-nodefaults");
-	/* A guest that ends or panics (panic=-1 is a reboot) stays to be looked at: vm/watch.c. */
+	/* A guest that ends or panics (panic=-1 is a reboot) stays to be looked at:
+	 * vm/watch.c. */
 	add_option(&w, "-action", "reboot=shutdown,shutdown=pause");
 	add_option(&w, "-display", "none");
-	add_option(&w, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
-				   "resourcecontrol=deny");
+	add_option(&w, "-sandbox",
+		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+		"resourcecontrol=deny");
 	add_machine(&w, m);
 	add_memory(&w, m, role);
 	add_option(&w, "-chardev", "socket,id=qmp,fd=%d", VM_FD_QMP);
 	add_option(&w, "-mon", "chardev=qmp,mode=control");
 	add_devices(&w);
 	if (role == VM_ROLE_CLONE) {
-		/* No kernel: what the loader would read is in the template's memory already. */
+		/* No kernel: what the loader would read is in the template's memory
+		 * already. */
 		add_option(&w, "-incoming", "defer");
 		return w.word;
 	}
@@ -163,7 +175,7 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	add_option(&w, "-kernel", VM_PATH_KERNEL);
 	add_option(&w, "-initrd", VM_PATH_INITRD);
 	add_option(&w, "-append", "%s%s", cmdline,
-			role == VM_ROLE_TEMPLATE ? " " VM_WORD_COMPACT : "");
+		role == VM_ROLE_TEMPLATE ? " " VM_WORD_COMPACT : "");
 	free(cmdline);
 	return w.word;
 }

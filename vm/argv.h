@@ -6,11 +6,12 @@
 
 #include "base/config.h"
 
-/* Descriptors and paths as QEMU finds them; vm/spawn.c puts them there. Fixed, so that every clone
- * of a generation has the same command line. */
-#define VM_FD_QMP      3
-#define VM_FD_AGENT    4
-#define VM_PATH_MEMORY "/stencil/memory" /* answered by the open supervisor, never on a disk */
+/* Descriptors and paths as QEMU finds them; vm/spawn.c puts them there. Fixed, so that
+ * every clone of a generation has the same command line. */
+#define VM_FD_QMP   3
+#define VM_FD_AGENT 4
+#define VM_PATH_MEMORY                                                                   \
+	"/stencil/memory" /* answered by the open supervisor, never on a disk */
 #define VM_PATH_KERNEL "/stencil/kernel"
 #define VM_PATH_INITRD "/stencil/initrd"
 #define VM_PATH_EXPORT "/export"
@@ -18,28 +19,30 @@
 #define VM_CHARDEV_CONSOLE "console" /* ringbuf */
 #define VM_CONSOLE_BYTES   16384     /* a power of two, ringbuf insists */
 
-/* On a template's kernel command line: its agent zeroes free memory before it answers (see
- * guest/compact.h). */
+/* On a template's kernel command line: its agent zeroes free memory before it answers
+ * (see guest/compact.h). */
 #define VM_WORD_COMPACT "stencil.compact"
 
 /* Root ports for hot-plugging: a NIC or a disk each. */
 #define VM_PORTS 8
 
 enum vm_role {
-	VM_ROLE_DIRECT,	  /* boots; private memory */
+	VM_ROLE_DIRECT,   /* boots; private memory */
 	VM_ROLE_TEMPLATE, /* boots on the generation's memory file, shared */
-	VM_ROLE_CLONE,	  /* restores; maps the memory file privately */
+	VM_ROLE_CLONE,    /* restores; maps the memory file privately */
 };
 
 struct vm_machine {
 	const struct config *config;
 	bool kvm;
-	unsigned int qemu_version; /* major * 10000 + minor * 100 + micro; for clones only */
+	unsigned int
+		qemu_version; /* major * 10000 + minor * 100 + micro; for clones only */
 };
 
 /* A NULL-terminated argv and its strings, in one allocation list: vm_argv_free(). */
 char **vm_argv_new(const struct vm_machine *m, enum vm_role role);
 void vm_argv_free(char **argv);
 
-/* The guest's command line for this machine, less VM_WORD_COMPACT; the caller's to free(). */
+/* The guest's command line for this machine, less VM_WORD_COMPACT; the caller's to
+ * free(). */
 char *vm_cmdline(const struct vm_machine *m);

@@ -15,9 +15,9 @@
 static int boot(struct vm *vm, int memory_fd, struct err *err)
 {
 	struct vm_start start = {
-			.role = memory_fd >= 0 ? VM_ROLE_TEMPLATE : VM_ROLE_DIRECT,
-			.machine.config = vm->config,
-			.memory_fd = memory_fd,
+		.role = memory_fd >= 0 ? VM_ROLE_TEMPLATE : VM_ROLE_DIRECT,
+		.machine.config = vm->config,
+		.memory_fd = memory_fd,
 	};
 	struct accel accel;
 	int r;
@@ -37,7 +37,8 @@ static int boot(struct vm *vm, int memory_fd, struct err *err)
 	return r;
 }
 
-int vm_boot(const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
+int vm_boot(
+	const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
 {
 	struct vm *vm = vm_new(options);
 	int r = boot(vm, memory_fd, err);
@@ -50,7 +51,8 @@ int vm_boot(const struct vm_options *options, int memory_fd, struct vm **ret, st
 	return 0;
 }
 
-/* The state is loaded by the same QEMU with the same devices; only the memory file is not read. */
+/* The state is loaded by the same QEMU with the same devices; only the memory file is not
+ * read. */
 static int restore(struct vm *vm, int state_fd, struct err *err)
 {
 	int r;
@@ -72,19 +74,19 @@ static int restore(struct vm *vm, int state_fd, struct err *err)
 }
 
 static int clone_template(struct vm *vm, int memory_fd, int state_fd,
-		const struct manifest *manifest, struct err *err)
+	const struct manifest *manifest, struct err *err)
 {
 	struct vm_start start = {
-			.role = VM_ROLE_CLONE,
-			.machine.config = vm->config,
-			.machine.kvm = strcmp(manifest->value[MANIFEST_ACCEL], "kvm") == 0,
-			.memory_fd = memory_fd,
+		.role = VM_ROLE_CLONE,
+		.machine.config = vm->config,
+		.machine.kvm = strcmp(manifest->value[MANIFEST_ACCEL], "kvm") == 0,
+		.memory_fd = memory_fd,
 	};
 	int version = qemu_version_parse(manifest->value[MANIFEST_QEMU_VERSION]), r;
 
 	if (version < 0)
 		return err_set(err, version, "the manifest's QEMU version \"%s\" is none",
-				err_quote(manifest->value[MANIFEST_QEMU_VERSION], 80));
+			err_quote(manifest->value[MANIFEST_QEMU_VERSION], 80));
 	start.machine.qemu_version = (unsigned int)version;
 	r = vm_start(vm, &start, err);
 	if (r == 0)
@@ -95,7 +97,7 @@ static int clone_template(struct vm *vm, int memory_fd, int state_fd,
 }
 
 int vm_clone(const struct vm_options *options, int memory_fd, int state_fd,
-		const struct manifest *manifest, struct vm **ret, struct err *err)
+	const struct manifest *manifest, struct vm **ret, struct err *err)
 {
 	struct vm *vm = vm_new(options);
 	int r = clone_template(vm, memory_fd, state_fd, manifest, err);
@@ -114,7 +116,8 @@ int vm_save(struct vm *vm, int state_fd, struct err *err)
 
 	r = qmp_stop(vm->qmp, vm_call_deadline(vm), err);
 	if (r == 0)
-		r = qmp_migrate_set_template_capabilities(vm->qmp, vm_call_deadline(vm), err);
+		r = qmp_migrate_set_template_capabilities(
+			vm->qmp, vm_call_deadline(vm), err);
 	if (r == 0)
 		r = qmp_migrate_to_fd(vm->qmp, state_fd, vm_call_deadline(vm), err);
 	return r < 0 ? err_wrap(err, "save") : 0;

@@ -50,14 +50,15 @@ static void hand_down_controllers(const char *root, const char *parent)
 	static const char *const controllers[] = {"+memory", "+cpu", "+pids"};
 
 	for (size_t f = 0; f < ARRAY_SIZE(folders); f++) {
-		_cleanup_free_ char *file = xasprintf("%s/cgroup.subtree_control", folders[f]);
+		_cleanup_free_ char *file =
+			xasprintf("%s/cgroup.subtree_control", folders[f]);
 
 		for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
 			struct err err = ERR_INIT;
 
 			if (file_write_text(AT_FDCWD, file, controllers[i], &err) < 0)
 				log_debug("a VM's use of %s is not accounted: %s",
-						controllers[i] + 1, err.text);
+					controllers[i] + 1, err.text);
 		}
 	}
 }
@@ -69,7 +70,8 @@ static int create_in(const char *root, const char *name, int *ret_fd, struct err
 	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", path);
 	int fd;
 
-	/* Another VM's end may remove the parent between the two calls: once more then. */
+	/* Another VM's end may remove the parent between the two calls: once more then.
+	 */
 	for (int turn = 0;; turn++) {
 		if (mkdir(parent, 0755) < 0 && errno != EEXIST)
 			return err_sys(err, errno, "cannot make the cgroup %s", parent);
@@ -118,7 +120,8 @@ static void kill_members(const char *path)
 	while (f && fscanf(f, "%d", &pid) == 1) {
 		_cleanup_close_ int pidfd = -1;
 
-		if (pid > 0 && pidfd_of(pid, &pidfd) == 0 && pidfd_kill(pidfd, SIGKILL) == 0)
+		if (pid > 0 && pidfd_of(pid, &pidfd) == 0 &&
+			pidfd_kill(pidfd, SIGKILL) == 0)
 			pidfd_wait(pidfd, deadline);
 	}
 }

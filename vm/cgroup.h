@@ -7,12 +7,13 @@
 #define CGROUP_MAX 4 /* hierarchies joined */
 
 /*
- * The group is stencil/<name> below the root of each hierarchy that matters: the unified one, or
- * v1's memory, cpu and pids. procs_fds gets an open cgroup.procs for each, -1 in unused places; the
- * caller closes them. A host without any cgroup mount is fine: all are -1.
+ * The group is stencil/<name> below the root of each hierarchy that matters: the unified
+ * one, or v1's memory, cpu and pids. procs_fds gets an open cgroup.procs for each, -1 in
+ * unused places; the caller closes them. A host without any cgroup mount is fine: all are
+ * -1.
  */
 int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err);
 
-/* Kills what is still in the group, waits for it to be empty, removes it, and stencil/ too if it
- * was the last. A group that isn't there is fine. */
+/* Kills what is still in the group, waits for it to be empty, removes it, and stencil/
+ * too if it was the last. A group that isn't there is fine. */
 int cgroup_remove(const char *name, struct err *err);

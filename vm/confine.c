@@ -26,11 +26,11 @@
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
 
-/* What serving a rootfs takes: creating files as any uid, passing the checks the guest's kernel has
- * made already. Not CAP_MKNOD, not CAP_SETUID. */
+/* What serving a rootfs takes: creating files as any uid, passing the checks the guest's
+ * kernel has made already. Not CAP_MKNOD, not CAP_SETUID. */
 #define FILE_CAPABILITIES                                                                \
 	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
-			1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP)
+		1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP)
 
 static int try(int result, const char *step, const char **ret_step)
 {
@@ -40,7 +40,8 @@ static int try(int result, const char *step, const char **ret_step)
 	return -errno;
 }
 
-/* Creates the folders above path and, unless it is to be a file, itself. Relative to the cwd. */
+/* Creates the folders above path and, unless it is to be a file, itself. Relative to the
+ * cwd. */
 static int make_path(const char *path, bool is_file)
 {
 	char part[512];
@@ -72,7 +73,7 @@ static int bind_readonly(const struct confine_bind *bind)
 	if (mount(bind->source, bind->target, NULL, MS_BIND, NULL) < 0)
 		return -1;
 	return mount(NULL, bind->target, NULL,
-			MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL);
+		MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL);
 }
 
 static int make_devices(const struct spawn *s)
@@ -80,7 +81,7 @@ static int make_devices(const struct spawn *s)
 	if (!s->kvm)
 		return 0;
 	if (mkdir("dev", 0755) < 0 ||
-			mknod("dev/kvm", S_IFCHR | 0600, makedev(KVM_MAJOR, KVM_MINOR)) < 0)
+		mknod("dev/kvm", S_IFCHR | 0600, makedev(KVM_MAJOR, KVM_MINOR)) < 0)
 		return -1;
 	return chown("dev/kvm", s->uid, s->uid);
 }
@@ -92,20 +93,20 @@ static int enter_root(const struct confine *c, const char **ret_step)
 
 	r = try(unshare(CLONE_NEWNS), "unshare the mount namespace", ret_step);
 	if (r == 0)
-		r = try(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make / private",
-				ret_step);
+		r = try(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
+			"make / private", ret_step);
 	/* The guest can make files at the top of the export: bounded. */
 	if (r == 0)
 		r = try(mount("stencil", jail, "tmpfs", MS_NOSUID | MS_NOEXEC,
-					"mode=0755,size=1m,nr_inodes=4096"),
-				"mount the root", ret_step);
+				"mode=0755,size=1m,nr_inodes=4096"),
+			"mount the root", ret_step);
 	if (r == 0)
 		r = try(chdir(jail), "enter the root", ret_step);
 	for (unsigned int i = 0; r == 0 && i < c->n_binds; i++)
 		r = try(bind_readonly(&c->binds[i]), c->binds[i].source, ret_step);
 	for (unsigned int i = 0; r == 0 && i < c->n_links; i++)
 		r = try(symlink(c->links[i].target, c->links[i].path), c->links[i].path,
-				ret_step);
+			ret_step);
 	if (r == 0)
 		r = try(mkdir("export", 0755), "make /export", ret_step);
 	if (r == 0)
@@ -135,7 +136,8 @@ static int arrange_fds(const struct confine *c)
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
 		if (dup2(high[i], (int)i) < 0)
 			return -1;
-	return (int)syscall(SYS_close_range, LAST_FD + 1, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	return (int)syscall(
+		SYS_close_range, LAST_FD + 1, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
 }
 
 static int set_limits(void)
@@ -159,7 +161,7 @@ static int raise_ambient(uint64_t keep)
 {
 	for (int cap = 0; cap < 64; cap++)
 		if (keep >> cap & 1 &&
-				prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
 			return -1;
 	return 0;
 }
@@ -173,17 +175,21 @@ static int drop_privileges(const struct spawn *s, const char **ret_step)
 
 	for (int i = 0; i < 2; i++)
 		data[i].effective = data[i].permitted = data[i].inheritable =
-				(uint32_t)(keep >> 32 * i);
+			(uint32_t)(keep >> 32 * i);
 	r = try(drop_bounding(keep), "drop the bounding set", ret_step);
-	/* The raw calls: glibc's would signal threads that a forked child does not have. */
+	/* The raw calls: glibc's would signal threads that a forked child does not have.
+	 */
 	if (r == 0)
 		r = try((int)syscall(SYS_setgroups, 0, NULL), "setgroups", ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_setresgid, s->uid, s->uid, s->uid), "setresgid", ret_step);
+		r = try((int)syscall(SYS_setresgid, s->uid, s->uid, s->uid), "setresgid",
+			ret_step);
 	if (r == 0)
-		r = try(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities", ret_step);
+		r = try(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities",
+			ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_setresuid, s->uid, s->uid, s->uid), "setresuid", ret_step);
+		r = try((int)syscall(SYS_setresuid, s->uid, s->uid, s->uid), "setresuid",
+			ret_step);
 	if (r == 0)
 		r = try((int)syscall(SYS_capset, &header, data), "capset", ret_step);
 	if (r == 0)

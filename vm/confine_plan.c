@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parent's half of confine.h: which files QEMU may see, which system calls it may make. */
+/* The parent's half of confine.h: which files QEMU may see, which system calls it may
+ * make. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -15,61 +16,63 @@
 #include "vm/confine.h"
 
 /*
- * Read by any QEMU at its start: libraries and modules, firmware and option ROMs. Debian keeps
- * QEMU's in two folders of /usr/share. Missing ones are passed over.
+ * Read by any QEMU at its start: libraries and modules, firmware and option ROMs. Debian
+ * keeps QEMU's in two folders of /usr/share. Missing ones are passed over.
  */
 static const char *const system_paths[] = {
-		"/usr/lib",
-		"/usr/lib64",
-		"/usr/share/qemu",
-		"/usr/share/seabios",
-		"/etc/ld.so.cache",
+	"/usr/lib",
+	"/usr/lib64",
+	"/usr/share/qemu",
+	"/usr/share/seabios",
+	"/etc/ld.so.cache",
 };
 
 /* Links on a merged /usr, folders elsewhere. */
 static const char *const library_links[] = {"/lib", "/lib64"};
 
-/* What a QEMU without networking, block jobs or helpers of its own never calls, and a broken-out
- * one would: ways to other processes, namespaces and kernel interfaces with a history of holes. */
+/* What a QEMU without networking, block jobs or helpers of its own never calls, and a
+ * broken-out one would: ways to other processes, namespaces and kernel interfaces with a
+ * history of holes. */
 static const int denied[] = {
-		SCMP_SYS(socket),
-		SCMP_SYS(connect),
-		SCMP_SYS(bind),
-		SCMP_SYS(listen),
-		SCMP_SYS(accept),
-		SCMP_SYS(accept4),
-		SCMP_SYS(ptrace),
-		SCMP_SYS(process_vm_readv),
-		SCMP_SYS(process_vm_writev),
-		SCMP_SYS(pidfd_getfd),
-		SCMP_SYS(unshare),
-		SCMP_SYS(setns),
-		SCMP_SYS(mount),
-		SCMP_SYS(umount2),
-		SCMP_SYS(pivot_root),
-		SCMP_SYS(chroot),
-		SCMP_SYS(open_tree),
-		SCMP_SYS(move_mount),
-		SCMP_SYS(fsopen),
-		SCMP_SYS(fsmount),
-		SCMP_SYS(mount_setattr),
-		SCMP_SYS(open_by_handle_at),
-		SCMP_SYS(bpf),
-		SCMP_SYS(perf_event_open),
-		SCMP_SYS(userfaultfd),
-		SCMP_SYS(io_uring_setup),
-		SCMP_SYS(io_uring_enter),
-		SCMP_SYS(io_uring_register),
-		SCMP_SYS(keyctl),
-		SCMP_SYS(add_key),
-		SCMP_SYS(request_key),
-		SCMP_SYS(init_module),
-		SCMP_SYS(finit_module),
-		SCMP_SYS(kexec_load),
-		SCMP_SYS(personality),
+	SCMP_SYS(socket),
+	SCMP_SYS(connect),
+	SCMP_SYS(bind),
+	SCMP_SYS(listen),
+	SCMP_SYS(accept),
+	SCMP_SYS(accept4),
+	SCMP_SYS(ptrace),
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(process_vm_writev),
+	SCMP_SYS(pidfd_getfd),
+	SCMP_SYS(unshare),
+	SCMP_SYS(setns),
+	SCMP_SYS(mount),
+	SCMP_SYS(umount2),
+	SCMP_SYS(pivot_root),
+	SCMP_SYS(chroot),
+	SCMP_SYS(open_tree),
+	SCMP_SYS(move_mount),
+	SCMP_SYS(fsopen),
+	SCMP_SYS(fsmount),
+	SCMP_SYS(mount_setattr),
+	SCMP_SYS(open_by_handle_at),
+	SCMP_SYS(bpf),
+	SCMP_SYS(perf_event_open),
+	SCMP_SYS(userfaultfd),
+	SCMP_SYS(io_uring_setup),
+	SCMP_SYS(io_uring_enter),
+	SCMP_SYS(io_uring_register),
+	SCMP_SYS(keyctl),
+	SCMP_SYS(add_key),
+	SCMP_SYS(request_key),
+	SCMP_SYS(init_module),
+	SCMP_SYS(finit_module),
+	SCMP_SYS(kexec_load),
+	SCMP_SYS(personality),
 };
 
-static void add_bind(struct confine *c, const char *source, const char *target, bool is_file)
+static void add_bind(
+	struct confine *c, const char *source, const char *target, bool is_file)
 {
 	struct confine_bind *bind = &c->binds[c->n_binds++];
 
@@ -110,7 +113,8 @@ static void plan_binds(struct confine *c)
 		add_path(c, system_paths[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(library_links); i++)
 		add_library_link(c, library_links[i]);
-	/* A QEMU of the administrator's own brings its folders along: /opt/qemu, /usr/local. */
+	/* A QEMU of the administrator's own brings its folders along: /opt/qemu,
+	 * /usr/local. */
 	if (strcmp(prefix, "/usr") != 0 && strcmp(prefix, "/") != 0)
 		add_path(c, prefix);
 	else
@@ -123,10 +127,11 @@ static void plan_binds(struct confine *c)
 
 static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 {
-	/* 8.2 and later open the memory without O_CLOEXEC, which tells it from almost all of the
-	 * loader's opens; the supervisor lets the others pass. */
-	uint64_t mask = c->spawn->memory_opened_readonly ? O_ACCMODE | O_CLOEXEC | O_DIRECTORY
-							  : O_ACCMODE;
+	/* 8.2 and later open the memory without O_CLOEXEC, which tells it from almost all
+	 * of the loader's opens; the supervisor lets the others pass. */
+	uint64_t mask = c->spawn->memory_opened_readonly
+				? O_ACCMODE | O_CLOEXEC | O_DIRECTORY
+				: O_ACCMODE;
 	uint64_t want = c->spawn->memory_opened_readonly ? O_RDONLY : O_RDWR;
 	int r = 0;
 
@@ -134,8 +139,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
 	if (r == 0 && c->notifies)
 		r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 2,
-				SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
-				SCMP_A2(SCMP_CMP_MASKED_EQ, mask, want));
+			SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
+			SCMP_A2(SCMP_CMP_MASKED_EQ, mask, want));
 	return r;
 }
 
@@ -154,7 +159,8 @@ static int compile_filter(struct confine *c, struct err *err)
 	if (r == 0 && (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0))
 		r = -errno;
 	if (r == 0) {
-		c->filter.len = (unsigned short)((size_t)st.st_size / sizeof(struct sock_filter));
+		c->filter.len =
+			(unsigned short)((size_t)st.st_size / sizeof(struct sock_filter));
 		c->filter.filter = xmalloc((size_t)st.st_size);
 		r = read_full(fd, c->filter.filter, (size_t)st.st_size);
 	}
@@ -178,8 +184,9 @@ int confine_init(struct confine *c, const struct spawn *s, struct err *err)
 	if (c->null_fd < 0)
 		return err_sys(err, errno, "cannot open /dev/null");
 	if (c->qemu_fd < 0)
-		return err_sys(err, errno, "cannot open QEMU at %s (key path of [hypervisor])",
-				err_quote(s->qemu_path, 256));
+		return err_sys(err, errno,
+			"cannot open QEMU at %s (key path of [hypervisor])",
+			err_quote(s->qemu_path, 256));
 	plan_binds(c);
 	return compile_filter(c, err);
 }

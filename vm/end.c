@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A VM's end: by its owner, or by whoever finds the folder of an owner that was killed. */
+/* A VM's end: by its owner, or by whoever finds the folder of an owner that was killed.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,7 +19,7 @@
 
 /* What is left once QEMU has ended. */
 static int undo(const struct config *c, const char *dir, const struct vm_record *record,
-		struct err *err)
+	struct err *err)
 {
 	_cleanup_free_ char *jail = xasprintf("%s/jail", dir);
 	_cleanup_free_ char *file = xasprintf("%s/vm.json", dir);
@@ -26,7 +27,8 @@ static int undo(const struct config *c, const char *dir, const struct vm_record 
 
 	if (*record->cgroup)
 		r = cgroup_remove(record->cgroup, err);
-	/* An empty folder: what was mounted on it was mounted in QEMU's namespace only. */
+	/* An empty folder: what was mounted on it was mounted in QEMU's namespace only.
+	 */
 	if (rmdir(jail) < 0 && errno != ENOENT && r == 0)
 		r = err_sys(err, errno, "cannot remove %s", jail);
 	if (r < 0)

@@ -2,10 +2,10 @@
 /*
  * The export: see vm.h.
  *
- * Mounts are attached inside QEMU's mount namespace by a short-lived thread that enters it:
- * setns(2) to a mount namespace asks for an fs_struct of one's own, which unshare(CLONE_FS) gives
- * a thread. A hostile QEMU may have put anything at the top of its export, so no name there is
- * followed but folders, one component after the other.
+ * Mounts are attached inside QEMU's mount namespace by a short-lived thread that enters
+ * it: setns(2) to a mount namespace asks for an fs_struct of one's own, which
+ * unshare(CLONE_FS) gives a thread. A hostile QEMU may have put anything at the top of
+ * its export, so no name there is followed but folders, one component after the other.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,9 +35,9 @@ struct export_job {
 static int open_next(int dirfd, const char *component, int flags)
 {
 	struct open_how how = {
-			.flags = (uint64_t)(flags | O_NOFOLLOW | O_CLOEXEC),
-			.mode = flags & O_CREAT ? 0600 : 0,
-			.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
+		.flags = (uint64_t)(flags | O_NOFOLLOW | O_CLOEXEC),
+		.mode = flags & O_CREAT ? 0600 : 0,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
 	};
 	long fd = syscall(SYS_openat2, dirfd, component, &how, sizeof(how));
 
@@ -67,7 +67,7 @@ static int open_place(const char *name, bool is_folder)
 			}
 		} else {
 			int file = openat(fd, part,
-					O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+				O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 
 			close_fd(file);
 			flags = O_PATH;
@@ -86,22 +86,26 @@ static int attach(const struct export_job *job)
 
 	if (fstat(job->mount_fd, &st) < 0)
 		return err_sys(job->err, errno, "cannot look at what is to be shared");
-	/* The guest's kernel decides on set-uid and devices; on the host they mean nothing. */
-	if (mount_setattr(job->mount_fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+	/* The guest's kernel decides on set-uid and devices; on the host they mean
+	 * nothing. */
+	if (mount_setattr(job->mount_fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+		    sizeof(attr)) < 0)
 		return err_sys(job->err, errno, "mount_setattr");
 	place = open_place(job->name, S_ISDIR(st.st_mode));
 	if (place < 0)
-		return err_sys(job->err, place, "cannot make %s in the export", job->name);
+		return err_sys(
+			job->err, place, "cannot make %s in the export", job->name);
 	if (move_mount(job->mount_fd, "", place, "",
-			    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-		return err_sys(job->err, errno, "cannot attach %s to the export", job->name);
+		    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_sys(
+			job->err, errno, "cannot attach %s to the export", job->name);
 	return 0;
 }
 
 /*
  * Detaches what is mounted on path and, `depth` levels down, in it. The layout is ours
- * ("<cid>/rootfs", "<cid>/mounts/<n>"), so two levels hold every mount; a mount takes those on it
- * along.
+ * ("<cid>/rootfs", "<cid>/mounts/<n>"), so two levels hold every mount; a mount takes
+ * those on it along.
  */
 static void unmount_below(const char *path, unsigned int depth)
 {
@@ -161,7 +165,8 @@ static int run_in_namespace(struct export_job *job)
 
 int vm_export_attach(struct vm *vm, int mount_fd, const char *name, struct err *err)
 {
-	struct export_job job = {.vm = vm, .name = name, .mount_fd = mount_fd, .err = err};
+	struct export_job job = {
+		.vm = vm, .name = name, .mount_fd = mount_fd, .err = err};
 
 	return run_in_namespace(&job);
 }

@@ -2,11 +2,12 @@
 /*
  * The identity gate: what makes a clone another machine than its template.
  *
- * The order matters. The guest's RNG comes first: QEMU gave the clone a new VM generation id and
- * the kernel has reseeded on its notification, but that arrives as an interrupt like any other;
- * the agent's answer to ReseedRandomDev closes the window. Then the clock, which stood still
- * since the save. Then name, machine-id (drawn by the agent from the RNG of now) and the sandbox
- * id, with CreateSandbox, which also mounts the shared folder.
+ * The order matters. The guest's RNG comes first: QEMU gave the clone a new VM generation
+ * id and the kernel has reseeded on its notification, but that arrives as an interrupt
+ * like any other; the agent's answer to ReseedRandomDev closes the window. Then the
+ * clock, which stood still since the save. Then name, machine-id (drawn by the agent from
+ * the RNG of now) and the sandbox id, with CreateSandbox, which also mounts the shared
+ * folder.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,8 +17,8 @@
 #include "base/util.h"
 #include "vm/vm_internal.h"
 
-/* The kernel's pool digests to 256 bits (drivers/char/random.c); twice that, to be on the safe
- * side. */
+/* The kernel's pool digests to 256 bits (drivers/char/random.c); twice that, to be on the
+ * safe side. */
 #define ENTROPY_BYTES 64
 
 /* msize: the most a 9p message carries; larger ones mean fewer exits for large files. */
@@ -51,9 +52,11 @@ static int set_clock(struct vm *vm, struct err *err)
 	return r < 0 ? err_wrap(err, "set the guest's clock") : 0;
 }
 
-static int create_sandbox(struct vm *vm, const struct vm_identity *identity, struct err *err)
+static int create_sandbox(
+	struct vm *vm, const struct vm_identity *identity, struct err *err)
 {
-	char *options[] = {"trans=virtio", "version=9p2000.L", "cache=mmap", "msize=" SHARED_MSIZE};
+	char *options[] = {
+		"trans=virtio", "version=9p2000.L", "cache=mmap", "msize=" SHARED_MSIZE};
 	Grpc__CreateSandboxRequest request = GRPC__CREATE_SANDBOX_REQUEST__INIT;
 	Grpc__Storage storage = GRPC__STORAGE__INIT, *storages[] = {&storage};
 	int r;

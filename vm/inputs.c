@@ -22,20 +22,22 @@
 
 /* x86 boot protocol (Documentation/arch/x86/boot.rst): "HdrS" stands at 0x202. */
 #define BZIMAGE_MAGIC_OFFSET 0x202
-#define BZIMAGE_MAGIC	     "HdrS"
+#define BZIMAGE_MAGIC        "HdrS"
 
 /* ---- plain checks ---- */
 
-static int check_file(const char *path, const char *key, const char *what, struct stat *ret_st,
-		struct err *err)
+static int check_file(const char *path, const char *key, const char *what,
+	struct stat *ret_st, struct err *err)
 {
 	if (stat(path, ret_st) < 0)
-		return err_sys(err, errno, "cannot find the guest's %s %s (key %s of [hypervisor])",
-				what, err_quote(path, 256), key);
+		return err_sys(err, errno,
+			"cannot find the guest's %s %s (key %s of [hypervisor])", what,
+			err_quote(path, 256), key);
 	if (!S_ISREG(ret_st->st_mode) || ret_st->st_size == 0)
-		return err_set(err, -EINVAL, "%s, the guest's %s (key %s of [hypervisor]), is %s",
-				err_quote(path, 256), what, key,
-				S_ISREG(ret_st->st_mode) ? "empty" : "not a regular file");
+		return err_set(err, -EINVAL,
+			"%s, the guest's %s (key %s of [hypervisor]), is %s",
+			err_quote(path, 256), what, key,
+			S_ISREG(ret_st->st_mode) ? "empty" : "not a regular file");
 	return 0;
 }
 
@@ -52,16 +54,17 @@ int vm_check_kernel(const struct config *c, struct err *err)
 	fd = open(c->kernel, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open the guest's kernel %s",
-				err_quote(c->kernel, 256));
+			err_quote(c->kernel, 256));
 	if (pread(fd, magic, sizeof(magic), BZIMAGE_MAGIC_OFFSET) == sizeof(magic) &&
-			memcmp(magic, BZIMAGE_MAGIC, sizeof(magic)) == 0)
+		memcmp(magic, BZIMAGE_MAGIC, sizeof(magic)) == 0)
 		return 0;
-	if (pread(fd, elf, sizeof(elf), 0) == sizeof(elf) && memcmp(elf, "\177ELF", 4) == 0)
+	if (pread(fd, elf, sizeof(elf), 0) == sizeof(elf) &&
+		memcmp(elf, "\177ELF", 4) == 0)
 		return 0;
 	return err_set(err, -ENOEXEC,
-			"%s, the guest's kernel (key kernel of [hypervisor]), is neither a bzImage nor "
-			"an ELF file; Debian's is /boot/vmlinuz-<version> of a linux-image package",
-			err_quote(c->kernel, 256));
+		"%s, the guest's kernel (key kernel of [hypervisor]), is neither a bzImage nor "
+		"an ELF file; Debian's is /boot/vmlinuz-<version> of a linux-image package",
+		err_quote(c->kernel, 256));
 }
 
 int vm_check_initrd(const struct config *c, struct err *err)
@@ -157,7 +160,8 @@ static int digest_fd(int fd, char *ret_hex)
 	return 0;
 }
 
-/* Looks at a file; what is known of it is renewed if it is another one than the last time. */
+/* Looks at a file; what is known of it is renewed if it is another one than the last
+ * time. */
 static int look_at(struct cached *file, const char *path, bool is_qemu, struct err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -187,11 +191,12 @@ static int look_at(struct cached *file, const char *path, bool is_qemu, struct e
 
 /* ---- the host under KVM ---- */
 
-/* "vendor/family/model/stepping/microcode" of the first CPU: what a saved state depends on. */
+/* "vendor/family/model/stepping/microcode" of the first CPU: what a saved state depends
+ * on. */
 static char *host_cpu(void)
 {
 	static const char *const keys[] = {
-			"vendor_id", "cpu family", "model", "stepping", "microcode"};
+		"vendor_id", "cpu family", "model", "stepping", "microcode"};
 	_cleanup_fclose_ FILE *f = fopen("/proc/cpuinfo", "re");
 	char *values[ARRAY_SIZE(keys)] = {0}, line[1024], *text;
 
@@ -201,13 +206,14 @@ static char *host_cpu(void)
 
 		for (size_t i = 0; colon && i < ARRAY_SIZE(keys); i++)
 			if (!values[i] && strlen(keys[i]) == len &&
-					memcmp(line, keys[i], len) == 0)
+				memcmp(line, keys[i], len) == 0)
 				values[i] = xstrndup(colon + 1 + strspn(colon + 1, " "),
-						strcspn(colon + 1 + strspn(colon + 1, " "), "\n"));
+					strcspn(colon + 1 + strspn(colon + 1, " "),
+						"\n"));
 	}
-	text = xasprintf("%s/%s/%s/%s/%s", values[0] ? values[0] : "?", values[1] ? values[1] : "?",
-			values[2] ? values[2] : "?", values[3] ? values[3] : "?",
-			values[4] ? values[4] : "?");
+	text = xasprintf("%s/%s/%s/%s/%s", values[0] ? values[0] : "?",
+		values[1] ? values[1] : "?", values[2] ? values[2] : "?",
+		values[3] ? values[3] : "?", values[4] ? values[4] : "?");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		free(values[i]);
 	return text;
@@ -219,7 +225,8 @@ static void set_host(struct manifest *m, bool kvm)
 	struct utsname name;
 
 	manifest_set(m, MANIFEST_HOST_CPU, cpu);
-	manifest_set(m, MANIFEST_HOST_KERNEL, kvm && uname(&name) == 0 ? name.release : "-");
+	manifest_set(
+		m, MANIFEST_HOST_KERNEL, kvm && uname(&name) == 0 ? name.release : "-");
 }
 
 /* ---- all of it ---- */
@@ -241,14 +248,15 @@ static void set_machine(struct manifest *m, const struct vm_machine *machine)
 	free(line);
 	manifest_set(m, MANIFEST_CMDLINE, cmdline);
 	manifest_set(m, MANIFEST_ACCEL, machine->kvm ? "kvm" : "tcg");
-	snprintf(number, sizeof(number), "%" PRIu64, machine->config->default_memory * MiB);
+	snprintf(number, sizeof(number), "%" PRIu64,
+		machine->config->default_memory * MiB);
 	manifest_set(m, MANIFEST_MEMORY_BYTES, number);
 	manifest_set(m, MANIFEST_QEMU_PATH, machine->config->qemu_path);
 	set_host(m, machine->kvm);
 }
 
-int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c, struct manifest *ret,
-		struct err *err)
+int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
+	struct manifest *ret, struct err *err)
 {
 	struct vm_machine machine = {.config = c};
 	struct cached *files = inputs->files;

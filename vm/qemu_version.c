@@ -23,7 +23,7 @@ int qemu_version_parse(const char *line)
 	unsigned int major, minor, micro;
 
 	if (sscanf(line, "QEMU emulator version %u.%u.%u", &major, &minor, &micro) != 3 ||
-			major > 1000 || minor > 99 || micro > 99)
+		major > 1000 || minor > 99 || micro > 99)
 		return -EINVAL;
 	return (int)(major * 10000 + minor * 100 + micro);
 }
@@ -77,7 +77,8 @@ static int read_output(int fd, char *buf, size_t size)
 	}
 }
 
-int vm_qemu_version(const char *path, char **ret_line, unsigned int *ret_version, struct err *err)
+int vm_qemu_version(
+	const char *path, char **ret_line, unsigned int *ret_version, struct err *err)
 {
 	char text[VERSION_BYTES_MAX] = "";
 	int fds[2], r, status = 0, version;
@@ -90,7 +91,7 @@ int vm_qemu_version(const char *path, char **ret_line, unsigned int *ret_version
 	if (r < 0) {
 		close(fds[0]);
 		return err_sys(err, r, "cannot run %s (key path of [hypervisor])",
-				err_quote(path, 256));
+			err_quote(path, 256));
 	}
 	r = read_output(fds[0], text, sizeof(text));
 	close(fds[0]);
@@ -102,11 +103,12 @@ int vm_qemu_version(const char *path, char **ret_line, unsigned int *ret_version
 	version = qemu_version_parse(text);
 	if (r < 0 || version < 0)
 		return err_set(err, r < 0 ? r : -ENOEXEC,
-				"%s (key path of [hypervisor]) is not a QEMU: to --version it says \"%s\"",
-				err_quote(path, 256), err_quote(text, 80));
+			"%s (key path of [hypervisor]) is not a QEMU: to --version it says \"%s\"",
+			err_quote(path, 256), err_quote(text, 80));
 	if (version < QEMU_VERSION_MIN)
-		return err_set(err, -EOPNOTSUPP, "%s is %s; Stencil needs QEMU 7.2 or later",
-				err_quote(path, 256), err_quote(text, 80));
+		return err_set(err, -EOPNOTSUPP,
+			"%s is %s; Stencil needs QEMU 7.2 or later", err_quote(path, 256),
+			err_quote(text, 80));
 	*ret_line = xstrdup(text);
 	*ret_version = (unsigned int)version;
 	return 0;

@@ -53,11 +53,11 @@ int vm_record_read(const char *dir, struct vm_record *ret, struct err *err)
 		r = json_get_u64(obj, "start_ticks", &ticks, err);
 	if (r < 0)
 		return r;
-	if (strchr(cgroup, '/') || strlen(cgroup) >= sizeof(ret->cgroup) || pid > INT_MAX ||
-			uid > UINT32_MAX)
+	if (strchr(cgroup, '/') || strlen(cgroup) >= sizeof(ret->cgroup) ||
+		pid > INT_MAX || uid > UINT32_MAX)
 		return err_set(err, -EBADMSG, "%s: a value is out of its range", path);
-	*ret = (struct vm_record){.uid = (uid_t)uid,
-			.qemu = {.pid = (pid_t)pid, .start_ticks = ticks}};
+	*ret = (struct vm_record){
+		.uid = (uid_t)uid, .qemu = {.pid = (pid_t)pid, .start_ticks = ticks}};
 	memcpy(ret->cgroup, cgroup, strlen(cgroup) + 1);
 	return 0;
 }
@@ -96,15 +96,17 @@ int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct 
 		uid_t uid = (uid_t)(c->uid_base + (first + i) % c->uid_count);
 		_cleanup_free_ char *link = xasprintf("%s/%u", folder, uid);
 
-		if (symlink(dir, link) == 0 || (reclaim(link) && symlink(dir, link) == 0)) {
+		if (symlink(dir, link) == 0 ||
+			(reclaim(link) && symlink(dir, link) == 0)) {
 			*ret_uid = uid;
 			return 0;
 		}
 		if (errno != EEXIST)
-			return err_sys(err, errno, "cannot take the uid %u in %s", uid, folder);
+			return err_sys(
+				err, errno, "cannot take the uid %u in %s", uid, folder);
 	}
 	return err_set(err, -EBUSY, "all %llu uids for QEMU are taken; raise uid_count",
-			(unsigned long long)c->uid_count);
+		(unsigned long long)c->uid_count);
 }
 
 void vm_uid_release(const struct config *c, const char *dir, uid_t uid)
@@ -113,6 +115,7 @@ void vm_uid_release(const struct config *c, const char *dir, uid_t uid)
 	char target[PATH_MAX];
 	ssize_t len = readlink(link, target, sizeof(target) - 1);
 
-	if (len > 0 && (size_t)len == strlen(dir) && memcmp(target, dir, (size_t)len) == 0)
+	if (len > 0 && (size_t)len == strlen(dir) &&
+		memcmp(target, dir, (size_t)len) == 0)
 		unlink(link);
 }

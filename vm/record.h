@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a VM has made outside its memory, written down before it is made: <dir>/vm.json. */
+/* What a VM has made outside its memory, written down before it is made: <dir>/vm.json.
+ */
 #pragma once
 
 #include <sys/types.h>
@@ -9,9 +10,9 @@
 #include "base/proc.h"
 
 struct vm_record {
-	uid_t uid;	      /* 0: none taken */
-	char cgroup[128];     /* name for cgroup_remove(); "": none made */
-	struct proc_id qemu;  /* pid 0: not started */
+	uid_t uid;           /* 0: none taken */
+	char cgroup[128];    /* name for cgroup_remove(); "": none made */
+	struct proc_id qemu; /* pid 0: not started */
 };
 
 int vm_record_write(const char *dir, const struct vm_record *record, struct err *err);
@@ -19,8 +20,8 @@ int vm_record_write(const char *dir, const struct vm_record *record, struct err 
 int vm_record_read(const char *dir, struct vm_record *ret, struct err *err);
 
 /*
- * Takes a free uid of the configured range by making <state_dir>/.uids/<uid>, a link to dir. -EBUSY
- * when all are taken. A link whose folder is gone counts as free.
+ * Takes a free uid of the configured range by making <state_dir>/.uids/<uid>, a link to
+ * dir. -EBUSY when all are taken. A link whose folder is gone counts as free.
  */
 int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct err *err);
 /* Gives it back if it is dir's; idempotent. */

@@ -20,7 +20,7 @@ static int bring_online(struct vm *vm, unsigned int vcpus, bool cpu_only, struct
 	request.cpu_only = cpu_only;
 	r = agent_online_cpu_mem(vm->agent, &request, vm_call_deadline(vm), err);
 	return r < 0 ? err_wrap(err, "bring %s online in the guest",
-				       cpu_only ? "vCPUs" : "memory")
+			       cpu_only ? "vCPUs" : "memory")
 		     : 0;
 }
 
@@ -32,7 +32,7 @@ static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 	if (vcpus > max) {
 		log_warn("%u vCPUs are wanted, the VM gets the %u it can have "
 			 "(key default_maxvcpus of [hypervisor])",
-				vcpus, max);
+			vcpus, max);
 		vcpus = max;
 	}
 	if (vcpus <= vm->vcpus)
@@ -57,7 +57,7 @@ static int resize_memory(struct vm *vm, uint64_t bytes, struct err *err)
 	if (bytes > max) {
 		log_warn("%" PRIu64 " MiB of memory are wanted, the VM gets the %" PRIu64
 			 " it can have (key default_maxmemory of [hypervisor])",
-				bytes / MiB, max / MiB);
+			bytes / MiB, max / MiB);
 		bytes = max;
 	}
 	if (bytes <= vm->dimm_bytes)
@@ -92,14 +92,15 @@ int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct e
 int vm_take_port(struct vm *vm, const char **ret_bus, struct err *err)
 {
 	static const char *const ports[VM_PORTS] = {
-			"rp0", "rp1", "rp2", "rp3", "rp4", "rp5", "rp6", "rp7"};
+		"rp0", "rp1", "rp2", "rp3", "rp4", "rp5", "rp6", "rp7"};
 	int r = 0;
 
 	pthread_mutex_lock(&vm->lock);
 	if (vm->ports_taken < VM_PORTS)
 		*ret_bus = ports[vm->ports_taken++];
 	else
-		r = err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use", VM_PORTS);
+		r = err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use",
+			VM_PORTS);
 	pthread_mutex_unlock(&vm->lock);
 	return r;
 }

@@ -7,10 +7,12 @@
  *   parent                               child
  *   fork
  *   record the pid in a file             confine itself
- *   "go"                  ------------>  wait for it: if the parent died unrecorded, so does it
- *                         <------------  the listener of its filter (one byte + SCM_RIGHTS)
- *   start the supervisor                 exec
- *                         <------------  end of stream: QEMU runs; or struct failure: it does not
+ *   "go"                  ------------>  wait for it: if the parent died unrecorded, so
+ * does it
+ *                         <------------  the listener of its filter (one byte +
+ * SCM_RIGHTS) start the supervisor                 exec
+ *                         <------------  end of stream: QEMU runs; or struct failure: it
+ * does not
  */
 #include "vm/spawn.h"
 
@@ -68,7 +70,8 @@ static void reset_signals(void)
 }
 
 /* The forked child: system calls only. */
-static void __attribute__((noreturn)) run_child(const struct confine *c, int ctl, int parents)
+static void __attribute__((noreturn))
+run_child(const struct confine *c, int ctl, int parents)
 {
 	char *const env[] = {(char[]){"LC_ALL=C"}, NULL};
 	const char *step = "";
@@ -96,12 +99,13 @@ static void __attribute__((noreturn)) run_child(const struct confine *c, int ctl
 static int read_child(int ctl, int *ret_listener, bool *ret_end, struct err *err)
 {
 	struct failure f = {0};
-	ssize_t n = sock_recv(ctl, &f, sizeof(f), ret_listener, 1,
-			deadline_after_ms(SPAWN_TIMEOUT_MS));
+	ssize_t n = sock_recv(
+		ctl, &f, sizeof(f), ret_listener, 1, deadline_after_ms(SPAWN_TIMEOUT_MS));
 
 	*ret_end = n == 0;
 	if (n < 0)
-		return err_sys(err, (int)n, "no answer from the process that is to become QEMU");
+		return err_sys(
+			err, (int)n, "no answer from the process that is to become QEMU");
 	if (n == sizeof(f)) {
 		f.step[sizeof(f.step) - 1] = '\0';
 		return err_sys(err, f.code, "%s", f.step);
@@ -110,7 +114,8 @@ static int read_child(int ctl, int *ret_listener, bool *ret_end, struct err *err
 }
 
 /* From the fork to a running QEMU. */
-static int follow_child(const struct spawn *s, int ctl, struct spawned *q, struct err *err)
+static int follow_child(
+	const struct spawn *s, int ctl, struct spawned *q, struct err *err)
 {
 	_cleanup_close_ int listener = -1;
 	bool end;
@@ -126,9 +131,11 @@ static int follow_child(const struct spawn *s, int ctl, struct spawned *q, struc
 	sock_send(ctl, "g", 1, NULL, 0, deadline_after_ms(SPAWN_TIMEOUT_MS));
 	r = read_child(ctl, &listener, &end, err);
 	if (r == 0 && end)
-		r = err_set(err, -ECHILD, "the process that was to become QEMU ended at once");
+		r = err_set(err, -ECHILD,
+			"the process that was to become QEMU ended at once");
 	if (r == 0 && listener >= 0) {
-		r = supervise_start(steal_fd(&listener), q->pid, s->memory_fd, &q->supervisor, err);
+		r = supervise_start(
+			steal_fd(&listener), q->pid, s->memory_fd, &q->supervisor, err);
 		q->supervised = r == 0;
 	}
 	if (r == 0)

@@ -13,21 +13,24 @@
 struct spawn {
 	const char *qemu_path; /* absolute */
 	char *const *argv;
-	const char *jail; /* an existing empty folder; QEMU's root is mounted on it, in its namespace */
-	uid_t uid;	  /* also its gid */
+	const char *jail;  /* an existing empty folder; QEMU's root is mounted on it, in
+			      its namespace */
+	uid_t uid;         /* also its gid */
 	bool serves_files; /* 9p: keeps the file capabilities */
-	bool kvm;	   /* gets a /dev/kvm */
+	bool kvm;          /* gets a /dev/kvm */
 	const char *kernel, *initrd; /* NULL for a clone */
 	int qmp_fd, agent_fd, stderr_fd;
 	/*
-	 * The template's memory: opened by QEMU as VM_PATH_MEMORY, a name that leads nowhere; its
-	 * open is answered with a duplicate of this descriptor, whatever access it asked for. -1:
-	 * there is none.
+	 * The template's memory: opened by QEMU as VM_PATH_MEMORY, a name that leads
+	 * nowhere; its open is answered with a duplicate of this descriptor, whatever
+	 * access it asked for. -1: there is none.
 	 */
 	int memory_fd;
 	bool memory_opened_readonly; /* QEMU will ask with O_RDONLY (8.2 and later) */
-	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* cgroup.procs files open for writing; -1: none */
-	/* Called in the parent with the child's pid before QEMU is executed; a failure ends it. */
+	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* cgroup.procs files open for writing; -1:
+					      none */
+	/* Called in the parent with the child's pid before QEMU is executed; a failure
+	 * ends it. */
 	int (*record)(void *user, pid_t pid, struct err *err);
 	void *user;
 };
@@ -36,13 +39,14 @@ struct spawned {
 	pid_t pid;
 	int pidfd;
 	bool supervised;
-	pthread_t supervisor; /* answers the open of the memory; ends with QEMU at the latest */
+	pthread_t supervisor; /* answers the open of the memory; ends with QEMU at the
+				 latest */
 };
 
 /* No descriptor of *s is taken. Returns when QEMU has been executed. */
 int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err);
 /* SIGKILL; its connections end, threads that wait on them go on. */
 void spawned_kill(struct spawned *s);
-/* SIGKILL, wait, reap, join the supervisor. Returns the wait status (waitpid(2)), or a negative
- * errno if it was not ours. */
+/* SIGKILL, wait, reap, join the supervisor. Returns the wait status (waitpid(2)), or a
+ * negative errno if it was not ours. */
 int spawned_end(struct spawned *s);

@@ -16,7 +16,8 @@
 #include "vm/cgroup.h"
 #include "vm/vm_internal.h"
 
-/* QEMU's standard error is kept up to here; what it writes beyond is refused by the seal. */
+/* QEMU's standard error is kept up to here; what it writes beyond is refused by the seal.
+ */
 #define STDERR_BYTES 16384
 
 int64_t vm_call_deadline(const struct vm *vm)
@@ -44,8 +45,8 @@ struct vm *vm_new(const struct vm_options *options)
 }
 
 /*
- * A name for the cgroup that no other instance of Stencil on this host uses: the id and a hash of
- * the folder. The id comes from containerd, which allows no '/' in it.
+ * A name for the cgroup that no other instance of Stencil on this host uses: the id and a
+ * hash of the folder. The id comes from containerd, which allows no '/' in it.
  */
 static void name_cgroup(struct vm *vm)
 {
@@ -60,8 +61,9 @@ static int make_stderr(struct vm *vm, struct err *err)
 {
 	vm->stderr_fd = memfd_create("qemu-stderr", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (vm->stderr_fd < 0 || ftruncate(vm->stderr_fd, STDERR_BYTES) < 0 ||
-			fcntl(vm->stderr_fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-		return err_sys(err, errno, "cannot make the file for QEMU's standard error");
+		fcntl(vm->stderr_fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+		return err_sys(
+			err, errno, "cannot make the file for QEMU's standard error");
 	return 0;
 }
 
@@ -77,7 +79,8 @@ static int record_pid(void *user, pid_t pid, struct err *err)
 }
 
 /* uid and cgroup are written down before they are made. */
-static int take_resources(struct vm *vm, int cgroup_fds[SPAWN_CGROUPS_MAX], struct err *err)
+static int take_resources(
+	struct vm *vm, int cgroup_fds[SPAWN_CGROUPS_MAX], struct err *err)
 {
 	int r;
 
@@ -92,27 +95,27 @@ static int take_resources(struct vm *vm, int cgroup_fds[SPAWN_CGROUPS_MAX], stru
 }
 
 static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int agent_fd,
-		struct err *err)
+	struct err *err)
 {
 	_cleanup_free_ char *jail = xasprintf("%s/jail", vm->dir);
 	char **argv = vm_argv_new(&start->machine, start->role);
 	bool boots = start->role != VM_ROLE_CLONE;
 	struct spawn s = {
-			.qemu_path = vm->config->qemu_path,
-			.argv = argv,
-			.jail = jail,
-			.serves_files = start->role != VM_ROLE_TEMPLATE,
-			.kvm = start->machine.kvm,
-			.kernel = boots ? vm->config->kernel : NULL,
-			.initrd = boots ? vm->config->initrd : NULL,
-			.qmp_fd = qmp_fd,
-			.agent_fd = agent_fd,
-			.memory_fd = start->memory_fd,
-			.memory_opened_readonly = start->role == VM_ROLE_CLONE &&
-						  start->machine.qemu_version >= 80200,
-			.cgroup_fds = {-1, -1, -1, -1},
-			.record = record_pid,
-			.user = vm,
+		.qemu_path = vm->config->qemu_path,
+		.argv = argv,
+		.jail = jail,
+		.serves_files = start->role != VM_ROLE_TEMPLATE,
+		.kvm = start->machine.kvm,
+		.kernel = boots ? vm->config->kernel : NULL,
+		.initrd = boots ? vm->config->initrd : NULL,
+		.qmp_fd = qmp_fd,
+		.agent_fd = agent_fd,
+		.memory_fd = start->memory_fd,
+		.memory_opened_readonly = start->role == VM_ROLE_CLONE &&
+					  start->machine.qemu_version >= 80200,
+		.cgroup_fds = {-1, -1, -1, -1},
+		.record = record_pid,
+		.user = vm,
 	};
 	int r;
 
@@ -136,7 +139,7 @@ int vm_start(struct vm *vm, const struct vm_start *start, struct err *err)
 	int qmp[2] = {-1, -1}, agent[2] = {-1, -1}, r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0 ||
-			socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0) {
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0) {
 		r = err_sys(err, errno, "socketpair");
 		close_fd(qmp[0]);
 		close_fd(qmp[1]);
@@ -178,8 +181,9 @@ int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err)
 	return 0;
 }
 
-/* The last `max` bytes of text, from the start of a line where that is possible; what a dying kernel
- * says last is its register dump, so a panic's own line comes first where there is one. */
+/* The last `max` bytes of text, from the start of a line where that is possible; what a
+ * dying kernel says last is its register dump, so a panic's own line comes first where
+ * there is one. */
 static const char *tail(const char *text, size_t max)
 {
 	size_t len = strlen(text);
@@ -215,7 +219,7 @@ static void append_tail(char *buf, size_t size, const char *what, char *text, si
 	join_lines(from);
 	if (*from)
 		snprintf(buf + len, size - len, "; %s ends with \"%s\"", what,
-				err_quote(from, (unsigned int)max));
+			err_quote(from, (unsigned int)max));
 }
 
 void vm_post_mortem(struct vm *vm, char *buf, size_t size)
@@ -234,13 +238,15 @@ void vm_post_mortem(struct vm *vm, char *buf, size_t size)
 	if (vm->console)
 		console = xstrdup(vm->console);
 	pthread_mutex_unlock(&vm->lock);
-	if (!console && (!vm->qmp || qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE, VM_CONSOLE_BYTES,
-						     &console, deadline_after_ms(2000), NULL) < 0))
+	if (!console && (!vm->qmp || qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE,
+					     VM_CONSOLE_BYTES, &console,
+					     deadline_after_ms(2000), NULL) < 0))
 		return;
 	if (*console)
 		append_tail(buf, size, "the guest's console", console, 400);
 	else
-		snprintf(buf + strlen(buf), size - strlen(buf), "; the guest's console is empty");
+		snprintf(buf + strlen(buf), size - strlen(buf),
+			"; the guest's console is empty");
 }
 
 int vm_explain(struct vm *vm, struct err *err)

@@ -2,16 +2,17 @@
 /*
  * The open supervisor: see supervise.h.
  *
- * Nothing may be able to write a published template, yet QEMU before 8.2 opens the file of a
- * memory backend with O_RDWR even where it maps it privately. So QEMU's open is held by a seccomp
- * user notification and answered by planting a descriptor that was opened read-only
- * (SECCOMP_IOCTL_NOTIF_ADDFD with SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). A private writable mapping
- * asks no more of it. The name it opens leads nowhere.
+ * Nothing may be able to write a published template, yet QEMU before 8.2 opens the file
+ * of a memory backend with O_RDWR even where it maps it privately. So QEMU's open is held
+ * by a seccomp user notification and answered by planting a descriptor that was opened
+ * read-only (SECCOMP_IOCTL_NOTIF_ADDFD with SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). A
+ * private writable mapping asks no more of it. The name it opens leads nowhere.
  *
- * The filter can only look at numbers: it holds every openat(AT_FDCWD, …, O_RDWR). The name is read
- * from QEMU's memory here; QEMU has run no guest code yet, and the worst a changed name could reach
- * is the same read-only descriptor or QEMU's own empty file system. Once the answer is given the
- * listener is closed, and the kernel answers all later opens of that kind with ENOSYS.
+ * The filter can only look at numbers: it holds every openat(AT_FDCWD, …, O_RDWR). The
+ * name is read from QEMU's memory here; QEMU has run no guest code yet, and the worst a
+ * changed name could reach is the same read-only descriptor or QEMU's own empty file
+ * system. Once the answer is given the listener is closed, and the kernel answers all
+ * later opens of that kind with ENOSYS.
  */
 #include "vm/supervise.h"
 
@@ -39,7 +40,8 @@ static bool asks_for_memory(pid_t pid, uint64_t address)
 {
 	char path[sizeof(VM_PATH_MEMORY)];
 	struct iovec local = {.iov_base = path, .iov_len = sizeof(path)};
-	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = sizeof(path)};
+	struct iovec remote = {
+		.iov_base = (void *)(uintptr_t)address, .iov_len = sizeof(path)};
 
 	/* A shorter string at the end of a page reads short: not ours either. */
 	return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof(path) &&
@@ -50,10 +52,10 @@ static bool asks_for_memory(pid_t pid, uint64_t address)
 static int answer(const struct supervisor *s, uint64_t id)
 {
 	struct seccomp_notif_addfd add = {
-			.id = id,
-			.flags = SECCOMP_ADDFD_FLAG_SEND,
-			.srcfd = (uint32_t)s->memory_fd,
-			.newfd_flags = O_CLOEXEC,
+		.id = id,
+		.flags = SECCOMP_ADDFD_FLAG_SEND,
+		.srcfd = (uint32_t)s->memory_fd,
+		.newfd_flags = O_CLOEXEC,
 	};
 
 	return ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
@@ -71,15 +73,15 @@ static bool serve_one(const struct supervisor *s)
 	if (asks_for_memory((pid_t)request.pid, request.data.args[1])) {
 		r = answer(s, request.id);
 		if (r < 0)
-			log_error("cannot hand QEMU (pid %d) the template's memory: %s", s->pid,
-					strerror(-r));
+			log_error("cannot hand QEMU (pid %d) the template's memory: %s",
+				s->pid, strerror(-r));
 		return true;
 	}
 	pass.id = request.id;
 	/* ENOENT: the caller died, there is nobody to answer. */
 	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &pass) < 0 && errno != ENOENT)
 		log_error("cannot let QEMU's system call pass (pid %d): %s", s->pid,
-				strerror(errno));
+			strerror(errno));
 	return false;
 }
 
@@ -104,8 +106,8 @@ static void *supervise(void *arg)
 	return NULL;
 }
 
-int supervise_start(int listener, pid_t pid, int memory_fd, pthread_t *ret_thread,
-		struct err *err)
+int supervise_start(
+	int listener, pid_t pid, int memory_fd, pthread_t *ret_thread, struct err *err)
 {
 	struct supervisor *s = xnew0(struct supervisor);
 	int r = 0;

@@ -8,8 +8,8 @@
 #include "base/err.h"
 
 /*
- * listener: QEMU's seccomp notification fd (taken, also on failure). memory_fd: not taken, a
- * duplicate is kept. The thread ends after the one answer, or with QEMU.
+ * listener: QEMU's seccomp notification fd (taken, also on failure). memory_fd: not
+ * taken, a duplicate is kept. The thread ends after the one answer, or with QEMU.
  */
-int supervise_start(int listener, pid_t pid, int memory_fd, pthread_t *ret_thread,
-		struct err *err);
+int supervise_start(
+	int listener, pid_t pid, int memory_fd, pthread_t *ret_thread, struct err *err);

@@ -17,12 +17,12 @@ struct vm {
 	struct spawned qemu;
 	struct qmp *qmp;
 	struct agent *agent;
-	int stderr_fd;		/* a sealed memfd that QEMU's standard error goes to */
-	int agent_fd;		/* host end of the channel until the agent client has it */
+	int stderr_fd; /* a sealed memfd that QEMU's standard error goes to */
+	int agent_fd;  /* host end of the channel until the agent client has it */
 	bool watched;
 	pthread_t watcher;
-	pthread_mutex_t lock;	/* of what follows */
-	char *console;		/* its end, kept when the guest ended by itself; or NULL */
+	pthread_mutex_t lock; /* of what follows */
+	char *console;        /* its end, kept when the guest ended by itself; or NULL */
 	unsigned int ports_taken;
 	unsigned int dimms;
 	uint64_t dimm_bytes;
@@ -33,7 +33,8 @@ struct vm {
 int64_t vm_call_deadline(const struct vm *vm);
 int64_t vm_boot_deadline(const struct vm *vm);
 
-/* The parts of a start that boot and clone share (start.c). The vm is freed by the caller. */
+/* The parts of a start that boot and clone share (start.c). The vm is freed by the
+ * caller. */
 struct vm *vm_new(const struct vm_options *options);
 struct vm_start {
 	enum vm_role role;
@@ -42,7 +43,8 @@ struct vm_start {
 };
 /* Spawns QEMU and talks QMP. */
 int vm_start(struct vm *vm, const struct vm_start *start, struct err *err);
-/* Starts and joins the thread that ends QEMU when its guest has ended by itself (watch.c). */
+/* Starts and joins the thread that ends QEMU when its guest has ended by itself
+ * (watch.c). */
 int vm_watch(struct vm *vm, struct err *err);
 void vm_unwatch(struct vm *vm);
 /* Waits for the agent's first answer; a silent guest's last words are in err. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest that ends by itself: powers off, reboots, or panics (which our command line makes a
- * reboot). QEMU then pauses and says SHUTDOWN, so that the console, which lives in QEMU, can be
- * read; then QEMU is killed, and everyone who holds its pidfd, QMP session or agent hears of it.
+ * A guest that ends by itself: powers off, reboots, or panics (which our command line
+ * makes a reboot). QEMU then pauses and says SHUTDOWN, so that the console, which lives
+ * in QEMU, can be read; then QEMU is killed, and everyone who holds its pidfd, QMP
+ * session or agent hears of it.
  */
 #include <signal.h>
 
@@ -19,10 +20,11 @@ static void *watch(void *arg)
 	char *console = NULL;
 
 	/* Any other end of the wait is the end of QEMU. */
-	if (qmp_wait_event(vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) < 0)
+	if (qmp_wait_event(
+		    vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) < 0)
 		return NULL;
 	if (qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE, VM_CONSOLE_BYTES, &console,
-			    vm_call_deadline(vm), NULL) == 0) {
+		    vm_call_deadline(vm), NULL) == 0) {
 		pthread_mutex_lock(&vm->lock);
 		vm->console = console;
 		pthread_mutex_unlock(&vm->lock);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzzes base/json: any bytes are parsed or refused, and what was parsed is a fixed point. */
+/* Fuzzes base/json: any bytes are parsed or refused, and what was parsed is a fixed
+ * point. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	printed = xstrdup(json_object_to_json_string_ext(first, JSON_C_TO_STRING_PLAIN));
 	if (json_parse("output", printed, strlen(printed), 16, &second, &err) < 0)
-		return 0; /* NaN and Infinity, which json-c reads, are printed as no JSON */
+		return 0; /* NaN and Infinity, which json-c reads, are printed as no JSON
+			   */
 	again = json_object_to_json_string_ext(second, JSON_C_TO_STRING_PLAIN);
 	if (strcmp(printed, again) != 0)
 		abort();

@@ -24,7 +24,8 @@ static void check_again(const struct manifest *m)
 			abort();
 		return;
 	}
-	if (manifest_same(m, &again, NULL) < 0 || manifest_match(m, &again, &field, NULL) < 0)
+	if (manifest_same(m, &again, NULL) < 0 ||
+		manifest_match(m, &again, &field, NULL) < 0)
 		abort();
 	manifest_done(&again);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replays a fuzz corpus as a test: every file of the folder is one input and one TAP line.
+ * Replays a fuzz corpus as a test: every file of the folder is one input and one TAP
+ * line.
  *
- * Linked with one fuzz_<name>.c. The folder is tests/fuzz/corpus/<name> of the source tree, with
- * <name> from the program's own name; another may be given as an argument. An input that crashes
- * ends the program in the middle of its plan, which fails the test.
+ * Linked with one fuzz_<name>.c. The folder is tests/fuzz/corpus/<name> of the source
+ * tree, with <name> from the program's own name; another may be given as an argument. An
+ * input that crashes ends the program in the middle of its plan, which fails the test.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -58,7 +59,8 @@ static void replay(const char *folder, const char *name)
 		printf("Bail out! %s\n", err.text);
 		exit(1);
 	}
-	/* A block of exactly its size: a read behind it is what the sanitizer then sees. */
+	/* A block of exactly its size: a read behind it is what the sanitizer then sees.
+	 */
 	exact = xmalloc(len);
 	memcpy(exact, data, len);
 	LLVMFuzzerTestOneInput(exact, len);
@@ -67,12 +69,14 @@ static void replay(const char *folder, const char *name)
 
 int main(int argc, char **argv)
 {
-	_cleanup_free_ char *folder = argc > 1 ? xstrdup(argv[1]) : corpus_folder(argv[0]);
+	_cleanup_free_ char *folder =
+		argc > 1 ? xstrdup(argv[1]) : corpus_folder(argv[0]);
 	struct dirent **entries;
 	int n = scandir(folder, &entries, not_hidden, alphasort);
 
 	if (n <= 0) {
-		printf("Bail out! no corpus in %s: %s\n", folder, n < 0 ? strerror(errno) : "empty");
+		printf("Bail out! no corpus in %s: %s\n", folder,
+			n < 0 ? strerror(errno) : "empty");
 		return 1;
 	}
 	printf("1..%d\n", n);

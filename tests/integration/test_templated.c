@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * templated and templatectl as they are installed, with the real QEMU and the real guest: leases,
- * tampering, failures, kills.
+ * templated and templatectl as they are installed, with the real QEMU and the real guest:
+ * leases, tampering, failures, kills.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -37,11 +37,11 @@
 #include "vm/vm.h"
 
 /* A tmpfs of this process' own mount namespace. */
-#define DIR_	 "/mnt"
-#define CONF	 DIR_ "/stencil.conf"
+#define DIR_     "/mnt"
+#define CONF     DIR_ "/stencil.conf"
 #define TEMPLATE DIR_ "/template"
-#define NOTIFY	 DIR_ "/notify"
-#define VMS	 DIR_ "/state/.templated"
+#define NOTIFY   DIR_ "/notify"
+#define VMS      DIR_ "/state/.templated"
 /* A guest's boot in emulation on a loaded machine. */
 #define BOOT_MS 120000
 
@@ -70,12 +70,14 @@ static char *guest_path(const char *name)
 /* The configuration of both ends; `more` are lines behind it. */
 static void configure(const char *more)
 {
-	_cleanup_free_ char *kernel = guest_path("vmlinuz"), *initrd = guest_path("initrd.img");
+	_cleanup_free_ char *kernel = guest_path("vmlinuz"),
+			    *initrd = guest_path("initrd.img");
 	_cleanup_free_ char *text = xasprintf(
-			"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n"
-			"[factory]\ntemplate_path = " TEMPLATE "\ntemplate_endpoint = " DIR_ "/sock\n"
-			"[runtime]\nstate_dir = " DIR_ "/state\nboot_timeout_ms = %d\n%s", kernel,
-			initrd, BOOT_MS, more);
+		"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n"
+		"[factory]\ntemplate_path = " TEMPLATE "\ntemplate_endpoint = " DIR_
+		"/sock\n"
+		"[runtime]\nstate_dir = " DIR_ "/state\nboot_timeout_ms = %d\n%s",
+		kernel, initrd, BOOT_MS, more);
 	struct err err = ERR_INIT;
 
 	if (file_write_atomic(AT_FDCWD, CONF, text, strlen(text), 0600, &err) < 0)
@@ -167,7 +169,8 @@ static void start_daemon(void)
 	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(notify_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	daemon_pid = start("templated", NULL, DIR_ "/log", 0);
-	n = sock_recv(notify_fd, message, sizeof(message) - 1, NULL, 0, deadline_after_ms(20000));
+	n = sock_recv(notify_fd, message, sizeof(message) - 1, NULL, 0,
+		deadline_after_ms(20000));
 	if (n <= 0) {
 		kill(daemon_pid, SIGKILL);
 		end_of(daemon_pid);
@@ -190,7 +193,8 @@ static void acquire(struct lease *lease)
 {
 	struct err err = ERR_INIT;
 
-	if (lease_acquire(&config, "sandbox-1", deadline_after_ms(10000), lease, &err) < 0)
+	if (lease_acquire(&config, "sandbox-1", deadline_after_ms(10000), lease, &err) <
+		0)
 		fail_msg("%s", err.text);
 }
 
@@ -262,7 +266,7 @@ static int find_qemu(struct proc_id *ret)
 		struct vm_record record;
 
 		if (*entry->d_name == '.' || vm_record_read(path, &record, NULL) < 0 ||
-				record.qemu.pid == 0)
+			record.qemu.pid == 0)
 			continue;
 		*ret = record.qemu;
 		return 0;
@@ -277,8 +281,8 @@ static int refresh_until_qemu(struct refresh *r)
 	struct proc_id qemu;
 	char events[4096];
 
-	/* Folders come and go below VMS: whatever happens in state/ or VMS/<id>/ is a reason to
-	 * look again. */
+	/* Folders come and go below VMS: whatever happens in state/ or VMS/<id>/ is a
+	 * reason to look again. */
 	assert_true(inotify_add_watch(watch, DIR_ "/state", IN_CREATE) >= 0);
 	*r = (struct refresh){0};
 	assert_int_equal(thread_start(refresh_thread, r, 1 << 20, false, &r->thread), 0);
@@ -317,7 +321,7 @@ static void assert_nothing_half_done(void)
 	assert_non_null(dir);
 	while ((entry = readdir(dir)))
 		assert_true(strncmp(entry->d_name, ".new-", 5) != 0 &&
-				strncmp(entry->d_name, ".old-", 5) != 0);
+			    strncmp(entry->d_name, ".old-", 5) != 0);
 	assert_int_equal(access(VMS, F_OK), -1);
 }
 
@@ -366,7 +370,8 @@ static void test_init_and_grant(void **state)
 /* What was granted is a guest. */
 static void test_clone(void **state)
 {
-	struct vm_options options = {.config = &config, .id = "clone", .dir = DIR_ "/clone"};
+	struct vm_options options = {
+		.config = &config, .id = "clone", .dir = DIR_ "/clone"};
 	struct err err = ERR_INIT;
 	struct lease lease;
 	struct vm *vm;
@@ -374,7 +379,8 @@ static void test_clone(void **state)
 	(void)state;
 	assert_int_equal(mkdir(DIR_ "/clone", 0700), 0);
 	acquire_template(&lease);
-	if (vm_clone(&options, lease.memory_fd, lease.state_fd, &lease.manifest, &vm, &err) < 0)
+	if (vm_clone(&options, lease.memory_fd, lease.state_fd, &lease.manifest, &vm,
+		    &err) < 0)
 		fail_msg("%s", err.text);
 	vm_free(vm);
 	lease_release(&lease);
@@ -383,8 +389,9 @@ static void test_clone(void **state)
 
 static void test_second_daemon(void **state)
 {
-	_cleanup_free_ char *why = xasprintf("another templated (pid %d) has the template_path "
-					     TEMPLATE, (int)daemon_pid);
+	_cleanup_free_ char *why =
+		xasprintf("another templated (pid %d) has the template_path " TEMPLATE,
+			(int)daemon_pid);
 	_cleanup_free_ char *text = NULL;
 
 	(void)state;
@@ -399,14 +406,14 @@ static void test_other_configuration(void **state)
 	static const struct {
 		const char *lines, *why;
 	} cases[] = {
-			{"[hypervisor]\ndefault_memory = 512\n",
-					"memory_bytes: wanted 536870912, the template has 268435456"},
-			{"[hypervisor]\nkernel_params = debug\n", "cmdline: wanted …"},
-			{"[hypervisor]\npath = /usr/bin/other\n",
-					"qemu_path: wanted /usr/bin/other, the template has"},
-			{"[hypervisor]\ndefault_maxvcpus = 7\n", "argv: wanted …"},
-			{"[hypervisor]\nkernel = /bin/sh\n", "kernel_sha256: wanted "},
-			{"[hypervisor]\nkernel = /nowhere\n", "/nowhere"},
+		{"[hypervisor]\ndefault_memory = 512\n",
+			"memory_bytes: wanted 536870912, the template has 268435456"},
+		{"[hypervisor]\nkernel_params = debug\n", "cmdline: wanted …"},
+		{"[hypervisor]\npath = /usr/bin/other\n",
+			"qemu_path: wanted /usr/bin/other, the template has"},
+		{"[hypervisor]\ndefault_maxvcpus = 7\n", "argv: wanted …"},
+		{"[hypervisor]\nkernel = /bin/sh\n", "kernel_sha256: wanted "},
+		{"[hypervisor]\nkernel = /nowhere\n", "/nowhere"},
 	};
 
 	(void)state;
@@ -428,9 +435,11 @@ static void test_tampered_manifest(void **state)
 	(void)state;
 	path = xasprintf(TEMPLATE "/%s/manifest.json", id);
 	text = read_text(path);
-	assert_int_equal(json_parse("manifest", text, strlen(text), 4, &manifest, &err), 0);
+	assert_int_equal(
+		json_parse("manifest", text, strlen(text), 4, &manifest, &err), 0);
 	for (int i = 0; i < MANIFEST_FIELDS; i++) {
-		const char *name = manifest_field_name((enum manifest_field)i), *old, *changed;
+		const char *name = manifest_field_name((enum manifest_field)i), *old,
+			   *changed;
 		_cleanup_free_ char *was = NULL, *other = NULL;
 
 		assert_int_equal(json_get_string(manifest, name, &old, &err), 0);
@@ -440,13 +449,15 @@ static void test_tampered_manifest(void **state)
 		other[strlen(other) - 1] = other[strlen(other) - 1] == '7' ? '8' : '7';
 		json_set_string(manifest, name, other);
 		changed = json_object_to_json_string(manifest);
-		assert_int_equal(file_write_atomic(AT_FDCWD, path, changed, strlen(changed), 0400,
-						 &err), 0);
+		assert_int_equal(file_write_atomic(AT_FDCWD, path, changed,
+					 strlen(changed), 0400, &err),
+			0);
 		acquire_nothing(name);
 		json_set_string(manifest, name, was);
 	}
 	ctl("status", 0, "template   unsound");
-	assert_int_equal(file_write_atomic(AT_FDCWD, path, text, strlen(text), 0400, &err), 0);
+	assert_int_equal(
+		file_write_atomic(AT_FDCWD, path, text, strlen(text), 0400, &err), 0);
 	free(current_id());
 }
 
@@ -501,7 +512,8 @@ static void test_killed_during_build(void **state)
 	assert_string_equal(again, id);
 }
 
-/* SIGTERM in the middle of one: QEMU ends, the published template stays for the next start. */
+/* SIGTERM in the middle of one: QEMU ends, the published template stays for the next
+ * start. */
 static void test_terminated_during_build(void **state)
 {
 	_cleanup_free_ char *id = current_id(), *again = NULL;
@@ -543,7 +555,8 @@ static void test_failing_builds(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(file_write_atomic(AT_FDCWD, DIR_ "/text", "text", 4, 0755, &err), 0);
+	assert_int_equal(
+		file_write_atomic(AT_FDCWD, DIR_ "/text", "text", 4, 0755, &err), 0);
 	fail_build("[hypervisor]\nkernel = " DIR_ "/text\n", "neither a bzImage");
 	fail_build("[hypervisor]\nkernel = /nowhere\n", "/nowhere");
 	fail_build("[hypervisor]\ninitrd = /nowhere\n", "/nowhere");
@@ -552,7 +565,7 @@ static void test_failing_builds(void **state)
 	fail_build("boot_timeout_ms = 100\n", "boot: the guest's agent does not answer");
 	/* The size: of the configuration, and of what is free. */
 	fail_build("[factory]\ntmpfs_size = 100M\n[hypervisor]\ndefault_memory = 1024\n",
-			"MiB) are needed");
+		"MiB) are needed");
 	stop_daemon(SIGTERM, 0);
 	configure("");
 	start_daemon();
@@ -567,13 +580,15 @@ static void test_failing_builds(void **state)
 /* The end of the template: its memory cut, then its state; what is left is replaced. */
 static void test_damaged(void **state)
 {
-	_cleanup_free_ char *id = current_id(), *memory = NULL, *device = NULL, *text = NULL;
+	_cleanup_free_ char *id = current_id(), *memory = NULL, *device = NULL,
+			    *text = NULL;
 
 	(void)state;
 	memory = xasprintf(TEMPLATE "/%s/memory", id);
 	device = xasprintf(TEMPLATE "/%s/state", id);
 	assert_int_equal(truncate(memory, 4096), 0);
-	acquire_nothing("memory_bytes: the manifest says 268435456, the file memory has 4096");
+	acquire_nothing(
+		"memory_bytes: the manifest says 268435456, the file memory has 4096");
 	assert_int_equal(truncate(memory, 268435456), 0);
 	assert_int_equal(truncate(device, 1000), 0);
 	acquire_nothing("state_bytes: the manifest says");
@@ -612,8 +627,9 @@ static void test_destroy(void **state)
 static int enter(void **state)
 {
 	(void)state;
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-			mount("test", DIR_, "tmpfs", 0, "mode=0755") < 0)
+	if (unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", DIR_, "tmpfs", 0, "mode=0755") < 0)
 		fail_msg("private mounts: %s (needs root)", strerror(errno));
 	assert_int_equal(mkdir(DIR_ "/state", 0700), 0);
 	config_init(&config);
@@ -644,18 +660,18 @@ static int leave(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_not_running),
-			cmocka_unit_test(test_init_and_grant),
-			cmocka_unit_test(test_clone),
-			cmocka_unit_test(test_second_daemon),
-			cmocka_unit_test(test_other_configuration),
-			cmocka_unit_test(test_tampered_manifest),
-			cmocka_unit_test(test_status_during_build),
-			cmocka_unit_test(test_killed_during_build),
-			cmocka_unit_test(test_terminated_during_build),
-			cmocka_unit_test(test_failing_builds),
-			cmocka_unit_test(test_damaged),
-			cmocka_unit_test(test_destroy),
+		cmocka_unit_test(test_not_running),
+		cmocka_unit_test(test_init_and_grant),
+		cmocka_unit_test(test_clone),
+		cmocka_unit_test(test_second_daemon),
+		cmocka_unit_test(test_other_configuration),
+		cmocka_unit_test(test_tampered_manifest),
+		cmocka_unit_test(test_status_during_build),
+		cmocka_unit_test(test_killed_during_build),
+		cmocka_unit_test(test_terminated_during_build),
+		cmocka_unit_test(test_failing_builds),
+		cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_destroy),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

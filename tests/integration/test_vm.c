@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vm/ with the real QEMU and the real guest: one template is booted, all else are its clones. */
+/* vm/ with the real QEMU and the real guest: one template is booted, all else are its
+ * clones. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -33,7 +34,8 @@ static struct {
 	uint8_t digest[SHA256_DIGEST_SIZE];
 } template;
 
-static void set_key(struct config *c, const char *section, const char *key, const char *value)
+static void set_key(
+	struct config *c, const char *section, const char *key, const char *value)
 {
 	struct err err = ERR_INIT;
 
@@ -44,7 +46,8 @@ static void set_key(struct config *c, const char *section, const char *key, cons
 static void set_guest(struct config *c, const char *key, const char *name)
 {
 	const char *build = getenv("STENCIL_BUILD");
-	_cleanup_free_ char *path = xasprintf("%s/guest/%s", build ? build : "build", name);
+	_cleanup_free_ char *path =
+		xasprintf("%s/guest/%s", build ? build : "build", name);
 	_cleanup_free_ char *full = realpath(path, NULL);
 
 	if (!full)
@@ -64,7 +67,8 @@ static char *make_dir(const char *name)
 static void digest_memory(uint8_t *ret)
 {
 	size_t size = template.config.default_memory * MiB;
-	const uint8_t *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, template.memory_fd, 0);
+	const uint8_t *mem =
+		mmap(NULL, size, PROT_READ, MAP_SHARED, template.memory_fd, 0);
 	struct sha256_ctx ctx;
 
 	assert_true(mem != MAP_FAILED);
@@ -142,8 +146,8 @@ static struct vm *make_clone(const char *name)
 	struct vm *vm = NULL;
 
 	assert_true(lseek(template.state_fd, 0, SEEK_SET) == 0);
-	if (vm_clone(&options, template.memory_fd, template.state_fd, &template.manifest, &vm,
-			    &err) < 0)
+	if (vm_clone(&options, template.memory_fd, template.state_fd, &template.manifest,
+		    &vm, &err) < 0)
 		fail_msg("%s", err.text);
 	return vm;
 }
@@ -174,7 +178,8 @@ static int held_flags(int pid, const struct stat *st)
 		struct stat held;
 		size_t len;
 
-		if (stat(link, &held) < 0 || held.st_ino != st->st_ino || held.st_dev != st->st_dev)
+		if (stat(link, &held) < 0 || held.st_ino != st->st_ino ||
+			held.st_dev != st->st_dev)
 			continue;
 		assert_int_equal(0, file_read(AT_FDCWD, info, 4096, &text, &len, NULL));
 		return (int)strtol(strstr(text, "flags:") + 6, NULL, 8);
@@ -198,7 +203,8 @@ static void test_walls(void **state)
 	assert_string_equal("1", value);
 	proc_status(vm_pid(vm), "Uid", value, sizeof(value));
 	assert_true(strtoull(value, NULL, 10) >= template.config.uid_base);
-	/* chown, dac_override, dac_read_search, fowner, fsetid, setfcap: to serve files, no more. */
+	/* chown, dac_override, dac_read_search, fowner, fsetid, setfcap: to serve files,
+	 * no more. */
 	proc_status(vm_pid(vm), "CapEff", value, sizeof(value));
 	assert_string_equal("000000008000001f", value);
 	proc_status(vm_pid(vm), "CapBnd", value, sizeof(value));
@@ -218,7 +224,8 @@ static void test_clone(void **state)
 		fail_msg("%s", err.text);
 	if (vm_resize(vm, 2, 128 * MiB, &err) < 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(0, plug_count_vcpus(vm_qmp(vm), &present, &max, now_ms() + 5000, &err));
+	assert_int_equal(
+		0, plug_count_vcpus(vm_qmp(vm), &present, &max, now_ms() + 5000, &err));
 	assert_int_equal(2, present);
 	assert_int_equal(2, max);
 	digest_memory(digest);
@@ -227,7 +234,8 @@ static void test_clone(void **state)
 
 static bool visible(const struct vm *vm, const char *name)
 {
-	_cleanup_free_ char *path = xasprintf("/proc/%d/root/export/%s", vm_pid(vm), name);
+	_cleanup_free_ char *path =
+		xasprintf("/proc/%d/root/export/%s", vm_pid(vm), name);
 
 	return access(path, F_OK) == 0;
 }
@@ -237,7 +245,8 @@ static bool host_mounts_mention(const char *text)
 	_cleanup_free_ char *mounts = NULL;
 	size_t len;
 
-	assert_int_equal(0, file_read(AT_FDCWD, "/proc/self/mountinfo", MiB, &mounts, &len, NULL));
+	assert_int_equal(
+		0, file_read(AT_FDCWD, "/proc/self/mountinfo", MiB, &mounts, &len, NULL));
 	return strstr(mounts, text) != NULL;
 }
 
@@ -296,8 +305,8 @@ static void test_cleanup(void **state)
 	vm_free(vm);
 }
 
-static void boot_fails(const char *key, const char *value, const char *timeout_ms, int code,
-		const char *const *parts)
+static void boot_fails(const char *key, const char *value, const char *timeout_ms,
+	int code, const char *const *parts)
 {
 	_cleanup_free_ char *dir = make_dir("fails");
 	struct vm_options options = {.id = "fails", .dir = dir};
@@ -326,38 +335,40 @@ static void test_guest_panics(void **state)
 	_cleanup_free_ char *file = xasprintf("%s/none.img", template.dir);
 
 	(void)state;
-	assert_int_equal(0, file_write_atomic(AT_FDCWD, file, "not an initramfs", 16, 0644, NULL));
+	assert_int_equal(
+		0, file_write_atomic(AT_FDCWD, file, "not an initramfs", 16, 0644, NULL));
 	boot_fails("initrd", file, "60000", -ECONNRESET,
-			(const char *[]){"agent does not answer", "console ends with", "panic", NULL});
+		(const char *[]){
+			"agent does not answer", "console ends with", "panic", NULL});
 }
 
 static void test_guest_is_silent(void **state)
 {
 	(void)state;
 	boot_fails("default_memory", "256", "300", -ETIMEDOUT,
-			(const char *[]){"agent does not answer", "console", NULL});
+		(const char *[]){"agent does not answer", "console", NULL});
 }
 
 static void test_not_qemu(void **state)
 {
 	(void)state;
 	boot_fails("path", "/bin/true", "5000", -ECONNRESET,
-			(const char *[]){"QEMU (/bin/true) does not answer", NULL});
+		(const char *[]){"QEMU (/bin/true) does not answer", NULL});
 	boot_fails("path", "/nowhere/qemu", "5000", -ENOENT,
-			(const char *[]){"/nowhere/qemu", "key path", NULL});
+		(const char *[]){"/nowhere/qemu", "key path", NULL});
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_walls),
-			cmocka_unit_test(test_clone),
-			cmocka_unit_test(test_export),
-			cmocka_unit_test(test_ports_run_out),
-			cmocka_unit_test(test_cleanup),
-			cmocka_unit_test(test_guest_panics),
-			cmocka_unit_test(test_guest_is_silent),
-			cmocka_unit_test(test_not_qemu),
+		cmocka_unit_test(test_walls),
+		cmocka_unit_test(test_clone),
+		cmocka_unit_test(test_export),
+		cmocka_unit_test(test_ports_run_out),
+		cmocka_unit_test(test_cleanup),
+		cmocka_unit_test(test_guest_panics),
+		cmocka_unit_test(test_guest_is_silent),
+		cmocka_unit_test(test_not_qemu),
 	};
 
 	return cmocka_run_group_tests(tests, make_template, remove_template);

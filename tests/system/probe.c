@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs inside a container and reports what makes its VM one of a kind, a key and a value a line.
- * The random bytes are the first that this container asks the kernel for.
+ * Runs inside a container and reports what makes its VM one of a kind, a key and a value
+ * a line. The random bytes are the first that this container asks the kernel for.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A folder and mounts of its own for tests of mm/ and templated/: gone with the process. */
+/* A folder and mounts of its own for tests of mm/ and templated/: gone with the process.
+ */
 #pragma once
 
 #include <sched.h>
@@ -19,15 +20,17 @@
 #include "base/util.h"
 #include "mm/manifest.h"
 
-/* A tmpfs that only this process sees, at /tmp: what a failed test leaves goes with it. */
+/* A tmpfs that only this process sees, at /tmp: what a failed test leaves goes with it.
+ */
 static inline void fixture_enter(void)
 {
 	if (geteuid() != 0) {
 		print_message("needs root\n");
 		exit(1);
 	}
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-			mount("test", "/tmp", "tmpfs", 0, "mode=1777") < 0) {
+	if (unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", "/tmp", "tmpfs", 0, "mode=1777") < 0) {
 		perror("private mounts");
 		exit(1);
 	}
@@ -55,16 +58,16 @@ static inline void fixture_write(const char *path, const char *text, mode_t mode
 static inline void fixture_inputs(struct manifest *m, const char *memory_bytes)
 {
 	static const char *const values[MANIFEST_FIELDS] = {
-			[MANIFEST_QEMU_PATH] = "/usr/bin/qemu",
-			[MANIFEST_QEMU_VERSION] = "QEMU emulator version 7.2.22",
-			[MANIFEST_QEMU_SHA256] = DIGEST_A,
-			[MANIFEST_ARGV] = "qemu -m 8M -machine q35",
-			[MANIFEST_ACCEL] = "tcg",
-			[MANIFEST_HOST_CPU] = "-",
-			[MANIFEST_HOST_KERNEL] = "-",
-			[MANIFEST_KERNEL_SHA256] = DIGEST_A,
-			[MANIFEST_INITRD_SHA256] = DIGEST_B,
-			[MANIFEST_CMDLINE] = "console=ttyS0",
+		[MANIFEST_QEMU_PATH] = "/usr/bin/qemu",
+		[MANIFEST_QEMU_VERSION] = "QEMU emulator version 7.2.22",
+		[MANIFEST_QEMU_SHA256] = DIGEST_A,
+		[MANIFEST_ARGV] = "qemu -m 8M -machine q35",
+		[MANIFEST_ACCEL] = "tcg",
+		[MANIFEST_HOST_CPU] = "-",
+		[MANIFEST_HOST_KERNEL] = "-",
+		[MANIFEST_KERNEL_SHA256] = DIGEST_A,
+		[MANIFEST_INITRD_SHA256] = DIGEST_B,
+		[MANIFEST_CMDLINE] = "console=ttyS0",
 	};
 
 	manifest_init(m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base/config: defaults, types and ranges, drop-ins, errors with file and line, the dump. */
+/* base/config: defaults, types and ranges, drop-ins, errors with file and line, the dump.
+ */
 #include "tests/lib/test.h"
 
 #include <errno.h>
@@ -65,10 +66,11 @@ static void test_load(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(load(f, "# comment\n[hypervisor]\npath = /q\ndefault_memory=512\n"
-				 "accel = tcg\nkernel_params = a=b c\n\n; other\n[factory]\n"
-				 "strict = true\ntmpfs_size = 2G\n"),
-			0);
+	assert_int_equal(
+		load(f, "# comment\n[hypervisor]\npath = /q\ndefault_memory=512\n"
+			"accel = tcg\nkernel_params = a=b c\n\n; other\n[factory]\n"
+			"strict = true\ntmpfs_size = 2G\n"),
+		0);
 	assert_string_equal(f->config.qemu_path, "/q");
 	assert_int_equal(f->config.default_memory, 512);
 	assert_int_equal(f->config.accel, CONFIG_ACCEL_TCG);
@@ -87,33 +89,36 @@ static void test_bad_lines(void **state)
 		const char *text, *said;
 		int code, line;
 	} rows[] = {
-			{"[hypervisor]\ncolour = red\n", "unknown key colour in [hypervisor]", -EINVAL, 2},
-			{"[nowhere]\nx = 1\n", "unknown key x in [nowhere]", -EINVAL, 2},
-			{"[factory]\n\npath = /x\n",
-					"the key path belongs to [hypervisor], not to [factory]", -EINVAL,
-					3},
-			{"[hypervisor]\npath = relative\n",
-					"path = relative: an absolute path is wanted", -EINVAL, 2},
-			{"[hypervisor]\npath =\n", "path = : an absolute path is wanted", -EINVAL, 2},
-			{"[hypervisor]\ndefault_memory = much\n",
-					"default_memory = much: a whole number is wanted", -EINVAL, 2},
-			{"[hypervisor]\ndefault_memory = -1\n",
-					"default_memory = -1: a whole number is wanted", -EINVAL, 2},
-			{"[hypervisor]\ndefault_memory = 95\n",
-					"default_memory = 95: out of range, 96 to 1048576 is allowed",
-					-ERANGE, 2},
-			{"[hypervisor]\ndefault_memory = 99999999999999999999999\n",
-					"out of range", -ERANGE, 2},
-			{"[factory]\nstrict = yes\n", "strict = yes: true or false is wanted", -EINVAL,
-					2},
-			{"[factory]\ntmpfs_size = 1T\n",
-					"tmpfs_size = 1T: auto or a number with K, M or G behind",
-					-EINVAL, 2},
-			{"[factory]\ntmpfs_size = 99999999999999999G\n", "out of range", -ERANGE, 2},
-			{"[hypervisor]\naccel = fast\n", "accel = fast: one of auto|kvm|tcg is wanted",
-					-EINVAL, 2},
-			{"[hypervisor]\njust words\n", "neither a [section] nor key = value", -EBADMSG,
-					2},
+		{"[hypervisor]\ncolour = red\n", "unknown key colour in [hypervisor]",
+			-EINVAL, 2},
+		{"[nowhere]\nx = 1\n", "unknown key x in [nowhere]", -EINVAL, 2},
+		{"[factory]\n\npath = /x\n",
+			"the key path belongs to [hypervisor], not to [factory]", -EINVAL,
+			3},
+		{"[hypervisor]\npath = relative\n",
+			"path = relative: an absolute path is wanted", -EINVAL, 2},
+		{"[hypervisor]\npath =\n", "path = : an absolute path is wanted", -EINVAL,
+			2},
+		{"[hypervisor]\ndefault_memory = much\n",
+			"default_memory = much: a whole number is wanted", -EINVAL, 2},
+		{"[hypervisor]\ndefault_memory = -1\n",
+			"default_memory = -1: a whole number is wanted", -EINVAL, 2},
+		{"[hypervisor]\ndefault_memory = 95\n",
+			"default_memory = 95: out of range, 96 to 1048576 is allowed",
+			-ERANGE, 2},
+		{"[hypervisor]\ndefault_memory = 99999999999999999999999\n",
+			"out of range", -ERANGE, 2},
+		{"[factory]\nstrict = yes\n", "strict = yes: true or false is wanted",
+			-EINVAL, 2},
+		{"[factory]\ntmpfs_size = 1T\n",
+			"tmpfs_size = 1T: auto or a number with K, M or G behind",
+			-EINVAL, 2},
+		{"[factory]\ntmpfs_size = 99999999999999999G\n", "out of range", -ERANGE,
+			2},
+		{"[hypervisor]\naccel = fast\n",
+			"accel = fast: one of auto|kvm|tcg is wanted", -EINVAL, 2},
+		{"[hypervisor]\njust words\n", "neither a [section] nor key = value",
+			-EBADMSG, 2},
 	};
 	struct fixture *f = *state;
 
@@ -138,7 +143,7 @@ static void test_bad_files(void **state)
 
 	memset(line, 'x', 100000);
 	assert_error_names(config_load(&f->config, "/nonexistent/s.conf", &err), -ENOENT,
-			"/nonexistent/s.conf");
+		"/nonexistent/s.conf");
 	assert_int_equal(load(f, line), -EFBIG);
 	err = f->err;
 	assert_error_names(err.code, -EFBIG, ":1: longer than ");
@@ -148,10 +153,10 @@ static void test_bad_files(void **state)
 static void test_drop_ins(void **state)
 {
 	static const char *const files[][2] = {
-			{"20-b.conf", "[hypervisor]\ndefault_vcpus = 3\n"},
-			{"10-a.conf", "[hypervisor]\ndefault_vcpus = 2\ndefault_memory = 1024\n"},
-			{"30-c.txt", "nonsense"},
-			{".40-d.conf", "nonsense"},
+		{"20-b.conf", "[hypervisor]\ndefault_vcpus = 3\n"},
+		{"10-a.conf", "[hypervisor]\ndefault_vcpus = 2\ndefault_memory = 1024\n"},
+		{"30-c.txt", "nonsense"},
+		{".40-d.conf", "nonsense"},
 	};
 	struct fixture *f = *state;
 	_cleanup_free_ char *folder = xasprintf("%s/s.conf.d", f->folder);
@@ -172,7 +177,8 @@ static void test_default_path(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = ERR_INIT;
-	_cleanup_free_ char *file = test_file(f->folder, "e.conf", "[factory]\nstrict = true\n");
+	_cleanup_free_ char *file =
+		test_file(f->folder, "e.conf", "[factory]\nstrict = true\n");
 
 	setenv(CONFIG_PATH_ENV, file, 1);
 	assert_int_equal(config_load_default(&f->config, NULL, &err), 0);
@@ -180,11 +186,11 @@ static void test_default_path(void **state)
 	assert_string_equal(f->config.loaded_from, file);
 	setenv(CONFIG_PATH_ENV, "/nonexistent/e.conf", 1);
 	assert_error_names(config_load_default(&f->config, NULL, &err), -ENOENT,
-			"/nonexistent/e.conf");
+		"/nonexistent/e.conf");
 	/* An option wins over the environment. */
 	assert_int_equal(config_load_default(&f->config, file, &err), 0);
-	assert_error_names(config_load_default(&f->config, "/nonexistent/o.conf", &err), -ENOENT,
-			"/nonexistent/o.conf");
+	assert_error_names(config_load_default(&f->config, "/nonexistent/o.conf", &err),
+		-ENOENT, "/nonexistent/o.conf");
 }
 
 static void test_set(void **state)
@@ -192,11 +198,13 @@ static void test_set(void **state)
 	struct fixture *f = *state;
 	struct err err = ERR_INIT;
 
-	assert_int_equal(config_set(&f->config, "hypervisor", "default_vcpus", "4", "here", &err),
-			0);
+	assert_int_equal(
+		config_set(&f->config, "hypervisor", "default_vcpus", "4", "here", &err),
+		0);
 	assert_int_equal(f->config.default_vcpus, 4);
-	assert_error(config_set(&f->config, "hypervisor", "default_vcpus", "0", "here", &err),
-			-ERANGE, "here: default_vcpus = 0: out of range, 1 to 240 is allowed");
+	assert_error(
+		config_set(&f->config, "hypervisor", "default_vcpus", "0", "here", &err),
+		-ERANGE, "here: default_vcpus = 0: out of range, 1 to 240 is allowed");
 	assert_int_equal(f->config.default_vcpus, 4);
 }
 
@@ -208,7 +216,8 @@ static void test_dump(void **state)
 	size_t size;
 	FILE *out;
 
-	assert_int_equal(load(f, "[hypervisor]\naccel = kvm\n[factory]\ntmpfs_size = 3M\n"), 0);
+	assert_int_equal(
+		load(f, "[hypervisor]\naccel = kvm\n[factory]\ntmpfs_size = 3M\n"), 0);
 	out = open_memstream(&first, &size);
 	config_dump(&f->config, out);
 	fclose(out);
@@ -243,15 +252,15 @@ static void test_host_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			TEST(test_defaults),
-			TEST(test_load),
-			TEST(test_bad_lines),
-			TEST(test_bad_files),
-			TEST(test_drop_ins),
-			TEST(test_default_path),
-			TEST(test_set),
-			TEST(test_dump),
-			TEST(test_host_limits),
+		TEST(test_defaults),
+		TEST(test_load),
+		TEST(test_bad_lines),
+		TEST(test_bad_files),
+		TEST(test_drop_ins),
+		TEST(test_default_path),
+		TEST(test_set),
+		TEST(test_dump),
+		TEST(test_host_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,8 @@ static void test_set(void **state)
 
 	(void)state;
 	assert_error(err_set(&err, -EINVAL, "key %s", "k"), -EINVAL, "key k");
-	assert_error(err_set(&err, EINVAL, "a positive code"), -EINVAL, "a positive code");
+	assert_error(
+		err_set(&err, EINVAL, "a positive code"), -EINVAL, "a positive code");
 	assert_int_equal(err_set(NULL, -EIO, "nobody reads it"), -EIO);
 }
 
@@ -20,7 +21,7 @@ static void test_sys(void **state)
 
 	(void)state;
 	assert_error(err_sys(&err, ENOENT, "cannot open %s", "/x"), -ENOENT,
-			"cannot open /x: No such file or directory");
+		"cannot open /x: No such file or directory");
 	assert_int_equal(err_sys(NULL, ENOENT, "x"), -ENOENT);
 }
 
@@ -92,12 +93,12 @@ static void test_quote(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_set),
-			cmocka_unit_test(test_sys),
-			cmocka_unit_test(test_wrap),
-			cmocka_unit_test(test_copy),
-			cmocka_unit_test(test_cut),
-			cmocka_unit_test(test_quote),
+		cmocka_unit_test(test_set),
+		cmocka_unit_test(test_sys),
+		cmocka_unit_test(test_wrap),
+		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_quote),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

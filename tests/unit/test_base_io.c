@@ -70,15 +70,16 @@ static void test_file_read(void **state)
 	free(data);
 	data = NULL;
 	assert_error(file_read(f->dirfd, "ten", 9, &data, &len, &err), -EFBIG,
-			"ten is larger than the 9 bytes allowed");
+		"ten is larger than the 9 bytes allowed");
 	assert_error(file_read(f->dirfd, "none", 9, &data, &len, &err), -ENOENT,
-			"cannot open none: No such file or directory");
+		"cannot open none: No such file or directory");
 	assert_error(file_read(f->dirfd, ".", 9, &data, &len, &err), -EISDIR,
-			"cannot read .: Is a directory");
+		"cannot read .: Is a directory");
 	assert_null(data);
 	assert_int_equal(len, 10);
 	/* A file without a size of its own, as in /proc. */
-	assert_int_equal(file_read(AT_FDCWD, "/proc/self/stat", 4096, &data, &len, &err), 0);
+	assert_int_equal(
+		file_read(AT_FDCWD, "/proc/self/stat", 4096, &data, &len, &err), 0);
 	assert_true(len > 0 && data[len] == '\0');
 	free(data);
 }
@@ -98,17 +99,17 @@ static void test_write_atomic(void **state)
 	assert_int_equal(fstatat(f->dirfd, "x", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(faccessat(f->dirfd, "x.new", F_OK, 0), -1);
-	assert_error_names(file_write_atomic(f->dirfd, "none/x", "", 0, 0600, &err), -ENOENT,
-			"cannot create none/x.new");
+	assert_error_names(file_write_atomic(f->dirfd, "none/x", "", 0, 0600, &err),
+		-ENOENT, "cannot create none/x.new");
 	/* Where the rename fails the temporary file goes again. */
 	assert_int_equal(mkdirat(f->dirfd, "folder", 0700), 0);
-	assert_error_names(file_write_atomic(f->dirfd, "folder", "", 0, 0600, &err), -EISDIR,
-			"cannot write folder");
+	assert_error_names(file_write_atomic(f->dirfd, "folder", "", 0, 0600, &err),
+		-EISDIR, "cannot write folder");
 	assert_int_equal(faccessat(f->dirfd, "folder.new", F_OK, 0), -1);
 	/* A link in the temporary file's place is not followed. */
 	assert_int_equal(symlinkat("x", f->dirfd, "y.new"), 0);
 	assert_error_names(file_write_atomic(f->dirfd, "y", "bad", 3, 0600, &err), -ELOOP,
-			"cannot create y.new");
+		"cannot create y.new");
 }
 
 static void test_write_text(void **state)
@@ -119,7 +120,7 @@ static void test_write_text(void **state)
 	free(test_file(f->folder, "x", ""));
 	assert_int_equal(file_write_text(f->dirfd, "x", "1", &err), 0);
 	assert_error(file_write_text(f->dirfd, "none", "1", &err), -ENOENT,
-			"cannot write 1 to none: No such file or directory");
+		"cannot write 1 to none: No such file or directory");
 }
 
 static void test_mkdir_parents(void **state)
@@ -217,14 +218,14 @@ static void test_wait_fd(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_full),
-			TEST(test_file_read),
-			TEST(test_write_atomic),
-			TEST(test_write_text),
-			TEST(test_mkdir_parents),
-			TEST(test_remove_tree),
-			TEST(test_open_resolved),
-			cmocka_unit_test(test_wait_fd),
+		cmocka_unit_test(test_full),
+		TEST(test_file_read),
+		TEST(test_write_atomic),
+		TEST(test_write_text),
+		TEST(test_mkdir_parents),
+		TEST(test_remove_tree),
+		TEST(test_open_resolved),
+		cmocka_unit_test(test_wait_fd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

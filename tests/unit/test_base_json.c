@@ -14,7 +14,7 @@ static int parse(const char *text, struct json_object **ret, struct err *err)
 static void test_accepted(void **state)
 {
 	static const char *const texts[] = {
-			"{}", " {\"a\": 1}\n", "[]", "1", "true", "\"x\"", "-0.5e3", "[[[1]]]"};
+		"{}", " {\"a\": 1}\n", "[]", "1", "true", "\"x\"", "-0.5e3", "[[[1]]]"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -30,8 +30,8 @@ static void test_accepted(void **state)
 static void test_refused(void **state)
 {
 	static const char *const texts[] = {"", " ", "{", "{\"a\":}", "[1,]", "1 2",
-			"{} x", "null", "nul", "\"\\ud800", "\"\xff\"", "[[[[[1]]]]]", "// x\n1",
-			"{\"a\":1,}", "\"a"};
+		"{} x", "null", "nul", "\"\\ud800", "\"\xff\"", "[[[[[1]]]]]", "// x\n1",
+		"{\"a\":1,}", "\"a"};
 	struct err err = ERR_INIT;
 	struct json_object *obj = NULL;
 
@@ -55,7 +55,7 @@ static struct json_object *object(void)
 	if (parse("{\"s\":\"text\",\"n\":1,\"neg\":-1,\"big\":18446744073709551615,"
 		  "\"max\":9223372036854775807,\"b\":true,\"o\":{},\"a\":[1],"
 		  "\"null\":null,\"nul\":\"a\\u0000b\",\"f\":1.5}",
-			    &obj, &err) < 0)
+		    &obj, &err) < 0)
 		fail_msg("%s", err.text);
 	return obj;
 }
@@ -99,23 +99,24 @@ static void test_getters_refuse(void **state)
 
 	(void)state;
 	assert_error(json_get_string(obj, "x", &text, &err), -ENOENT, "\"x\" is missing");
-	assert_error(json_get_string(obj, "null", &text, &err), -ENOENT, "\"null\" is missing");
+	assert_error(json_get_string(obj, "null", &text, &err), -ENOENT,
+		"\"null\" is missing");
 	assert_error(json_get_string(obj, "n", &text, &err), -EINVAL,
-			"\"n\" is int where string is wanted");
+		"\"n\" is int where string is wanted");
 	assert_error(json_get_string(obj, "nul", &text, &err), -EINVAL,
-			"\"nul\" has a NUL in it");
+		"\"nul\" has a NUL in it");
 	assert_error(json_get_u64(obj, "neg", &u, &err), -EINVAL,
-			"\"neg\" is -1; it must not be negative");
+		"\"neg\" is -1; it must not be negative");
 	assert_error(json_get_u64(obj, "f", &u, &err), -EINVAL,
-			"\"f\" is double where int is wanted");
+		"\"f\" is double where int is wanted");
 	assert_error(json_get_i64(obj, "big", &i, &err), -ERANGE,
-			"\"big\" is 18446744073709551615, which is too large");
+		"\"big\" is 18446744073709551615, which is too large");
 	assert_error(json_get_bool(obj, "s", &b, &err), -EINVAL,
-			"\"s\" is string where boolean is wanted");
+		"\"s\" is string where boolean is wanted");
 	assert_error(json_get_object(obj, "a", &inner, &err), -EINVAL,
-			"\"a\" is array where object is wanted");
+		"\"a\" is array where object is wanted");
 	assert_error(json_get_array(obj, "o", &inner, &err), -EINVAL,
-			"\"o\" is object where array is wanted");
+		"\"o\" is object where array is wanted");
 	assert_int_equal(json_get_array(obj, "a", &inner, &err), 0);
 	assert_error_names(json_get_u64(inner, "n", &u, &err), -EINVAL, "not an object");
 	/* Outputs stay as they were. */
@@ -141,10 +142,12 @@ static void test_optional(void **state)
 	assert_int_equal(u, 9);
 	assert_int_equal(json_get_bool_opt(obj, "x", true, &b, &err), 0);
 	assert_true(b);
-	assert_error_names(json_get_u64_opt(obj, "s", 9, &u, &err), -EINVAL, "\"s\" is string");
-	assert_error_names(json_get_bool_opt(obj, "n", true, &b, &err), -EINVAL, "\"n\" is int");
-	assert_error_names(json_get_string_opt(obj, "n", "", &text, &err), -EINVAL,
-			"\"n\" is int");
+	assert_error_names(
+		json_get_u64_opt(obj, "s", 9, &u, &err), -EINVAL, "\"s\" is string");
+	assert_error_names(
+		json_get_bool_opt(obj, "n", true, &b, &err), -EINVAL, "\"n\" is int");
+	assert_error_names(
+		json_get_string_opt(obj, "n", "", &text, &err), -EINVAL, "\"n\" is int");
 }
 
 static void test_setters(void **state)
@@ -157,19 +160,19 @@ static void test_setters(void **state)
 	json_set_i64(obj, "i", INT64_MIN);
 	json_set_bool(obj, "b", false);
 	assert_string_equal(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN),
-			"{\"s\":\"a\\\"b\",\"u\":18446744073709551615,"
-			"\"i\":-9223372036854775808,\"b\":false}");
+		"{\"s\":\"a\\\"b\",\"u\":18446744073709551615,"
+		"\"i\":-9223372036854775808,\"b\":false}");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_accepted),
-			cmocka_unit_test(test_refused),
-			cmocka_unit_test(test_getters),
-			cmocka_unit_test(test_getters_refuse),
-			cmocka_unit_test(test_optional),
-			cmocka_unit_test(test_setters),
+		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_getters),
+		cmocka_unit_test(test_getters_refuse),
+		cmocka_unit_test(test_optional),
+		cmocka_unit_test(test_setters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,8 +50,8 @@ static void test_line(void **state)
 	assert_string_equal(logged(), "level=info prog=prog msg=\"three 3\"");
 	log_set_context("sandbox=a namespace=b");
 	log_line(LOG_LEVEL_WARN, "ms=1", "slow");
-	assert_string_equal(logged(),
-			"level=warn prog=prog sandbox=a namespace=b msg=\"slow\" ms=1");
+	assert_string_equal(
+		logged(), "level=warn prog=prog sandbox=a namespace=b msg=\"slow\" ms=1");
 }
 
 static void test_levels(void **state)
@@ -80,8 +80,8 @@ static void test_escapes(void **state)
 {
 	(void)state;
 	log_info("a\"b\\c\nlevel=error\x1b[0m");
-	assert_string_equal(logged(),
-			"level=info prog=prog msg=\"a\\\"b\\\\c\\nlevel=error?[0m\"");
+	assert_string_equal(
+		logged(), "level=info prog=prog msg=\"a\\\"b\\\\c\\nlevel=error?[0m\"");
 }
 
 static void test_long(void **state)
@@ -103,10 +103,10 @@ static void test_long(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup(test_line, reset),
-			cmocka_unit_test_setup(test_levels, reset),
-			cmocka_unit_test_setup(test_escapes, reset),
-			cmocka_unit_test_setup(test_long, reset),
+		cmocka_unit_test_setup(test_line, reset),
+		cmocka_unit_test_setup(test_levels, reset),
+		cmocka_unit_test_setup(test_escapes, reset),
+		cmocka_unit_test_setup(test_long, reset),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);

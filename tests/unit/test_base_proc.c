@@ -13,7 +13,8 @@
 #include "base/thread.h"
 #include "base/util.h"
 
-/* A child that waits for its end, under a name that is hard to read in /proc/<pid>/stat. */
+/* A child that waits for its end, under a name that is hard to read in /proc/<pid>/stat.
+ */
 static pid_t child(void)
 {
 	int ready[2];
@@ -148,10 +149,10 @@ static void test_util(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_process),
-			cmocka_unit_test(test_thread),
-			cmocka_unit_test(test_cond_wait),
-			cmocka_unit_test(test_util),
+		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_thread),
+		cmocka_unit_test(test_cond_wait),
+		cmocka_unit_test(test_util),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,9 @@ static void test_listen_connect(void **state)
 	assert_int_equal(unix_listen(path, SOCK_SEQPACKET, &listener, &err), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_int_equal(unix_connect(path, SOCK_SEQPACKET, deadline_after_ms(1000), &client, &err),
-			0);
+	assert_int_equal(unix_connect(path, SOCK_SEQPACKET, deadline_after_ms(1000),
+				 &client, &err),
+		0);
 	server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(server >= 0);
 	assert_int_equal(unix_peer_credentials(server, &uid, &pid), 0);
@@ -55,8 +56,9 @@ static void test_listen_connect(void **state)
 	close(listener);
 	assert_int_equal(unix_listen(path, SOCK_SEQPACKET, &again, &err), 0);
 	close(again);
-	assert_error_names(unix_connect(path, SOCK_SEQPACKET, DEADLINE_NONE, &client, &err),
-			-ECONNREFUSED, path);
+	assert_error_names(
+		unix_connect(path, SOCK_SEQPACKET, DEADLINE_NONE, &client, &err),
+		-ECONNREFUSED, path);
 	test_folder_free(folder);
 }
 
@@ -70,18 +72,18 @@ static void test_listen_refuses(void **state)
 
 	(void)state;
 	assert_error_names(unix_listen(file, SOCK_STREAM, &fd, &err), -EEXIST,
-			"exists and is not a socket");
+		"exists and is not a socket");
 	memset(path, 'x', sizeof(path));
 	path[0] = '/';
 	path[108] = '\0';
 	assert_error_names(unix_listen(path, SOCK_STREAM, &fd, &err), -ENAMETOOLONG,
-			"has 108 bytes; Linux allows 107");
+		"has 108 bytes; Linux allows 107");
 	assert_error_names(unix_connect(path, SOCK_STREAM, 0, &fd, &err), -ENAMETOOLONG,
-			"Linux allows 107");
-	assert_error_names(unix_connect("/nonexistent/s", SOCK_STREAM, 0, &fd, &err), -ENOENT,
-			"/nonexistent/s");
+		"Linux allows 107");
+	assert_error_names(unix_connect("/nonexistent/s", SOCK_STREAM, 0, &fd, &err),
+		-ENOENT, "/nonexistent/s");
 	assert_error_names(unix_listen("/nonexistent/s", SOCK_STREAM, &fd, &err), -ENOENT,
-			"/nonexistent/s");
+		"/nonexistent/s");
 	assert_int_equal(fd, -1);
 	test_folder_free(folder);
 }
@@ -100,7 +102,8 @@ static void test_messages(void **state)
 	assert_memory_equal(buf, "abc", 3);
 	assert_int_equal(sock_recv(sv[1], buf, 8, NULL, 0, 0), 8);
 	assert_int_equal(sock_recv(sv[1], buf, 8, NULL, 0, 0), -EMSGSIZE);
-	assert_int_equal(sock_recv(sv[1], buf, 8, NULL, 0, deadline_after_ms(10)), -ETIMEDOUT);
+	assert_int_equal(
+		sock_recv(sv[1], buf, 8, NULL, 0, deadline_after_ms(10)), -ETIMEDOUT);
 	close(sv[0]);
 	assert_int_equal(sock_recv(sv[1], buf, 8, NULL, 0, DEADLINE_NONE), 0);
 	assert_int_equal(sock_send(sv[1], "x", 1, NULL, 0, DEADLINE_NONE), -EPIPE);
@@ -115,8 +118,9 @@ static void test_send_deadline(void **state)
 
 	(void)state;
 	assert_int_equal(pair(SOCK_STREAM, sv), 0);
-	assert_int_equal(sock_send(sv[0], big, sizeof(big), NULL, 0, deadline_after_ms(20)),
-			-ETIMEDOUT);
+	assert_int_equal(
+		sock_send(sv[0], big, sizeof(big), NULL, 0, deadline_after_ms(20)),
+		-ETIMEDOUT);
 	close(sv[0]);
 	close(sv[1]);
 }
@@ -175,12 +179,12 @@ static void test_descriptors_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_listen_connect),
-			cmocka_unit_test(test_listen_refuses),
-			cmocka_unit_test(test_messages),
-			cmocka_unit_test(test_send_deadline),
-			cmocka_unit_test(test_descriptors),
-			cmocka_unit_test(test_descriptors_refused),
+		cmocka_unit_test(test_listen_connect),
+		cmocka_unit_test(test_listen_refuses),
+		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_send_deadline),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_descriptors_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,17 +67,17 @@ static void test_report(void **state)
 	fill(&t);
 	trace_report(&t, "s\"1", "template", NULL, trace_file);
 	assert_non_null(strstr(logged(),
-			"msg=\"sandbox started by the template factory\" spawn=2.5 qmp=2.2 total=4.2"));
+		"msg=\"sandbox started by the template factory\" spawn=2.5 qmp=2.2 total=4.2"));
 	trace_report(&t, "s2", "direct", "no template", trace_file);
 	assert_non_null(strstr(logged(), "by the direct factory, because no template\""));
 	assert_int_equal(file_read(AT_FDCWD, trace_file, 4096, &text, &len, &err), 0);
 	assert_string_equal(text,
-			"{\"sandbox\":\"s\\\"1\",\"factory\":\"template\",\"total_ms\":4.250,"
-			"\"phases\":{\"spawn\":{\"at_ms\":1.000,\"ms\":2.500},"
-			"\"qmp\":{\"at_ms\":2.000,\"ms\":2.250}}}\n"
-			"{\"sandbox\":\"s2\",\"factory\":\"direct\",\"reason\":\"no template\","
-			"\"total_ms\":4.250,\"phases\":{\"spawn\":{\"at_ms\":1.000,\"ms\":2.500},"
-			"\"qmp\":{\"at_ms\":2.000,\"ms\":2.250}}}\n");
+		"{\"sandbox\":\"s\\\"1\",\"factory\":\"template\",\"total_ms\":4.250,"
+		"\"phases\":{\"spawn\":{\"at_ms\":1.000,\"ms\":2.500},"
+		"\"qmp\":{\"at_ms\":2.000,\"ms\":2.250}}}\n"
+		"{\"sandbox\":\"s2\",\"factory\":\"direct\",\"reason\":\"no template\","
+		"\"total_ms\":4.250,\"phases\":{\"spawn\":{\"at_ms\":1.000,\"ms\":2.500},"
+		"\"qmp\":{\"at_ms\":2.000,\"ms\":2.250}}}\n");
 	trace_done(&t);
 }
 
@@ -90,7 +90,8 @@ static void test_no_file(void **state)
 	trace_report(&t, "s", "template", NULL, "");
 	assert_non_null(strstr(logged(), "spawn=2.5"));
 	trace_report(&t, "s", "template", NULL, "/nonexistent/trace");
-	assert_non_null(strstr(logged(), "cannot append the phase trace to /nonexistent/trace"));
+	assert_non_null(
+		strstr(logged(), "cannot append the phase trace to /nonexistent/trace"));
 	trace_done(&t);
 }
 
@@ -111,7 +112,8 @@ static void test_phases(void **state)
 	assert_true(end >= begin);
 	trace_begin(&t, TRACE_CPU);
 	trace_end(&t, TRACE_CPU);
-	assert_true(t.phases[TRACE_CPU].begin_us == begin && t.phases[TRACE_CPU].end_us == end);
+	assert_true(t.phases[TRACE_CPU].begin_us == begin &&
+		    t.phases[TRACE_CPU].end_us == end);
 	trace_begin(NULL, TRACE_CPU);
 	trace_end(NULL, TRACE_CPU);
 	for (int i = 0; i < TRACE_PHASES; i++)
@@ -122,9 +124,9 @@ static void test_phases(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(test_report, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_no_file, set_up, tear_down),
-			cmocka_unit_test(test_phases),
+		cmocka_unit_test_setup_teardown(test_report, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_file, set_up, tear_down),
+		cmocka_unit_test(test_phases),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

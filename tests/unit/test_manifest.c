@@ -30,12 +30,14 @@ static char *text_of(const struct manifest *m, int without, const char *more)
 	const char *text;
 
 	if (without < MANIFEST_FIELDS)
-		json_object_object_del(obj, manifest_field_name((enum manifest_field)without));
+		json_object_object_del(
+			obj, manifest_field_name((enum manifest_field)without));
 	text = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN);
 	return xasprintf("%.*s%s}", (int)strlen(text) - 1, text, more);
 }
 
-static void refuse(const struct manifest *m, int without, const char *more, const char *why)
+static void refuse(
+	const struct manifest *m, int without, const char *more, const char *why)
 {
 	_cleanup_free_ char *text = text_of(m, without, more);
 	struct err err = ERR_INIT;
@@ -69,9 +71,12 @@ static void test_each_field_missing_or_twice(void **state)
 	make_whole(&m);
 	for (int i = 0; i < MANIFEST_FIELDS; i++) {
 		const char *name = manifest_field_name((enum manifest_field)i);
-		_cleanup_free_ char *missing = xasprintf("%s: the field is missing", name);
-		_cleanup_free_ char *twice = xasprintf("%s: the field is there twice", name);
-		_cleanup_free_ char *again = xasprintf(",\"%s\":\"%s\"", name, m.value[i]);
+		_cleanup_free_ char *missing =
+			xasprintf("%s: the field is missing", name);
+		_cleanup_free_ char *twice =
+			xasprintf("%s: the field is there twice", name);
+		_cleanup_free_ char *again =
+			xasprintf(",\"%s\":\"%s\"", name, m.value[i]);
 		_cleanup_free_ char *number = xasprintf(",\"%s\":7", name);
 
 		refuse(&m, i, "", missing);
@@ -87,19 +92,20 @@ static void test_bad_values(void **state)
 		enum manifest_field field;
 		const char *value, *why;
 	} cases[] = {
-			{MANIFEST_FORMAT, "2", "format: 2"},
-			{MANIFEST_FORMAT, "", "format: \"\""},
-			{MANIFEST_ID, "", "id: \"\""},
-			{MANIFEST_MEMORY_BYTES, "-1", "memory_bytes: \"-1\""},
-			{MANIFEST_MEMORY_BYTES, "01", "memory_bytes: \"01\""},
-			{MANIFEST_MEMORY_BYTES, "18446744073709551616", "memory_bytes: "},
-			{MANIFEST_STATE_BYTES, "12 ", "state_bytes: "},
-			{MANIFEST_STATE_SHA256, "abc", "state_sha256: "},
-			{MANIFEST_KERNEL_SHA256, DIGEST_A "a", "kernel_sha256: "},
-			{MANIFEST_QEMU_SHA256, "A" DIGEST_A, "qemu_sha256: "},
-			{MANIFEST_QEMU_PATH, "qemu", "qemu_path: \"qemu\" is not an absolute path"},
-			{MANIFEST_ACCEL, "hvf", "accel: \"hvf\" is not kvm or tcg"},
-			{MANIFEST_CREATED, "now", "created: \"now\" is not a decimal number"},
+		{MANIFEST_FORMAT, "2", "format: 2"},
+		{MANIFEST_FORMAT, "", "format: \"\""},
+		{MANIFEST_ID, "", "id: \"\""},
+		{MANIFEST_MEMORY_BYTES, "-1", "memory_bytes: \"-1\""},
+		{MANIFEST_MEMORY_BYTES, "01", "memory_bytes: \"01\""},
+		{MANIFEST_MEMORY_BYTES, "18446744073709551616", "memory_bytes: "},
+		{MANIFEST_STATE_BYTES, "12 ", "state_bytes: "},
+		{MANIFEST_STATE_SHA256, "abc", "state_sha256: "},
+		{MANIFEST_KERNEL_SHA256, DIGEST_A "a", "kernel_sha256: "},
+		{MANIFEST_QEMU_SHA256, "A" DIGEST_A, "qemu_sha256: "},
+		{MANIFEST_QEMU_PATH, "qemu",
+			"qemu_path: \"qemu\" is not an absolute path"},
+		{MANIFEST_ACCEL, "hvf", "accel: \"hvf\" is not kvm or tcg"},
+		{MANIFEST_CREATED, "now", "created: \"now\" is not a decimal number"},
 	};
 
 	(void)state;
@@ -155,7 +161,7 @@ static void test_match(void **state)
 		manifest_done(&want);
 		fixture_inputs(&want, "8388608");
 		text = xasprintf("%s: wanted other, the template has %.8s",
-				manifest_field_name((enum manifest_field)i), have.value[i]);
+			manifest_field_name((enum manifest_field)i), have.value[i]);
 		manifest_set(&want, (enum manifest_field)i, "other");
 		assert_int_equal(manifest_match(&have, &want, &field, &err), -ESTALE);
 		assert_int_equal(field, i);
@@ -204,9 +210,10 @@ static void test_same(void **state)
 		manifest_copy(&b, &a);
 		manifest_set(&b, (enum manifest_field)i, "other");
 		assert_int_equal(manifest_same(&a, &b, &err), -EUCLEAN);
-		assert_int_equal(strncmp(err.text, manifest_field_name((enum manifest_field)i),
-						 strlen(manifest_field_name((enum manifest_field)i))),
-				0);
+		assert_int_equal(
+			strncmp(err.text, manifest_field_name((enum manifest_field)i),
+				strlen(manifest_field_name((enum manifest_field)i))),
+			0);
 		manifest_done(&b);
 	}
 	manifest_done(&a);
@@ -215,13 +222,13 @@ static void test_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_round_trip),
-			cmocka_unit_test(test_each_field_missing_or_twice),
-			cmocka_unit_test(test_bad_values),
-			cmocka_unit_test(test_bad_texts),
-			cmocka_unit_test(test_match),
-			cmocka_unit_test(test_match_shows_difference),
-			cmocka_unit_test(test_same),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_each_field_missing_or_twice),
+		cmocka_unit_test(test_bad_values),
+		cmocka_unit_test(test_bad_texts),
+		cmocka_unit_test(test_match),
+		cmocka_unit_test(test_match_shows_difference),
+		cmocka_unit_test(test_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

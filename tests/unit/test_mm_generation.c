@@ -9,9 +9,9 @@
 #include "mm/generation.h"
 #include "mm/tmpfs.h"
 
-#define PATH	     "/tmp/template"
+#define PATH         "/tmp/template"
 #define MEMORY_BYTES (4 * MiB)
-#define PAGE	     4096
+#define PAGE         4096
 
 static int rw_fd = -1, ro_fd = -1;
 
@@ -20,8 +20,9 @@ static int setup(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	if (tmpfs_ensure(PATH, 16 * MiB, &err) < 0 || tmpfs_open(PATH, false, &rw_fd, &err) < 0 ||
-			tmpfs_open(PATH, true, &ro_fd, &err) < 0)
+	if (tmpfs_ensure(PATH, 16 * MiB, &err) < 0 ||
+		tmpfs_open(PATH, false, &rw_fd, &err) < 0 ||
+		tmpfs_open(PATH, true, &ro_fd, &err) < 0)
 		fail_msg("%s", err.text);
 	return 0;
 }
@@ -42,7 +43,8 @@ static void fill(const struct generation_build *b)
 	static const char zeros[8 * PAGE];
 
 	assert_int_equal(pwrite(b->memory_fd, "one", 3, PAGE + 100), 3);
-	assert_int_equal(pwrite(b->memory_fd, zeros, sizeof(zeros), 2 * PAGE), sizeof(zeros));
+	assert_int_equal(
+		pwrite(b->memory_fd, zeros, sizeof(zeros), 2 * PAGE), sizeof(zeros));
 	assert_int_equal(pwrite(b->memory_fd, "x", 1, 701 * PAGE - 1), 1);
 	assert_int_equal(write_full(b->state_fd, "device state", 12), 0);
 }
@@ -58,7 +60,7 @@ static void publish(char *ret_id)
 	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
 	fill(&b);
 	assert_int_equal(generation_build_publish(&b, &inputs, &err), 0);
-	strcpy(ret_id, b.id);
+	memcpy(ret_id, b.id, sizeof(b.id));
 	generation_build_done(&b);
 	manifest_done(&inputs);
 }
@@ -155,7 +157,8 @@ static void test_published(void **state)
 	assert_int_equal(fstat(memory, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0400);
 	close(device);
-	/* Each grant has its own open file descriptions: moving one does not move the other. */
+	/* Each grant has its own open file descriptions: moving one does not move the
+	 * other. */
 	assert_int_equal(generation_grant(ro_fd, &g, &other, &device, &err), 0);
 	assert_int_equal(lseek(memory, 100, SEEK_SET), 100);
 	assert_int_equal(lseek(other, 0, SEEK_CUR), 0);
@@ -181,8 +184,8 @@ static char *replace(const char *text, const char *from, const char *to)
 }
 
 struct tampering {
-	const char *file;	/* what is changed */
-	const char *from, *to;	/* manifest: this text by that */
+	const char *file;      /* what is changed */
+	const char *from, *to; /* manifest: this text by that */
 	const char *why;
 };
 
@@ -202,20 +205,23 @@ static void change(const char *id, const struct tampering *t)
 static void test_tampered_manifest(void **state)
 {
 	static const struct tampering cases[] = {
-			{"manifest.json", "\"format\": \"1\"", "\"format\": \"9\"", "format: 9"},
-			{"manifest.json", "\"id\": \"2", "\"id\": \"3", "id: the manifest says 3"},
-			{"manifest.json", "4194304", "4194303",
-					"memory_bytes: the manifest says 4194303, the file memory has 4194304"},
-			{"manifest.json", "\"state_bytes\": \"12\"", "\"state_bytes\": \"13\"",
-					"state_bytes: the manifest says 13, the file state has 12"},
-			{"manifest.json", "\"state_sha256\": \"", "\"state_sha256\": \"z",
-					"state_sha256: \"z"},
-			{"manifest.json", "\"created\": \"", "\"created\": \"1",
-					"created: the manifest says 1"},
-			{"manifest.json", "\"format\"", "\"Format\"", "Format: unknown field"},
-			{"manifest.json", "{", "", "not valid JSON"},
-			{"state", "device", "Device", "state_sha256: the manifest says"},
-			{"state", "device ", "", "state_bytes: the manifest says 12, the file state has 5"},
+		{"manifest.json", "\"format\": \"1\"", "\"format\": \"9\"", "format: 9"},
+		{"manifest.json", "\"id\": \"2", "\"id\": \"3",
+			"id: the manifest says 3"},
+		{"manifest.json", "4194304", "4194303",
+			"memory_bytes: the manifest says 4194303, the file memory has "
+			"4194304"},
+		{"manifest.json", "\"state_bytes\": \"12\"", "\"state_bytes\": \"13\"",
+			"state_bytes: the manifest says 13, the file state has 12"},
+		{"manifest.json", "\"state_sha256\": \"", "\"state_sha256\": \"z",
+			"state_sha256: \"z"},
+		{"manifest.json", "\"created\": \"", "\"created\": \"1",
+			"created: the manifest says 1"},
+		{"manifest.json", "\"format\"", "\"Format\"", "Format: unknown field"},
+		{"manifest.json", "{", "", "not valid JSON"},
+		{"state", "device", "Device", "state_sha256: the manifest says"},
+		{"state", "device ", "",
+			"state_bytes: the manifest says 12, the file state has 5"},
 	};
 
 	(void)state;
@@ -242,11 +248,12 @@ static void test_tampered_manifest(void **state)
 static void test_tampered_inputs(void **state)
 {
 	static const struct tampering cases[] = {
-			{"manifest.json", "7.2.22", "7.2.23", "qemu_version: published as"},
-			{"manifest.json", "/usr/bin/qemu", "/usr/bin/other", "qemu_path: published as"},
-			{"manifest.json", "-m 8M", "-m 9M", "argv: published as"},
-			{"manifest.json", "\"agent_version\": \"1\"", "\"agent_version\": \"2\"",
-					"agent_version: published as 1, found 2"},
+		{"manifest.json", "7.2.22", "7.2.23", "qemu_version: published as"},
+		{"manifest.json", "/usr/bin/qemu", "/usr/bin/other",
+			"qemu_path: published as"},
+		{"manifest.json", "-m 8M", "-m 9M", "argv: published as"},
+		{"manifest.json", "\"agent_version\": \"1\"", "\"agent_version\": \"2\"",
+			"agent_version: published as 1, found 2"},
 	};
 
 	(void)state;
@@ -259,7 +266,8 @@ static void test_tampered_inputs(void **state)
 		publish(id);
 		assert_int_equal(generation_load(ro_fd, id, &g, &err), 0);
 		change(id, &cases[i]);
-		assert_int_equal(generation_grant(ro_fd, &g, &fds[0], &fds[1], &err), -EUCLEAN);
+		assert_int_equal(
+			generation_grant(ro_fd, &g, &fds[0], &fds[1], &err), -EUCLEAN);
 		assert_error(err, cases[i].why);
 		generation_done(&g);
 		assert_int_equal(generation_remove(rw_fd, id, &err), 0);
@@ -319,7 +327,8 @@ static int write_into(const char *memory)
 {
 	int fd = open(memory, O_WRONLY | O_CLOEXEC);
 	/* The clock has second resolution here: say that it was an hour ago. */
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) - 3600}};
+	struct timespec times[2] = {
+		{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) - 3600}};
 	int r = pwrite(fd, "!", 1, 0) == 1 && futimens(fd, times) == 0 ? 0 : -1;
 
 	close(fd);
@@ -334,7 +343,8 @@ static int remove_it(const char *memory)
 static void test_damaged_memory(void **state)
 {
 	(void)state;
-	damage_and_check(shorten, "memory_bytes: the manifest says 4194304, the file memory has 4096");
+	damage_and_check(shorten,
+		"memory_bytes: the manifest says 4194304, the file memory has 4096");
 	damage_and_check(loosen, "memory: mode 0644, wanted 0400");
 	damage_and_check(give_away, "memory: belongs to 7:7, wanted root");
 	damage_and_check(name_twice, "memory: has 2 names");
@@ -388,15 +398,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-			cmocka_unit_test(test_ids),
-			T(test_build_and_punch),
-			T(test_build_abandoned),
-			T(test_publish_without_state),
-			T(test_published),
-			T(test_tampered_manifest),
-			T(test_tampered_inputs),
-			T(test_damaged_memory),
-			T(test_recover),
+		cmocka_unit_test(test_ids),
+		T(test_build_and_punch),
+		T(test_build_abandoned),
+		T(test_publish_without_state),
+		T(test_published),
+		T(test_tampered_manifest),
+		T(test_tampered_inputs),
+		T(test_damaged_memory),
+		T(test_recover),
 #undef T
 	};
 

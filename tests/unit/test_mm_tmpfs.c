@@ -92,7 +92,8 @@ static void test_readonly_mount(void **state)
 	assert_int_equal(errno, EROFS);
 	assert_int_equal(unlinkat(ro, "file", 0), -1);
 	assert_int_equal(errno, EROFS);
-	assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+	assert_ptr_equal(
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
 	/* Neither keeps the mount at the path busy. */
 	unmount();
 	close(fd);
@@ -130,12 +131,12 @@ static void test_wrong_mount(void **state)
 		unsigned long flags;
 		const char *options, *why;
 	} cases[] = {
-			{MS_NODEV | MS_NOEXEC, "mode=0750", "without nosuid"},
-			{MS_NOSUID | MS_NOEXEC, "mode=0750", "without nodev"},
-			{MS_NOSUID | MS_NODEV, "mode=0750", "without noexec"},
-			{MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755", "mode 0755"},
-			{MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0750,uid=7", "belongs to uid 7"},
-			{MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "mode=0750", "read-only"},
+		{MS_NODEV | MS_NOEXEC, "mode=0750", "without nosuid"},
+		{MS_NOSUID | MS_NOEXEC, "mode=0750", "without nodev"},
+		{MS_NOSUID | MS_NODEV, "mode=0750", "without noexec"},
+		{MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755", "mode 0755"},
+		{MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0750,uid=7", "belongs to uid 7"},
+		{MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "mode=0750", "read-only"},
 	};
 
 	(void)state;
@@ -184,8 +185,9 @@ static void test_size(void **state)
 	size_plan(&c, SIZE_UNKNOWN, &plan);
 	assert_int_equal(plan.memory_bytes, 256 * MiB);
 	assert_int_equal(plan.retained_bytes, 264 * MiB + (64 << 10));
-	assert_int_equal(plan.total_bytes, plan.memory_bytes + plan.state_bytes +
-				plan.manifest_bytes + plan.retained_bytes + plan.slack_bytes);
+	assert_int_equal(plan.total_bytes,
+		plan.memory_bytes + plan.state_bytes + plan.manifest_bytes +
+			plan.retained_bytes + plan.slack_bytes);
 	assert_int_equal(plan.total_bytes, 562 * MiB);
 	assert_int_equal(plan.tmpfs_bytes, plan.total_bytes);
 	assert_int_equal(size_check(&plan, &err), 0);
@@ -203,12 +205,12 @@ static void test_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_mount_grow_unmount),
-			cmocka_unit_test(test_readonly_mount),
-			cmocka_unit_test(test_not_a_tmpfs),
-			cmocka_unit_test(test_wrong_mount),
-			cmocka_unit_test(test_the_way_there),
-			cmocka_unit_test(test_size),
+		cmocka_unit_test(test_mount_grow_unmount),
+		cmocka_unit_test(test_readonly_mount),
+		cmocka_unit_test(test_not_a_tmpfs),
+		cmocka_unit_test(test_wrong_mount),
+		cmocka_unit_test(test_the_way_there),
+		cmocka_unit_test(test_size),
 	};
 
 	fixture_enter();

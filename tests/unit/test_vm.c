@@ -33,7 +33,8 @@ static int set_up(void **state)
 	snprintf(f->dir, sizeof(f->dir), "/tmp/stencil-test-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
-	assert_int_equal(0, config_set(&f->config, "runtime", "state_dir", f->dir, "test", NULL));
+	assert_int_equal(
+		0, config_set(&f->config, "runtime", "state_dir", f->dir, "test", NULL));
 	*state = f;
 	return 0;
 }
@@ -59,7 +60,8 @@ static char *file_in(struct fixture *f, const char *name, const void *data, size
 static void test_version(void **state)
 {
 	(void)state;
-	assert_int_equal(70222, qemu_version_parse("QEMU emulator version 7.2.22 (Debian 1:7.2)"));
+	assert_int_equal(
+		70222, qemu_version_parse("QEMU emulator version 7.2.22 (Debian 1:7.2)"));
 	assert_int_equal(100002, qemu_version_parse("QEMU emulator version 10.0.2"));
 	assert_int_equal(-EINVAL, qemu_version_parse("qemu-img version 7.2.22"));
 	assert_int_equal(-EINVAL, qemu_version_parse(""));
@@ -82,14 +84,16 @@ static void test_not_qemu(void **state)
 	assert_non_null(strstr(f->err.text, "coreutils"));
 	assert_int_equal(-EOPNOTSUPP, vm_qemu_version(aged, &line, &version, &f->err));
 	assert_non_null(strstr(f->err.text, "7.2 or later"));
-	assert_int_equal(-ENOENT, vm_qemu_version("/nowhere/qemu", &line, &version, &f->err));
+	assert_int_equal(
+		-ENOENT, vm_qemu_version("/nowhere/qemu", &line, &version, &f->err));
 	assert_non_null(strstr(f->err.text, "/nowhere/qemu"));
 	assert_null(line);
 }
 
 static void set_kernel(struct fixture *f, const char *path)
 {
-	assert_int_equal(0, config_set(&f->config, "hypervisor", "kernel", path, "test", NULL));
+	assert_int_equal(
+		0, config_set(&f->config, "hypervisor", "kernel", path, "test", NULL));
 }
 
 static void test_kernel(void **state)
@@ -122,8 +126,9 @@ static void test_kernel(void **state)
 static void test_record(void **state)
 {
 	struct fixture *f = *state;
-	struct vm_record in = {.uid = 4000000000u, .cgroup = "a-1234",
-			.qemu = {.pid = 77, .start_ticks = UINT64_MAX}};
+	struct vm_record in = {.uid = 4000000000u,
+		.cgroup = "a-1234",
+		.qemu = {.pid = 77, .start_ticks = UINT64_MAX}};
 	struct vm_record out;
 	_cleanup_free_ char *path = NULL;
 
@@ -135,15 +140,17 @@ static void test_record(void **state)
 	assert_int_equal(in.qemu.pid, out.qemu.pid);
 	assert_true(in.qemu.start_ticks == out.qemu.start_ticks);
 	/* A name that would leave the folder of groups is refused. */
-	path = file_in(f, "vm.json", "{\"uid\":1,\"cgroup\":\"../x\",\"pid\":0,\"start_ticks\":0}",
-			strlen("{\"uid\":1,\"cgroup\":\"../x\",\"pid\":0,\"start_ticks\":0}"));
+	path = file_in(f, "vm.json",
+		"{\"uid\":1,\"cgroup\":\"../x\",\"pid\":0,\"start_ticks\":0}",
+		strlen("{\"uid\":1,\"cgroup\":\"../x\",\"pid\":0,\"start_ticks\":0}"));
 	assert_int_equal(-EBADMSG, vm_record_read(f->dir, &out, &f->err));
 }
 
 static void test_uids(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_free_ char *a = xasprintf("%s/a", f->dir), *b = xasprintf("%s/b", f->dir);
+	_cleanup_free_ char *a = xasprintf("%s/a", f->dir),
+			    *b = xasprintf("%s/b", f->dir);
 	_cleanup_free_ char *c = xasprintf("%s/c", f->dir);
 	uid_t first, second, third;
 
@@ -188,8 +195,8 @@ static bool has_word(char **argv, const char *part)
 	return false;
 }
 
-/* What keeps a template whole: shared only where it is made, private in clones, and from QEMU 8.2
- * opened read-only by QEMU itself. */
+/* What keeps a template whole: shared only where it is made, private in clones, and from
+ * QEMU 8.2 opened read-only by QEMU itself. */
 static void test_argv_memory(void **state)
 {
 	struct fixture *f = *state;
@@ -207,7 +214,8 @@ static void test_argv_memory(void **state)
 	assert_true(has_word(newer, "share=off,readonly=on,rom=off"));
 	assert_true(has_word(template, "share=on"));
 	assert_false(has_word(direct, "memory-backend-file"));
-	for (char ***argv = (char **[]){clone, newer, template, direct, NULL}; *argv; argv++) {
+	for (char ***argv = (char **[]){clone, newer, template, direct, NULL}; *argv;
+		argv++) {
 		assert_true(has_word(*argv, "spawn=deny"));
 		assert_true(has_word(*argv, "vmgenid,guid=auto"));
 		vm_argv_free(*argv);
@@ -232,14 +240,14 @@ static void test_accel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test(test_version),
-			cmocka_unit_test_setup_teardown(test_not_qemu, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_kernel, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_record, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_uids, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_cleanup_nothing, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
-			cmocka_unit_test_setup_teardown(test_accel, set_up, tear_down),
+		cmocka_unit_test(test_version),
+		cmocka_unit_test_setup_teardown(test_not_qemu, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_kernel, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_record, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_uids, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cleanup_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_accel, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

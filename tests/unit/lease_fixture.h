@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * templated's server, store and builder in a test's own process, with a scripted VM in
+ * the place of QEMU. For one file of a program: it defines functions.
+ */
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "tests/unit/mm_fixture.h"
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "templated/builder.h"
+#include "templated/ctl.h"
+#include "templated/daemon.h"
+#include "templated/lease.h"
+#include "templated/lock.h"
+#include "templated/server.h"
+#include "vm/vm.h"
+
+#define PATH "/tmp/template"
+
+/* ---- the scripted VM ---- */
+
+struct vm {
+	int memory_fd;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool hold; /* vm_boot() waits while it is set */
+	unsigned int booting, boots, followers;
+	int boot_result;
+	const char *qemu_version;
+} script = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	.changed = PTHREAD_COND_INITIALIZER,
+	.qemu_version = "7.2.22"};
+
+struct vm_inputs *vm_inputs_new(void)
+{
+	return NULL;
+}
+
+void vm_inputs_free(struct vm_inputs *inputs)
+{
+	(void)inputs;
+}
+
+int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
+	struct manifest *ret, struct err *err)
+{
+	char number[24];
+
+	(void)inputs;
+	if (strcmp(c->kernel, "/missing") == 0)
+		return err_set(err, -ENOENT, "cannot find the guest's kernel /missing");
+	snprintf(number, sizeof(number), "%llu",
+		(unsigned long long)(c->default_memory * MiB));
+	fixture_inputs(ret, number);
+	pthread_mutex_lock(&script.lock);
+	manifest_set(ret, MANIFEST_QEMU_VERSION, script.qemu_version);
+	pthread_mutex_unlock(&script.lock);
+	manifest_set(ret, MANIFEST_QEMU_PATH, c->qemu_path);
+	manifest_set(
+		ret, MANIFEST_CMDLINE, *c->kernel_params ? c->kernel_params : "quiet");
+	return 0;
+}
+
+int vm_boot(
+	const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
+{
+	int r;
+
+	assert_int_equal(access(options->dir, F_OK), 0);
+	pthread_mutex_lock(&script.lock);
+	script.booting++;
+	script.boots++;
+	pthread_cond_broadcast(&script.changed);
+	while (script.hold)
+		pthread_cond_wait(&script.changed, &script.lock);
+	script.booting--;
+	r = script.boot_result;
+	pthread_mutex_unlock(&script.lock);
+	if (r < 0)
+		return err_set(err, r, "boot: the guest is silent");
+	*ret = xnew0(struct vm);
+	(*ret)->memory_fd = memory_fd;
+	return pwrite(memory_fd, "guest", 5, 8192) == 5 ? 0 : -EIO;
+}
+
+int vm_save(struct vm *vm, int state_fd, struct err *err)
+{
+	(void)vm;
+	(void)err;
+	return write_full(state_fd, "device state", 12);
+}
+
+void vm_free(struct vm *vm)
+{
+	free(vm);
+}
+
+struct agent *vm_agent(struct vm *vm)
+{
+	(void)vm;
+	return NULL;
+}
+
+int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t deadline,
+	struct err *err)
+{
+	(void)a;
+	(void)ret;
+	(void)deadline;
+	return err_set(err, -ENOSYS, "an agent without a version");
+}
+
+int vm_cleanup(const struct config *c, const char *dir, struct err *err)
+{
+	(void)c;
+	(void)dir;
+	(void)err;
+	return 0;
+}
+
+static inline void script_hold(bool hold)
+{
+	pthread_mutex_lock(&script.lock);
+	script.hold = hold;
+	pthread_cond_broadcast(&script.changed);
+	pthread_mutex_unlock(&script.lock);
+}
+
+static inline void script_wait_booting(void)
+{
+	pthread_mutex_lock(&script.lock);
+	while (script.booting == 0)
+		pthread_cond_wait(&script.changed, &script.lock);
+	pthread_mutex_unlock(&script.lock);
+}
+
+/* ---- a daemon ---- */
+
+static struct daemon daemon_;
+static struct server *server;
+static struct config client;
+
+static inline void set_config(struct config *c)
+{
+	struct err err = ERR_INIT;
+
+	config_init(c);
+	if (config_set(c, "factory", "template_path", PATH, "", &err) < 0 ||
+		config_set(c, "factory", "template_endpoint", "/tmp/sock", "", &err) <
+			0 ||
+		config_set(c, "runtime", "state_dir", "/tmp/state", "", &err) < 0)
+		fail_msg("%s", err.text);
+	c->default_memory = 8;
+}
+
+static inline int setup(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	script.boots = script.followers = 0;
+	script.boot_result = 0;
+	script.hold = false;
+	script.qemu_version = "7.2.22";
+	set_config(&daemon_.config);
+	set_config(&client);
+	daemon_init(&daemon_);
+	if (server_start(&daemon_, &server, &err) < 0)
+		fail_msg("%s", err.text);
+	return 0;
+}
+
+static inline int teardown(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	script_hold(false);
+	builder_close(daemon_.builder);
+	server_stop(server);
+	daemon_done(&daemon_);
+	if (tmpfs_unmount(PATH, &err) < 0)
+		fail_msg("%s", err.text);
+	config_done(&daemon_.config);
+	config_done(&client);
+	return access("/tmp/sock", F_OK) == 0 ||
+	       access("/tmp/state/.templated", F_OK) == 0;
+}
+
+static inline int ask(enum lease_verb verb, struct json_object **ret, struct err *err)
+{
+	struct json_object *reply = NULL;
+	int r = ctl_ask(&client, verb, NULL, &reply, err);
+
+	if (ret)
+		*ret = reply;
+	else
+		json_object_put(reply);
+	return r;
+}
+
+static inline void init_template(void)
+{
+	struct err err = ERR_INIT;
+
+	if (ask(LEASE_VERB_INIT, NULL, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static inline void acquire(struct lease *lease)
+{
+	struct err err = ERR_INIT;
+
+	assert_int_equal(
+		lease_acquire(&client, "sandbox-1", deadline_after_ms(5000), lease, &err),
+		0);
+}
+
+static inline void acquire_nothing(const char *why)
+{
+	struct lease lease;
+
+	acquire(&lease);
+	assert_int_equal(lease.kind, LEASE_NONE);
+	if (!strstr(lease.reason, why))
+		fail_msg("\"%s\" is not in \"%s\"", why, lease.reason);
+	assert_int_equal(lease.conn_fd, -1);
+	assert_int_equal(lease.memory_fd, -1);
+	lease_release(&lease);
+}
+
+static inline void acquire_template(struct lease *lease)
+{
+	acquire(lease);
+	if (lease->kind != LEASE_TEMPLATE)
+		fail_msg("no template: %s", lease->reason);
+}
+
+/* status' value at "a/b/c". */
+static inline struct json_object *status_at(struct json_object *status, const char *path)
+{
+	struct json_object *at = status;
+	_cleanup_free_ char *copy = xstrdup(path);
+
+	for (char *rest = copy, *key; (key = strsep(&rest, "/"));) {
+		if (json_object_is_type(at, json_type_array))
+			at = json_object_array_get_idx(at, strtoul(key, NULL, 10));
+		else if (!json_object_object_get_ex(at, key, &at))
+			return NULL;
+	}
+	return at;
+}
+
+static inline int status_number(const char *path)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	struct err err = ERR_INIT;
+	struct json_object *value;
+
+	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
+	value = status_at(reply, path);
+	return value ? json_object_get_int(value) : -1;
+}
