@@ -23,9 +23,8 @@ VERSION	:= 0.1.0
 WARN	 = -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef
 HARDEN	 = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS	 = -O2 -g
-# gnu11 predefines "linux", which is a field of the OCI messages.
 # The spec's messages have a field `linux`, which gnu11 predefines as 1.
-CPPFLAGS = -I. -I$(B)/gen -isystem /usr/include/libnl3 -Ulinux -D_GNU_SOURCE -Ulinux -DSTENCIL_VERSION='"$(VERSION)"'
+CPPFLAGS = -I. -I$(B)/gen -isystem /usr/include/libnl3 -D_GNU_SOURCE -Ulinux -DSTENCIL_VERSION='"$(VERSION)"'
 ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(CPPFLAGS) $(CFLAGS) -pthread -ffunction-sections \
 	-fdata-sections $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsanitize=$(SAN))

@@ -2,6 +2,7 @@
 /* Small helpers: see util.h. */
 #include "base/util.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
@@ -54,6 +55,14 @@ char *xasprintf(const char *fmt, ...)
 		s = NULL;
 	va_end(ap);
 	return or_die(s);
+}
+
+void str_copy_to(char *to, size_t size, const char *s)
+{
+	size_t len = strlen(s);
+
+	assert(len < size);
+	memcpy(to, s, len + 1);
 }
 
 uint64_t now_us(void)

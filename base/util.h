@@ -93,6 +93,10 @@ char *xstrndup(const char *s, size_t max);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define xnew0(type) ((type *)xzalloc(sizeof(type)))
 
+/* Copies a string that fits into a char array; one that does not is our own bug. */
+#define str_copy(array, s) str_copy_to(array, sizeof(array), s)
+void str_copy_to(char *to, size_t size, const char *s);
+
 /*
  * Deadlines are absolute CLOCK_MONOTONIC milliseconds (int64_t), so that a chain of waits
  * shares one. DEADLINE_NONE never comes.

@@ -175,7 +175,7 @@ static int signal_listed(int dirfd, int signal)
 	if (r < 0)
 		return r;
 	for (char *w = strtok_r(text, "\n", &save); w; w = strtok_r(NULL, "\n", &save)) {
-		pid_t pid = atoi(w);
+		pid_t pid = (pid_t)strtol(w, NULL, 10);
 
 		/* 0: a process of a pid namespace that is not below ours. */
 		if (pid > 1 && kill(pid, signal) < 0 && errno != ESRCH)

@@ -53,19 +53,20 @@ static int set_hostname(const char *name, struct err *err)
 static int write_dns(char *const *lines, size_t n, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t len = 0;
+	size_t len = 0, size;
 
 	if (n == 0)
 		return 0;
 	if (n > DNS_LINES_MAX)
 		return err_set(err, -E2BIG, "%zu lines of resolv.conf, at most %d fit", n,
 			DNS_LINES_MAX);
-	text = xmalloc(n * (DNS_LINE_BYTES + 2));
+	size = n * (DNS_LINE_BYTES + 2);
+	text = xmalloc(size);
 	for (size_t i = 0; i < n; i++) {
 		if (strlen(lines[i]) > DNS_LINE_BYTES || strchr(lines[i], '\n'))
 			return err_set(err, -EINVAL, "not a line of resolv.conf: %s",
 				err_quote(lines[i], 64));
-		len += (size_t)sprintf(text + len, "%s\n", lines[i]);
+		len += (size_t)snprintf(text + len, size - len, "%s\n", lines[i]);
 	}
 	return file_write_atomic(AT_FDCWD, "/etc/resolv.conf", text, len, 0644, err);
 }
@@ -130,7 +131,7 @@ static int create(
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	strcpy(s->id, req->sandbox_id); /* checked */
+	str_copy(s->id, req->sandbox_id);
 	s->running = true;
 	pthread_mutex_unlock(&s->lock);
 	return 0;

@@ -61,7 +61,7 @@ void oom_unwatch(struct sandbox *s, struct container *c)
 	/* The watch goes with the file. */
 	pthread_mutex_lock(&s->lock);
 	if (has_new_kill(c))
-		strcpy(kept.ids[kept.n++ % KEPT_MAX], c->id);
+		str_copy(kept.ids[kept.n++ % KEPT_MAX], c->id);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -72,13 +72,13 @@ static bool find_kill(struct sandbox *s, char ret_id[GUEST_ID_MAX + 1])
 	pthread_mutex_lock(&s->lock);
 	if (kept.n > 0) {
 		kept.n = MIN(kept.n, (unsigned int)KEPT_MAX) - 1;
-		strcpy(ret_id, kept.ids[kept.n]);
+		str_copy_to(ret_id, GUEST_ID_MAX + 1, kept.ids[kept.n]);
 		found = true;
 	}
 	for (struct container *c = s->containers; !found && c; c = c->next) {
 		found = c->state != CONTAINER_CREATING && has_new_kill(c);
 		if (found)
-			strcpy(ret_id, c->id);
+			str_copy_to(ret_id, GUEST_ID_MAX + 1, c->id);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return found;

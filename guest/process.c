@@ -13,7 +13,7 @@ struct process *process_new(const char *id, bool terminal)
 	p->refs = 1;
 	p->terminal = terminal;
 	p->in_fd = p->out_fd = p->err_fd = -1;
-	strcpy(p->id, id); /* checked */
+	str_copy(p->id, id);
 	return p;
 }
 

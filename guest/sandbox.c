@@ -62,7 +62,7 @@ static int add_locked(
 	c = xnew0(struct container);
 	c->refs = 1;
 	c->state = CONTAINER_CREATING;
-	strcpy(c->id, id); /* checked */
+	str_copy(c->id, id);
 	c->next = s->containers;
 	s->containers = c;
 	s->n_containers++;

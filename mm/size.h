@@ -15,9 +15,9 @@
  *   memory     the guest's memory, allocated in full before the boot (default_memory)
  *   state      the device state; its bound before there is one
  *   manifest   the manifest
- *   retained   the current and the retired generations: what they hold now, or where
- * nothing is known yet one generation as large as the one being built slack      a
- * sixteenth of all that, at least 8 MiB: page tables, folders, growth
+ *   retained   the current and the retired generations: what they hold now, or where nothing is
+ *              known yet one generation as large as the one being built
+ *   slack      a sixteenth of all that, at least 8 MiB: page tables, folders, growth
  */
 #define SIZE_STATE_BYTES    (8 * MiB)
 #define SIZE_MANIFEST_BYTES (64u << 10)

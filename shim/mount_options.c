@@ -176,7 +176,7 @@ void mount_options_shorten(struct mount_options *o, char **ret_dir)
 		len += (size_t)(p - copied);
 		copied = p + cut;
 	}
-	strcpy(out + len, copied);
+	memcpy(out + len, copied, strlen(copied) + 1);
 	free(o->data);
 	o->data = out;
 }

@@ -16,21 +16,21 @@
  * LEASE_MESSAGE_MAX bytes. The client speaks first, and has LEASE_REQUEST_MS to do so.
  *
  *   request   {"version": 1, "request": <verb>, …}
- *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as
- * in the file>} status, init, refresh, destroy, size     nothing more
+ *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as in the file>}
+ *     status, init, refresh, destroy, size     nothing more
  *
  *   reply     {"version": 1, "result": <result>, …}
- *     template  "generation", "manifest": {…}; beside it the descriptors of memory and
- * state none      "reason": <sentence>, "field": <manifest field or ""> done      of
- * init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text" status
- * "status": {…}           size   "size": {…} error     "error": <sentence>
+ *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
+ *     none      "reason": <sentence>, "field": <manifest field or "">
+ *     done      of init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text"
+ *     status    "status": {…}           size   "size": {…}
+ *     error     "error": <sentence>
  *
- * Before their reply init and refresh send any number of {"version": 1, "progress":
- * <step>}.
+ * Before their reply init and refresh send any number of {"version": 1, "progress": <step>}.
  *
- * After `template` the connection is the lease: it lasts until the client closes it, and
- * nothing more may be sent. After any other reply the next request may follow. A message
- * that is not understood is answered with `error` and the connection is closed.
+ * After `template` the connection is the lease: it lasts until the client closes it, and nothing
+ * more may be sent. After any other reply the next request may follow. A message that is not
+ * understood is answered with `error` and the connection is closed.
  */
 #define LEASE_VERSION     1
 #define LEASE_REQUEST_MS  5000

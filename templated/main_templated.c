@@ -6,8 +6,8 @@
  *   early   options, configuration; nothing is changed yet
  *   setup   locks, then capabilities are cut, signals become descriptors
  *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
- *   end     SIGTERM, SIGINT: a build and its VM end, the socket goes; the tmpfs and the
- * published template stay, for the next start and for the VMs that use it
+ *   end     SIGTERM, SIGINT: a build and its VM end, the socket goes; the tmpfs and the published
+ *           template stay, for the next start and for the VMs that use it
  */
 #include <errno.h>
 #include <getopt.h>

@@ -2,16 +2,18 @@
 /*
  * The capabilities that templated keeps: see privileges.h.
  *
- *   CAP_SYS_ADMIN     the tmpfs (mount, remount, unmount); QEMU's mount namespace and
- * pivot_root CAP_SYS_PTRACE    reading the name in QEMU's one open(2) that is answered
- * for it CAP_SETUID        QEMU's uid … CAP_SETGID        … and gid CAP_SETPCAP emptying
- * QEMU's bounding set CAP_CHOWN         QEMU's /dev/kvm CAP_MKNOD         the same
+ *   CAP_SYS_ADMIN     the tmpfs (mount, remount, unmount); QEMU's mount namespace and pivot_root
+ *   CAP_SYS_PTRACE    reading the name in QEMU's one open(2) that is answered for it
+ *   CAP_SETUID        QEMU's uid …
+ *   CAP_SETGID        … and gid
+ *   CAP_SETPCAP       emptying QEMU's bounding set
+ *   CAP_CHOWN         QEMU's /dev/kvm
+ *   CAP_MKNOD         the same
  *   CAP_KILL          ending QEMU, which has another uid
- *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), cgroup files of a
- * delegated tree CAP_FOWNER        modes and times of the generation's files
+ *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), cgroup files of a delegated tree
+ *   CAP_FOWNER        modes and times of the generation's files
  *
- * Not among them: anything with the network, modules, raw devices, reboot, clock, audit,
- * bpf.
+ * Not among them: anything with the network, modules, raw devices, reboot, clock, audit, bpf.
  */
 #include "templated/privileges.h"
 

@@ -9,18 +9,18 @@
 #include "vm/spawn.h"
 
 /*
- * Stages, in this order (the child is a fork of a process with threads: system calls
- * only, no allocation, no locks; all that needs more is prepared by the parent in struct
- * confine):
+ * Stages, in this order (the child is a fork of a process with threads: system calls only, no
+ * allocation, no locks; all that needs more is prepared by the parent in struct confine):
  *
- *   cgroup    into its own cgroups                       needs write access to
- * cgroup.procs root      own mount namespace; a 1 MiB tmpfs with    needs CAP_SYS_ADMIN
- *             the libraries and firmware QEMU reads (read-only binds), its kernel and
- * initrd when it boots, /dev/kvm under KVM, and /export; the old root is gone limits no
- * core dumps, no transparent huge pages, descriptors 0-4 only uid       its uid and gid,
- * no groups; bounding, inheritable, permitted and ambient sets empty but for the file
- * capabilities where it serves 9p; no_new_privs filter    no sockets, no tracing, no
- * io_uring, no namespaces, …; the open of the memory is a user notification
+ *   cgroup    into its own cgroups                       needs write access to cgroup.procs
+ *   root      own mount namespace; a 1 MiB tmpfs with    needs CAP_SYS_ADMIN
+ *             the libraries and firmware QEMU reads (read-only binds), its kernel and initrd when
+ *             it boots, /dev/kvm under KVM, and /export; the old root is gone
+ *   limits    no core dumps, no transparent huge pages, descriptors 0-4 only
+ *   uid       its uid and gid, no groups; bounding, inheritable, permitted and ambient sets empty
+ *             but for the file capabilities where it serves 9p; no_new_privs
+ *   filter    no sockets, no tracing, no io_uring, no namespaces, …; the open of the memory is a
+ *             user notification
  *
  * After exec QEMU adds its own filter (-sandbox on,…,spawn=deny).
  */

@@ -7,12 +7,10 @@
  *   parent                               child
  *   fork
  *   record the pid in a file             confine itself
- *   "go"                  ------------>  wait for it: if the parent died unrecorded, so
- * does it
- *                         <------------  the listener of its filter (one byte +
- * SCM_RIGHTS) start the supervisor                 exec
- *                         <------------  end of stream: QEMU runs; or struct failure: it
- * does not
+ *   "go"                  ------------>  wait for it: if the parent died unrecorded, so does it
+ *                         <------------  the listener of its filter (one byte + SCM_RIGHTS)
+ *   start the supervisor                 exec
+ *                         <------------  end of stream: QEMU runs; or struct failure: it does not
  */
 #include "vm/spawn.h"
 

@@ -146,7 +146,8 @@ notify_listen() # SOCKET
 {
 	exec perl -MSocket -e '
 		$| = 1;
-		socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) && bind($socket, sockaddr_un($ARGV[0]))
+		my $socket;
+		socket($socket, AF_UNIX, SOCK_DGRAM, 0) && bind($socket, sockaddr_un($ARGV[0]))
 			or die "$ARGV[0]: $!\n";
 		print "listening\n";
 		alarm $ARGV[1];
@@ -160,13 +161,15 @@ notify_listen() # SOCKET
 # $TEMPLATED_LOG.
 templated_try_start()
 {
-	local socket=/run/notify notify_pid fd ready=1
+	local socket=/run/notify fifo=/run/notify.listening notify_pid ready=1
 
 	TEMPLATED_LOG=$WORLD_DIR/templated.log
-	exec {fd}< <(notify_listen "$socket")
+	mkfifo "$fifo"
+	# Not a process substitution: `wait -n` takes only jobs.
+	notify_listen "$socket" >"$fifo" </dev/null &
 	notify_pid=$!
-	read -r <&"$fd"
-	exec {fd}<&-
+	read -r <"$fifo" || die "no socket for templated's notification"
+	rm "$fifo"
 	NOTIFY_SOCKET=$socket templated --config "$STENCIL_CONF" >"$TEMPLATED_LOG" 2>&1 </dev/null &
 	TEMPLATED_PID=$!
 	wait -n -p ended "$TEMPLATED_PID" "$notify_pid" && [ "${ended:-}" = "$notify_pid" ] && ready=0

@@ -49,7 +49,7 @@ like "$(cat "$OUT")" '/dev/pts/[0-9]|/dev/console' 'a terminal is one'
 # ---- exec, signals, state -----------------------------------------------------------------------
 
 events_start
-capture container_detached main -- sh -c 'trap "exit 7" TERM; while :; do sleep 1000 & wait; done'
+capture container_detached main -- sh -c 'trap "exit 7" TERM; while :; do tail -f /dev/null & wait; done'
 ok $? 'a container that runs on' || diag "$(cat "$ERR")"
 like "$(ctr task ls)" "$WORLD-main +[0-9]+ +RUNNING" 'is listed as running'
 capture in_container main sh -c 'echo exec; exit 5'
