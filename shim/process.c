@@ -240,6 +240,8 @@ static int start_in_guest(struct process *p, struct err *err)
 	trace_end(sandbox_trace(sandbox), TRACE_STARTED);
 	if (r == 0)
 		r = stdio_start(p->stdio, agent, err);
+	else
+		stdio_hang_up(p->stdio);
 	if (r < 0)
 		return err_wrap(err, "start %s", name_of(p));
 	return 0;

@@ -91,11 +91,16 @@ static int open_input(struct stdio *s, const char *path, struct err *err)
 	return 0;
 }
 
-static void destroy(struct stdio *s)
+static void close_streams(struct stdio *s)
 {
 	for (int i = 0; i < STREAMS; i++)
-		close_fd(s->streams[i].fd);
-	close_fd(s->stdin_hold_fd);
+		close_fd(steal_fd(&s->streams[i].fd));
+	close_fd(steal_fd(&s->stdin_hold_fd));
+}
+
+static void destroy(struct stdio *s)
+{
+	close_streams(s);
 	close_fd(s->cancel_fd);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
@@ -328,14 +333,22 @@ int stdio_drain(struct stdio *s, int64_t deadline)
 	return r;
 }
 
-void stdio_free(struct stdio *s)
+void stdio_hang_up(struct stdio *s)
 {
-	if (!s)
-		return;
 	if (eventfd_write(s->cancel_fd, 1) < 0)
 		log_warn("cannot end the standard streams: %s", strerror(errno));
 	for (int i = 0; i < STREAMS; i++)
 		if (s->streams[i].started)
 			pthread_join(s->streams[i].thread, NULL);
+	for (int i = 0; i < STREAMS; i++)
+		s->streams[i].started = false;
+	close_streams(s);
+}
+
+void stdio_free(struct stdio *s)
+{
+	if (!s)
+		return;
+	stdio_hang_up(s);
 	destroy(s);
 }

@@ -39,6 +39,9 @@ void stdio_close_stdin(struct stdio *s);
 /* Waits until all output of the process is in its FIFOs: 0, or -ETIMEDOUT (a client that
  * does not read, or a child that keeps the stream). */
 int stdio_drain(struct stdio *s, int64_t deadline);
+/* For a process that did not start: closes the FIFOs, so that clients see the end of the
+ * output. */
+void stdio_hang_up(struct stdio *s);
 /* Ends the threads: those in an agent call return with the agent's connection, or its
  * answer. */
 void stdio_free(struct stdio *s);

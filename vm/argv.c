@@ -66,7 +66,8 @@ char *vm_cmdline(const struct vm_machine *m)
 		"swiotlb=noforce memhp_default_state=online random.trust_cpu=on "
 		"tsc=reliable no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1 "
 		"nowatchdog audit=0 selinux=0 apparmor=0 i8042.noaux i8042.nokbd "
-		"8250.nr_uarts=1 pci=lastbus=0 %s%s%s",
+		"8250.nr_uarts=1 pci=lastbus=0 "
+		"transparent_hugepage=madvise %s%s%s",
 		m->kvm ? "" : "mitigations=off init_on_alloc=0", *params ? " " : "",
 		params);
 }

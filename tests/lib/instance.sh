@@ -9,7 +9,7 @@
 : "${RUNTIME:=io.containerd.stencil.v2}"
 STENCIL_CONF=/run/stencil.conf
 # Every wait for something that should come has this limit, in seconds.
-WAIT_SECONDS=120
+WAIT_SECONDS=60
 export CONTAINERD_ADDRESS=/run/containerd-private/containerd.sock
 
 # Waits until a line of a file that a process is writing matches; fails if the process ends first.
@@ -190,12 +190,13 @@ templated_start()
 	templated_try_start || { tail -n 20 "$TEMPLATED_LOG" >&2; die "templated did not start"; }
 }
 
-# Its clean end takes the template's tmpfs down.
+# Its end leaves the template for its next start: that has to be taken down before.
 templated_stop()
 {
 	local status=0
 
 	[ -n "${TEMPLATED_PID:-}" ] || return 0
+	timeout "$WAIT_SECONDS" templatectl --config "$STENCIL_CONF" destroy >/dev/null || status=1
 	kill "$TEMPLATED_PID" && wait "$TEMPLATED_PID" || status=$?
 	TEMPLATED_PID=
 	[ "$status" -eq 0 ] || { echo "templated ended with status $status" >&2; return 1; }
