@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,9 +20,49 @@
 #include "guest/init.h"
 
 #define LOG_MAX 16384
+/* What crun looks for to know a sealed copy of itself (its cloned_binary.c). */
+#define CRUN_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+/* The copy, as /proc/self/fd/<n>: it is close-on-exec, not even crun inherits it. */
+static char crun_path[32];
+
 /* How long crun has to die of a SIGKILL: it is then in the kernel, ending a container's
  * boot. */
 #define KILL_MS 10000
+
+static int copy_sealed(int from, int to)
+{
+	struct stat st;
+	off_t at = 0;
+
+	if (fstat(from, &st) < 0)
+		return -errno;
+	while (at < st.st_size) {
+		ssize_t n = sendfile(to, from, &at, (size_t)(st.st_size - at));
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+	}
+	return fcntl(to, F_ADD_SEALS, CRUN_SEALS) < 0 ? -errno : 0;
+}
+
+int crun_init(struct err *err)
+{
+	_cleanup_close_ int from = open(CRUN_PATH, O_RDONLY | O_CLOEXEC);
+	int to, r;
+
+	if (from < 0)
+		return err_sys(err, errno, "open " CRUN_PATH);
+	to = memfd_create("crun", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	r = to < 0 ? -errno : copy_sealed(from, to);
+	if (r < 0) {
+		close_fd(to);
+		return err_sys(err, r, "copy " CRUN_PATH);
+	}
+	snprintf(crun_path, sizeof(crun_path), "/proc/self/fd/%d", to);
+	unlink(CRUN_PATH);
+	return 0;
+}
 
 /* The files of one invocation; removed at its end. */
 struct paths {
@@ -80,7 +122,7 @@ static int failed(const struct paths *paths, int status, struct err *err)
 static int run(const struct crun_launch *how, const struct paths *paths,
 	const int stdio[3], bool terminal, struct err *err)
 {
-	const char *argv[24] = {CRUN_PATH, "--root", CRUN_ROOT, "--cgroup-manager",
+	const char *argv[24] = {crun_path, "--root", CRUN_ROOT, "--cgroup-manager",
 		"cgroupfs", "--log", paths->log, "--log-format", "json"};
 	struct child crun = {0};
 	size_t n = 9;

@@ -26,6 +26,13 @@ struct crun_launch {
 };
 
 /*
+ * Once, before any launch. crun executes a sealed copy of itself unless it is one
+ * already, so that no container can write to it: that doubles the price of each launch.
+ * This makes the copy, and removes the file.
+ */
+int crun_init(struct err *err);
+
+/*
  * Runs crun create or exec for p (made with process_new()), and fills its streams and
  * child. What crun said against it is in err. On failure no process is left, p is as it
  * was.

@@ -9,6 +9,7 @@
 #include "guest/channel.h"
 #include "guest/child.h"
 #include "guest/compact.h"
+#include "guest/crun.h"
 #include "guest/init.h"
 #include "guest/service.h"
 
@@ -27,6 +28,8 @@ int main(void)
 	log_init("agent", STDERR_FILENO, LOG_LEVEL_WARN);
 	child_init();
 	r = init_guest(&err);
+	if (r == 0)
+		r = crun_init(&err);
 	if (r == 0)
 		r = compact_guest(&err);
 	if (r == 0)
