@@ -2,6 +2,7 @@
 /* What boot and clone share: a spawned QEMU, a QMP session, an agent that answers. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -173,10 +174,14 @@ int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err)
 	r = agent_new(steal_fd(&vm->agent_fd), &vm->agent, err);
 	if (r == 0)
 		r = agent_check(vm->agent, deadline, err);
-	if (r < 0) {
+	if (r == -ETIMEDOUT)
+		err_wrap(err, "the guest's agent did not answer within %" PRIu64
+			      " ms (key boot_timeout_ms of [runtime])",
+			vm->config->boot_timeout_ms);
+	else if (r < 0)
 		err_wrap(err, "the guest's agent does not answer");
+	if (r < 0)
 		return vm_explain(vm, err);
-	}
 	trace_end(vm->trace, TRACE_AGENT);
 	return 0;
 }

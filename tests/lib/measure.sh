@@ -36,23 +36,30 @@ pids_of() # NAME
 	done
 }
 
-# KiB that only this process has, of all its mappings or of those whose name matches.
-private_kib() # PID [REGEX]
+# The sum of fields of a process's mappings whose name matches, in KiB.
+smaps_kib() # PID NAME-REGEX FIELD-REGEX
 {
-	awk -v name="${2:-}" '
+	awk -v name="$2" -v field="$3" '
 	/^[0-9a-f]+-[0-9a-f]+ / {
 		path = ""
 		for (i = 6; i <= NF; i++) path = path (i > 6 ? " " : "") $i
 		counts = name == "" || path ~ name
 	}
-	counts && /^Private_(Clean|Dirty|Hugetlb):/ { sum += $2 }
+	counts && $1 ~ field { sum += $2 }
 	END { print sum + 0 }' "/proc/$1/smaps"
 }
 
-# The mapping of the template's memory file in a clone's QEMU.
+# KiB that only this process has.
+private_kib() # PID
+{
+	smaps_kib "$1" '' '^Private_(Clean|Dirty|Hugetlb):'
+}
+
+# What a clone has written to of the template's memory. Pages of the file that only one clone maps
+# count as private to it in smaps, too, but are in the tmpfs once, whoever maps them.
 template_private_kib() # PID
 {
-	private_kib "$1" '\/memory( \(deleted\))?$'
+	smaps_kib "$1" '\/memory( \(deleted\))?$' '^Anonymous:'
 }
 
 # Open flags, octal, of each descriptor of a process whose file's name matches.

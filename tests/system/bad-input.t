@@ -30,14 +30,17 @@ refused_with 'an unknown key, with file and line' "$conf:[0-9]+: unknown key col
 	colour=red
 refused_with 'a value out of range' "$conf:[0-9]+: default_vcpus = 9999: out of range" hypervisor \
 	default_vcpus=9999
-refused_with 'a guest that does not answer in time' '(2000 ms|2 s).*console' runtime \
-	boot_timeout_ms=2000 hypervisor kernel_params='rdinit=/no-such-init loglevel=7'
+refused_with 'a guest that panics' 'console ends with "Kernel panic.*Unable to mount root' hypervisor \
+	kernel_params='rdinit=/no-such-init'
+# One that panics and stays (panic=0) is silent for ever.
+refused_with 'a guest that does not answer in time' '3000 ms.*console ends with "Kernel panic' runtime \
+	boot_timeout_ms=3000 hypervisor kernel_params='rdinit=/no-such-init panic=0'
 mkdir /run/bad-state
-mount -t tmpfs -o size=64k,mode=0700 bad-state /run/bad-state
+mount --no-mtab -t tmpfs -o size=64k,mode=0700 bad-state /run/bad-state
 head -c 1M /dev/zero >/run/bad-state/full 2>/dev/null
 refused_with 'a full disk under the state folder' '/run/bad-state.*No space left' runtime \
 	state_dir=/run/bad-state
-umount /run/bad-state
+umount --no-mtab /run/bad-state
 refused 'a configuration that is not there' '/run/bad-absent.conf' bad \
 	--runtime-config-path /run/bad-absent.conf -- true
 

@@ -20,7 +20,7 @@ ip -n pod route add 10.98.0.0/16 via 10.99.0.1
 pod_state()
 {
 	ip -n pod -d link
-	ip -n pod address
+	ip -n pod address | sed 's/ tentative//'
 	ip -n pod route
 	tc -n pod qdisc
 }
