@@ -175,8 +175,9 @@ int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err)
 	if (r == 0)
 		r = agent_check(vm->agent, deadline, err);
 	if (r == -ETIMEDOUT)
-		err_wrap(err, "the guest's agent did not answer within %" PRIu64
-			      " ms (key boot_timeout_ms of [runtime])",
+		err_wrap(err,
+			"the guest's agent did not answer within %" PRIu64
+			" ms (key boot_timeout_ms of [runtime])",
 			vm->config->boot_timeout_ms);
 	else if (r < 0)
 		err_wrap(err, "the guest's agent does not answer");

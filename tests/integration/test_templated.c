@@ -562,7 +562,8 @@ static void test_failing_builds(void **state)
 	fail_build("[hypervisor]\ninitrd = /nowhere\n", "/nowhere");
 	fail_build("[hypervisor]\npath = /bin/true\n", "/bin/true");
 	fail_build("[hypervisor]\npath = " DIR_ "/text\n", DIR_ "/text");
-	fail_build("boot_timeout_ms = 100\n", "boot: the guest's agent does not answer");
+	fail_build("boot_timeout_ms = 100\n",
+		"boot: the guest's agent did not answer within 100 ms");
 	/* The size: of the configuration, and of what is free. */
 	fail_build("[factory]\ntmpfs_size = 100M\n[hypervisor]\ndefault_memory = 1024\n",
 		"MiB) are needed");

@@ -346,7 +346,7 @@ static void test_guest_is_silent(void **state)
 {
 	(void)state;
 	boot_fails("default_memory", "256", "300", -ETIMEDOUT,
-		(const char *[]){"agent does not answer", "console", NULL});
+		(const char *[]){"agent did not answer within", "console", NULL});
 }
 
 static void test_not_qemu(void **state)

@@ -174,7 +174,7 @@ world_look()
 	ip netns | awk '{ print "network namespace", $1 }'
 	world_cgroups
 	find /run -mindepth 1 -printf 'file %p\n'
-	find /etc /opt /var /tmp /root /home /srv /dev/shm -xdev -newercm "$WORLD_DIR/started" \
+	find /etc /opt /var /tmp /root /home /srv /dev/shm -xdev -maxdepth 3 -newercm "$WORLD_DIR/started" \
 		-regextype posix-extended -regex '.*(stencil|containerd|qemu).*' \
 		! -path "$STENCIL_SOURCE/*" ! -path "$STENCIL_BUILD/*" -printf 'file %p\n'
 }
