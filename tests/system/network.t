@@ -6,7 +6,16 @@ system_template
 
 ip netns add pod
 ip netns add peer
-at_exit 'ip netns delete pod 2>/dev/null; ip netns delete peer 2>/dev/null'
+netns_remove()
+{
+	local name status=0
+
+	for name in pod peer; do
+		! [ -e "/run/netns/$name" ] || ip netns delete "$name" || status=1
+	done
+	return "$status"
+}
+at_exit netns_remove
 ip -n pod link add eth0 mtu 1400 address 02:42:0a:63:00:02 type veth peer name eth0 netns peer mtu 1400
 ip -n pod address add 10.99.0.2/24 dev eth0
 ip -n pod address add fd99::2/64 dev eth0 nodad
@@ -61,6 +70,5 @@ is "$(grep -c . "$OUT")" 1 'and nothing else' || diag "$(cat "$OUT")"
 refused 'the host network is refused' 'network namespace' host --net-host -- true
 refused 'a namespace that is not there is refused by name' '/run/netns/absent' absent \
 	--with-ns network:/run/netns/absent -- true
-ip netns delete pod
-ip netns delete peer
+netns_remove
 system_end
