@@ -80,7 +80,9 @@ instance_start()
 	at_exit stencil_remove_state
 	containerd_config >/run/containerd-private/config.toml
 	at_exit instance_stop
-	containerd --config /run/containerd-private/config.toml >"$CONTAINERD_LOG" 2>&1 </dev/null &
+	# In a session of its own, as templated: Ctrl-C at the terminal is for the script, which then
+	# takes them down in their order.
+	setsid containerd --config /run/containerd-private/config.toml >"$CONTAINERD_LOG" 2>&1 </dev/null &
 	CONTAINERD_PID=$!
 	wait_line "$CONTAINERD_LOG" "$CONTAINERD_PID" 'containerd successfully booted' ||
 		{ tail -n 20 "$CONTAINERD_LOG" >&2; die "the private containerd did not start"; }
@@ -170,7 +172,7 @@ templated_try_start()
 	notify_pid=$!
 	read -r <"$fifo" || die "no socket for templated's notification"
 	rm "$fifo"
-	NOTIFY_SOCKET=$socket templated --config "$STENCIL_CONF" >"$TEMPLATED_LOG" 2>&1 </dev/null &
+	NOTIFY_SOCKET=$socket setsid templated --config "$STENCIL_CONF" >"$TEMPLATED_LOG" 2>&1 </dev/null &
 	TEMPLATED_PID=$!
 	wait -n -p ended "$TEMPLATED_PID" "$notify_pid" && [ "${ended:-}" = "$notify_pid" ] && ready=0
 	if [ "$ready" -ne 0 ]; then
