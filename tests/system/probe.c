@@ -5,9 +5,19 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+
+static void print_hex(const char *key, const unsigned char bytes[16])
+{
+	printf("%s ", key);
+	for (size_t i = 0; i < 16; i++)
+		printf("%02x", bytes[i]);
+	printf("\n");
+}
 
 static void print_file(const char *key, const char *path)
 {
@@ -30,10 +40,10 @@ int main(void)
 
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return 1;
-	printf("getrandom ");
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		printf("%02x", bytes[i]);
-	printf("\n");
+	print_hex("getrandom", bytes);
+	/* Drawn by the kernel at exec, before any instruction of this program. */
+	memcpy(bytes, (const void *)getauxval(AT_RANDOM), sizeof(bytes));
+	print_hex("at_random", bytes);
 	print_file("uuid", "/proc/sys/kernel/random/uuid");
 	print_file("boot_id", "/proc/sys/kernel/random/boot_id");
 	print_file("machine_id", "/etc/machine-id");
