@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The identity gate on clones of a template whose guest's clock is a week behind. */
+#include "tests/integration/vm_fixture.h"
+
+#include <sys/mount.h>
+#include <time.h>
+
+#include "agent-client/oci_json.h"
+#include "base/json.h"
+
+#define WEEK_S (7 * 24 * 3600)
+
+static int64_t deadline(void)
+{
+	return deadline_after_ms(20000);
+}
+
+/* The guest of the template believes that it is a week ago: so do its clones, until told
+ * otherwise. */
+static void age(struct vm *vm)
+{
+	Grpc__SetGuestDateTimeRequest request = GRPC__SET_GUEST_DATE_TIME_REQUEST__INIT;
+	struct err err = ERR_INIT;
+
+	request.sec = time(NULL) - WEEK_S;
+	if (agent_set_guest_date_time(vm_agent(vm), &request, deadline(), &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static int make(void **state)
+{
+	(void)state;
+	fixture_make(age);
+	return 0;
+}
+
+/* A root file system of the probe alone, attached as <cid>/rootfs. */
+static void attach_rootfs(struct vm *vm, const char *cid)
+{
+	_cleanup_free_ char *rootfs = fixture_folder("rootfs");
+	_cleanup_free_ char *target = xasprintf("%s/probe", rootfs);
+	_cleanup_free_ char *name = xasprintf("%s/rootfs", cid);
+	const char *probe = getenv("STENCIL_PROBE");
+	_cleanup_free_ char *program = NULL;
+	_cleanup_close_ int fd = -1;
+	struct err err = ERR_INIT;
+	size_t len;
+
+	if (!probe)
+		probe = "build/tests/system/probe";
+	if (file_read(AT_FDCWD, probe, 16 * MiB, &program, &len, &err) < 0 ||
+		file_write_atomic(AT_FDCWD, target, program, len, 0755, &err) < 0)
+		fail_msg("%s", err.text);
+	fd = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	assert_true(fd >= 0);
+	if (vm_export_attach(vm, fd, name, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static Grpc__Spec *make_spec(const char *cid)
+{
+	_cleanup_free_ char *text = xasprintf(
+		"{\"ociVersion\":\"1.0.2\","
+		"\"process\":{\"args\":[\"/probe\"],\"cwd\":\"/\",\"user\":{\"uid\":0,\"gid\":0}},"
+		"\"root\":{\"path\":\"" AGENT_SHARED_DIR "/%s/rootfs\"},"
+		"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+		"{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"dev\"}],"
+		"\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"}]}}",
+		cid);
+	_cleanup_json_ struct json_object *json = NULL;
+	struct err err = ERR_INIT;
+	Grpc__Spec *spec;
+
+	if (json_parse("spec", text, strlen(text), 16, &json, &err) < 0 ||
+		oci_spec_from_json(json, &spec, NULL, NULL, &err) < 0)
+		fail_msg("%s", err.text);
+	return spec;
+}
+
+static void create_and_start(struct vm *vm, const char *cid)
+{
+	Grpc__CreateContainerRequest create = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	Grpc__StartContainerRequest start = GRPC__START_CONTAINER_REQUEST__INIT;
+	struct err err = ERR_INIT;
+
+	create.container_id = create.exec_id = start.container_id =
+		(char *)(uintptr_t)cid;
+	create.oci = make_spec(cid);
+	if (agent_create_container(vm_agent(vm), &create, deadline(), &err) < 0 ||
+		agent_start_container(vm_agent(vm), &start, deadline(), &err) < 0)
+		fail_msg("%s", err.text);
+	grpc__spec__free_unpacked(create.oci, NULL);
+}
+
+/* All that the container writes; the caller's to free(). */
+static char *read_output(struct vm *vm, const char *cid)
+{
+	Grpc__ReadStreamRequest request = GRPC__READ_STREAM_REQUEST__INIT;
+	Grpc__ReadStreamResponse *response;
+	char *text = xstrdup("");
+	struct err err = ERR_INIT;
+
+	request.container_id = request.exec_id = (char *)(uintptr_t)cid;
+	request.len = 4096;
+	while (agent_read_stdout(vm_agent(vm), &request, &response, deadline(), &err) ==
+			0 &&
+		response->data.len > 0) {
+		char *more = xasprintf("%s%.*s", text, (int)response->data.len,
+			(const char *)response->data.data);
+
+		free(text);
+		text = more;
+		grpc__read_stream_response__free_unpacked(response, NULL);
+	}
+	return text;
+}
+
+static int64_t host_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Runs the probe in a container; fails unless the guest's clock is the host's. */
+static void check_clock(struct vm *vm, const char *cid)
+{
+	int64_t before = host_ms(), after, guest;
+	_cleanup_free_ char *text = NULL;
+	const char *line;
+
+	attach_rootfs(vm, cid);
+	create_and_start(vm, cid);
+	text = read_output(vm, cid);
+	after = host_ms();
+	line = strstr(text, "clock_ms ");
+	if (!line)
+		fail_msg("the probe does not tell its clock: \"%s\"", text);
+	guest = strtoll(line + strlen("clock_ms "), NULL, 10);
+	if (guest < before - 100 || guest > after + 100)
+		fail_msg("the guest's clock says %lld ms, the host's %lld to %lld",
+			(long long)guest, (long long)before, (long long)after);
+}
+
+/* Right from the first process on, and still right with the next. */
+static void test_clock_of_an_old_template(void **state)
+{
+	_cleanup_(vm) struct vm *vm = fixture_clone("clock");
+	struct err err = ERR_INIT;
+
+	(void)state;
+	if (vm_make_unique(vm, &(struct vm_identity){.hostname = "pod"}, &err) < 0)
+		fail_msg("%s", err.text);
+	check_clock(vm, "first");
+	check_clock(vm, "second");
+}
+
+/* A gate that failed half way may not be passed by the back door: there is no sandbox. */
+static void test_no_container_before_the_gate(void **state)
+{
+	_cleanup_(vm) struct vm *vm = fixture_clone("gate");
+	Grpc__CreateContainerRequest create = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	create.container_id = create.exec_id = (char[]){"early"};
+	create.oci = make_spec("early");
+	assert_error_names(
+		agent_create_container(vm_agent(vm), &create, deadline(), &err), -EBUSY,
+		"CreateSandbox comes first");
+	grpc__spec__free_unpacked(create.oci, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_clock_of_an_old_template),
+		cmocka_unit_test(test_no_container_before_the_gate),
+	};
+
+	return cmocka_run_group_tests(tests, make, fixture_remove);
+}
