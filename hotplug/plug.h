@@ -22,8 +22,9 @@ int qmp_closefd(struct qmp *q, const char *name, int64_t deadline, struct err *e
 /* Switches x-ignore-shared and events on, both sides of a template. */
 int qmp_migrate_set_template_capabilities(
 	struct qmp *q, int64_t deadline, struct err *err);
-/* Writes the device state to state_fd (not taken) and waits for MIGRATION completed.
- * failed and cancelled are errors with QEMU's reason. */
+/* Writes the device state to state_fd (not taken), waits for MIGRATION completed and
+ * until QEMU has let go of the stream: it is whole, the VM "postmigrate", or as before if
+ * it failed, and may be saved again. failed and cancelled are errors with QEMU's reason. */
 int qmp_migrate_to_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err);
 /* Reads it from state_fd in a QEMU started with -incoming defer, until completed. */
 int qmp_migrate_from_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err);

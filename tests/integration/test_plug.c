@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -133,6 +134,9 @@ static void exec_qemu(int qmp_fd, int memory_fd, const char *backend, bool incom
 		argv[n++] = "defer";
 	}
 	argv[n] = NULL;
+	/* Not to outlive a test that failed; else it also keeps prove waiting for the end of
+	 * its output. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Its complaints about what these tests do to it are not theirs. */
 	if (dup2(open("/dev/null", O_WRONLY), 2) < 0 || dup2(qmp_fd, 3) < 0 ||
 		(memory_fd >= 0 && dup2(memory_fd, 4) < 0))
@@ -522,12 +526,14 @@ static void test_save_fails(void **state)
 	assert_ok(qmp_migrate_set_template_capabilities(shared.q, soon(), err));
 	assert_err(qmp_migrate_to_fd(shared.q, full_fd, soon(), err), -EREMOTEIO,
 		"cannot save the device state: migration failed: \"");
-	/* To a pipe whose other end is closed. */
+	assert_status(shared.q, "running"); /* as before */
+	/* At once again: to a pipe whose other end is closed. */
 	int fds[2];
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	close(fds[0]);
 	assert_err(qmp_migrate_to_fd(shared.q, fds[1], soon(), err), -EREMOTEIO,
 		"cannot save the device state: migration failed: \"");
+	assert_status(shared.q, "running");
 	close(fds[1]);
 }
 

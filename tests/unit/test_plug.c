@@ -101,6 +101,18 @@ static void test_console(void **state)
 #define STATE_GETFD       COMMAND_ARGS(2, "getfd", "{\"fdname\":\"stencil-state\"}")
 #define STATE_URI         "{\"uri\":\"fd:stencil-state\"}"
 #define MIGRATION(status) EVENT("MIGRATION", "{\"status\": \"" status "\"}")
+/* QEMU has put the migration away: it is not among what can be yanked. */
+#define PUT_AWAY(id)                                                                     \
+	{                                                                                \
+		COMMAND(id, "query-yank"),                                               \
+			ANSWER(id, "[{\"type\": \"chardev\", \"id\": \"qmp\"}]"),        \
+			PEER_NONE                                                        \
+	}
+#define NOT_YET(id)                                                                      \
+	{                                                                                \
+		COMMAND(id, "query-yank"), ANSWER(id, "[3, {\"type\": \"migration\"}]"), \
+			PEER_NONE                                                        \
+	}
 
 static void test_capabilities(void **state)
 {
@@ -123,7 +135,8 @@ static void test_migrate(void **state)
 		{COMMAND_ARGS(3, "migrate", STATE_URI),
 			MIGRATION("setup") OK(3) MIGRATION("active")
 				EVENT("MIGRATION", "{}") MIGRATION("completed"),
-			PEER_NONE});
+			PEER_NONE},
+		NOT_YET(4), NOT_YET(5), PUT_AWAY(6));
 	SUCCEEDS(qmp_migrate_from_fd(q, fd, soon(), err), {STATE_GETFD, OK(2), PEER_FD},
 		{COMMAND_ARGS(3, "migrate-incoming", STATE_URI),
 			OK(3) MIGRATION("completed"), PEER_NONE});
@@ -133,13 +146,35 @@ static void test_migrate(void **state)
 		{COMMAND_ARGS(3, "migrate", STATE_URI), OK(3) MIGRATION("failed"),
 			PEER_NONE},
 		{COMMAND(4, "query-migrate"),
-			ANSWER(4, "{\"error-desc\": \"disk full\"}"), PEER_NONE});
+			ANSWER(4, "{\"error-desc\": \"disk full\"}"), PEER_NONE},
+		NOT_YET(5), PUT_AWAY(6));
 	FAILS(qmp_migrate_to_fd(q, fd, soon(), err), -EREMOTEIO,
 		"cannot save the device state: migration cancelled; QEMU gives no reason",
 		{STATE_GETFD, OK(2), PEER_FD},
 		{COMMAND_ARGS(3, "migrate", STATE_URI), OK(3) MIGRATION("cancelled"),
 			PEER_NONE},
-		{COMMAND(4, "query-migrate"), OK(4), PEER_NONE});
+		{COMMAND(4, "query-migrate"), OK(4), PEER_NONE}, PUT_AWAY(5));
+	/* The failure told is the first one. */
+	FAILS(qmp_migrate_to_fd(q, fd, soon(), err), -EREMOTEIO,
+		"cannot save the device state: migration failed; QEMU gives no reason",
+		{STATE_GETFD, OK(2), PEER_FD},
+		{COMMAND_ARGS(3, "migrate", STATE_URI), OK(3) MIGRATION("failed"),
+			PEER_NONE},
+		{COMMAND(4, "query-migrate"), OK(4), PEER_NONE},
+		{COMMAND(5, "query-yank"), NO(5), PEER_NONE});
+	FAILS(qmp_migrate_to_fd(q, fd, soon(), err), -EREMOTEIO,
+		"cannot save the device state: QMP query-yank: " REFUSAL,
+		{STATE_GETFD, OK(2), PEER_FD},
+		{COMMAND_ARGS(3, "migrate", STATE_URI), OK(3) MIGRATION("completed"),
+			PEER_NONE},
+		{COMMAND(4, "query-yank"), NO(4), PEER_NONE});
+	FAILS(qmp_migrate_to_fd(q, fd, soon(), err), -EBADMSG,
+		"cannot save the device state: QMP query-yank: the answer is not an "
+		"array",
+		{STATE_GETFD, OK(2), PEER_FD},
+		{COMMAND_ARGS(3, "migrate", STATE_URI), OK(3) MIGRATION("completed"),
+			PEER_NONE},
+		{COMMAND(4, "query-yank"), OK(4), PEER_NONE});
 	/* It exits after a state it cannot read. */
 	FAILS(qmp_migrate_from_fd(q, fd, soon(), err), -EREMOTEIO,
 		"cannot restore the device state: migration failed (QMP query-migrate: "
@@ -183,7 +218,8 @@ static void test_migrate_new(void **state)
 			ANSWER(2, "{\"fdset-id\": 7, \"fd\": 3}"), PEER_FD},
 		{COMMAND_ARGS(3, "migrate", "{\"uri\":\"file:/dev/fdset/7\"}"),
 			OK(3) MIGRATION("completed"), PEER_NONE},
-		{COMMAND_ARGS(4, "remove-fd", "{\"fdset-id\":7}"), OK(4), PEER_NONE});
+		PUT_AWAY(4),
+		{COMMAND_ARGS(5, "remove-fd", "{\"fdset-id\":7}"), OK(5), PEER_NONE});
 	WITH(assert_err(qmp_migrate_to_fd(q, fd, soon(), err), -EREMOTEIO,
 		     "cannot save the device state: QMP migrate: " REFUSAL),
 		GREETING_VERSION(9, 1, 0),
@@ -196,7 +232,8 @@ static void test_migrate_new(void **state)
 	WITH(assert_ok(qmp_migrate_to_fd(q, null_fd, soon(), err)),
 		GREETING_VERSION(9, 1, 0), {STATE_GETFD, OK(2), PEER_FD},
 		{COMMAND_ARGS(3, "migrate", STATE_URI), OK(3) MIGRATION("completed"),
-			PEER_NONE});
+			PEER_NONE},
+		PUT_AWAY(4));
 	close(null_fd);
 }
 
