@@ -212,12 +212,21 @@ static size_t relay_chunk(struct stream *stream, bool is_err)
 	return len;
 }
 
+static bool is_cancelled(const struct stdio *s)
+{
+	struct pollfd p = {.fd = s->cancel_fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
 static void *run_output(void *arg)
 {
 	struct stream *stream = arg;
 	struct stdio *s = stream->stdio;
 
-	while (relay_chunk(stream, stream == &s->streams[STREAM_ERR]) > 0)
+	/* The guest may talk for ever. */
+	while (!is_cancelled(s) &&
+		relay_chunk(stream, stream == &s->streams[STREAM_ERR]) > 0)
 		;
 	/* Its readers see the end of the FIFO. */
 	close_fd(steal_fd(&stream->fd));
