@@ -14,7 +14,8 @@ static void mark_cut(char *text, size_t size)
 	memcpy(text + size - sizeof(ELLIPSIS), ELLIPSIS, sizeof(ELLIPSIS));
 }
 
-static int set_va(struct err *err, int code, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static int set_va(
+	struct err *err, int code, const char *fmt, va_list ap)
 {
 	int n;
 

@@ -19,9 +19,9 @@ SERVICE_HANDLER(handle_reseed_random_dev)
 	const Grpc__ReseedRandomDevRequest *req =
 		(const Grpc__ReseedRandomDevRequest *)in;
 	_cleanup_close_ int fd = -1;
-	struct {
-		struct rand_pool_info info;
-		uint8_t data[ENTROPY_MAX];
+	union {
+		struct rand_pool_info info; /* ends in an array without a size */
+		uint8_t space[sizeof(struct rand_pool_info) + ENTROPY_MAX];
 	} pool;
 	int r;
 

@@ -99,7 +99,7 @@ static int mount_id(int fd, uint64_t *ret_id, bool *ret_is_root, struct err *err
 static int check_whole(const char *path, uint64_t id, struct err *err)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-	_cleanup_free_ char *line = NULL, *root = NULL;
+	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
 
 	if (!f)

@@ -22,7 +22,7 @@
 #define ENTROPY_BYTES 64
 
 /* msize: the most a 9p message carries; larger ones mean fewer exits for large files. */
-#define SHARED_MSIZE "131072"
+#define SHARED_MSIZE "msize=131072"
 
 static int reseed(struct vm *vm, struct err *err)
 {
@@ -56,7 +56,7 @@ static int create_sandbox(
 	struct vm *vm, const struct vm_identity *identity, struct err *err)
 {
 	char *options[] = {
-		"trans=virtio", "version=9p2000.L", "cache=mmap", "msize=" SHARED_MSIZE};
+		"trans=virtio", "version=9p2000.L", "cache=mmap", SHARED_MSIZE};
 	Grpc__CreateSandboxRequest request = GRPC__CREATE_SANDBOX_REQUEST__INIT;
 	Grpc__Storage storage = GRPC__STORAGE__INIT, *storages[] = {&storage};
 	int r;

@@ -551,7 +551,7 @@ static void fail_build(const char *lines, const char *why)
 
 static void test_failing_builds(void **state)
 {
-	_cleanup_free_ char *id = current_id(), *again = NULL, *text = NULL;
+	_cleanup_free_ char *id = current_id(), *again = NULL;
 	struct err err = ERR_INIT;
 
 	(void)state;
@@ -607,7 +607,6 @@ static void test_damaged(void **state)
 /* Destroyed while a sandbox has it: gone with the sandbox. */
 static void test_destroy(void **state)
 {
-	_cleanup_free_ char *status = NULL;
 	struct tmpfs_usage usage;
 	struct err err = ERR_INIT;
 	struct lease lease;
