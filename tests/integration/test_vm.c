@@ -45,9 +45,9 @@ static void set_key(
 
 static void set_guest(struct config *c, const char *key, const char *name)
 {
-	const char *build = getenv("STENCIL_BUILD");
+	const char *guest = getenv("STENCIL_GUEST");
 	_cleanup_free_ char *path =
-		xasprintf("%s/guest/%s", build ? build : "build", name);
+		xasprintf("%s/%s", guest ? guest : "build/guest", name);
 	_cleanup_free_ char *full = realpath(path, NULL);
 
 	if (!full)
