@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -223,6 +224,21 @@ int open_in_root(int rootfd, const char *path, int flags)
 int open_beneath(int dirfd, const char *path, int flags)
 {
 	return open_resolved(dirfd, path, flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+}
+
+int open_readonly_mount(const char *path, int flags)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	_cleanup_close_ int tree =
+		open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	char self[40];
+	int fd;
+
+	if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return -errno;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", tree);
+	fd = open(self, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 int wait_fd(int fd, short events, int64_t deadline)

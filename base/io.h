@@ -46,6 +46,14 @@ int remove_tree(int dirfd, const char *name, struct err *err);
 int open_in_root(int rootfd, const char *path, int flags);
 int open_beneath(int dirfd, const char *path, int flags);
 
+/*
+ * open(2) through a read-only mount made for it: whoever is handed the descriptor can
+ * change neither mode nor owner of what it leads to, nor open it again for writing by
+ * /proc/self/fd, whatever its capabilities; devices excepted, which open as asked also
+ * here. Takes CAP_SYS_ADMIN. Returns the fd or a negative errno.
+ */
+int open_readonly_mount(const char *path, int flags);
+
 /* Waits with poll(2) until fd has one of `events` or its peer is gone: 0, or -ETIMEDOUT.
  */
 int wait_fd(int fd, short events, int64_t deadline);

@@ -74,7 +74,8 @@ struct plug_block {
 	const char *id;     /* node name and, with "dev-" before it, device */
 	const char *bus;    /* id of a free pcie-root-port */
 	const char *serial; /* seen by the guest, at most 20 bytes */
-	int fd;             /* the image or device; not taken */
+	int fd;             /* the image or device; not taken. One that others share is
+			     * from open_readonly_mount(), or QEMU can change it */
 	bool readonly;
 };
 int plug_block(

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/vfs.h>
 
+#include "base/io.h"
 #include "base/thread.h"
 #include "shim/net_internal.h"
 
@@ -39,9 +40,10 @@ static void *open_inside(void *arg)
 		return NULL;
 	}
 	for (unsigned int i = 0; i < o->n_tuns; i++) {
-		o->tun_fds[i] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+		/* QEMU gets it, and may have CAP_FOWNER: the device stays as it is. */
+		o->tun_fds[i] = open_readonly_mount("/dev/net/tun", O_RDWR);
 		if (o->tun_fds[i] < 0) {
-			err_sys(&o->err, errno, "cannot open /dev/net/tun");
+			err_sys(&o->err, o->tun_fds[i], "cannot open /dev/net/tun");
 			return NULL;
 		}
 	}

@@ -194,6 +194,33 @@ static void test_open_resolved(void **state)
 	close(fd);
 }
 
+/* Root could write the file, and still can't by this descriptor. */
+static void test_readonly_mount(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *path = test_file(f->folder, "file", "text"), *self = NULL;
+	_cleanup_close_ int fd = -1;
+	char buf[4];
+
+	if (geteuid() != 0) {
+		print_message("# not tried: it needs root\n");
+		return;
+	}
+	fd = open_readonly_mount(path, O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(4, read(fd, buf, sizeof(buf)));
+	assert_int_equal(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	assert_int_equal(-1, fchmod(fd, 0666));
+	assert_int_equal(EROFS, errno);
+	assert_int_equal(-1, fchown(fd, 1, 1));
+	assert_int_equal(EROFS, errno);
+	self = xasprintf("/proc/self/fd/%d", fd);
+	assert_int_equal(-1, open(self, O_RDWR | O_CLOEXEC));
+	assert_int_equal(EROFS, errno);
+	assert_int_equal(-EROFS, open_readonly_mount(path, O_RDWR));
+	assert_int_equal(-ENOENT, open_readonly_mount("/nowhere", O_RDONLY));
+}
+
 static void test_wait_fd(void **state)
 {
 	int fds[2];
@@ -225,6 +252,7 @@ int main(void)
 		TEST(test_mkdir_parents),
 		TEST(test_remove_tree),
 		TEST(test_open_resolved),
+		TEST(test_readonly_mount),
 		cmocka_unit_test(test_wait_fd),
 	};
 
