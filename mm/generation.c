@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -275,9 +276,18 @@ int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
 	int *ret_state_fd, struct err *err)
 {
 	bool same = true;
+	struct statvfs fs;
 	struct files f;
 	int r;
 
+	/* QEMU may open it again by /proc/self/fd and has CAP_DAC_OVERRIDE: the mount is
+	 * what stops it. */
+	if (fstatvfs(root_fd, &fs) < 0)
+		return err_sys(err, errno, "cannot look at the template's tmpfs");
+	if (!(fs.f_flag & ST_RDONLY))
+		return err_set(err, -EPERM,
+			"generation %s is not granted through a mount that can be written to",
+			g->id);
 	r = files_open(root_fd, g->id, &f, err);
 	for (size_t i = 0; r == 0 && i < GENERATION_FILES; i++)
 		same = same && same_stamp(&g->stamps[i], &f.st[i]);

@@ -104,7 +104,7 @@ void generation_done(struct generation *g);
 
 /*
  * Opens memory and state read-only, each call its own open file descriptions, the
- * caller's. Where a stamp differs from the last look everything is verified again, and
+ * caller's. root_fd: the read-only one, or -EPERM. Where a stamp differs from the last look everything is verified again, and
  * the manifest must still be the one that was loaded; costs a few system calls otherwise.
  * Fails as generation_load() does.
  */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -31,11 +32,13 @@ static int none(struct lease *lease, const char *reason)
 	return 0;
 }
 
-/* A granted file: regular, of the manifest's size, and not open for writing. */
+/* A granted file: regular, of the manifest's size, not open for writing, and not to be
+ * opened so again: QEMU could, by /proc/self/fd, but for a read-only mount. */
 static int check_fd(int fd, const char *name, const struct manifest *m,
 	enum manifest_field size_field, struct err *err)
 {
 	uint64_t size;
+	struct statvfs fs;
 	struct stat st;
 	int flags, r = manifest_get_u64(m, size_field, &size, err);
 
@@ -45,11 +48,14 @@ static int check_fd(int fd, const char *name, const struct manifest *m,
 		return err_set(
 			err, -EPROTO, "templated granted no descriptor of %s", name);
 	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fstat(fd, &st) < 0)
+	if (flags < 0 || fstat(fd, &st) < 0 || fstatvfs(fd, &fs) < 0)
 		return err_sys(err, errno, "cannot look at the granted %s", name);
 	if ((flags & O_ACCMODE) != O_RDONLY || !S_ISREG(st.st_mode))
 		return err_set(
 			err, -EPROTO, "the granted %s is not a read-only file", name);
+	if (!(fs.f_flag & ST_RDONLY))
+		return err_set(err, -EPROTO,
+			"the granted %s was not opened through a read-only mount", name);
 	if ((uint64_t)st.st_size != size)
 		return err_set(err, -EPROTO,
 			"the granted %s has %jd bytes, its manifest says %" PRIu64, name,

@@ -152,6 +152,9 @@ static void test_published(void **state)
 	assert_string_equal(g.manifest.value[MANIFEST_ID], id);
 	assert_string_equal(g.manifest.value[MANIFEST_STATE_BYTES], "12");
 	assert_string_equal(g.manifest.value[MANIFEST_MEMORY_BYTES], "4194304");
+	assert_int_equal(generation_grant(rw_fd, &g, &memory, &device, &err), -EPERM);
+	assert_error(err, "a mount that can be written to");
+	err = ERR_INIT;
 	assert_int_equal(generation_grant(ro_fd, &g, &memory, &device, &err), 0);
 	assert_int_equal(fcntl(memory, F_GETFL) & O_ACCMODE, O_RDONLY);
 	assert_int_equal(fstat(memory, &st), 0);
