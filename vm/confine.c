@@ -19,9 +19,6 @@
 #include "base/util.h"
 #include "vm/argv.h"
 
-/* Highest descriptor QEMU inherits: standard ones, QMP, agent. */
-#define LAST_FD VM_FD_AGENT
-
 /* /dev/kvm: misc device 232 (Documentation/admin-guide/devices.txt). */
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
@@ -86,6 +83,15 @@ static int make_devices(const struct spawn *s)
 	return chown("dev/kvm", s->uid, s->uid);
 }
 
+/* The guest can make files at the top of the export: bounded, and nowhere else. */
+static int make_export(void)
+{
+	if (mkdir("export", 0755) < 0)
+		return -1;
+	return mount("stencil-export", "export", "tmpfs",
+		MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=4096");
+}
+
 static int enter_root(const struct confine *c, const char **ret_step)
 {
 	const char *jail = c->spawn->jail;
@@ -95,7 +101,6 @@ static int enter_root(const struct confine *c, const char **ret_step)
 	if (r == 0)
 		r = try(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
 			"make / private", ret_step);
-	/* The guest can make files at the top of the export: bounded. */
 	if (r == 0)
 		r = try(mount("stencil", jail, "tmpfs", MS_NOSUID | MS_NOEXEC,
 				"mode=0755,size=1m,nr_inodes=4096"),
@@ -108,9 +113,14 @@ static int enter_root(const struct confine *c, const char **ret_step)
 		r = try(symlink(c->links[i].target, c->links[i].path), c->links[i].path,
 			ret_step);
 	if (r == 0)
-		r = try(mkdir("export", 0755), "make /export", ret_step);
-	if (r == 0)
 		r = try(make_devices(c->spawn), "make /dev/kvm", ret_step);
+	if (r == 0)
+		r = try(make_export(), "make /export", ret_step);
+	if (r == 0)
+		r = try(mount(NULL, jail, NULL,
+				MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
+				NULL),
+			"make the root read-only", ret_step);
 	if (r == 0)
 		r = try((int)syscall(SYS_pivot_root, ".", "."), "pivot_root", ret_step);
 	if (r == 0)
@@ -120,24 +130,24 @@ static int enter_root(const struct confine *c, const char **ret_step)
 	return r;
 }
 
-/* 0 /dev/null, 1 and 2 the log, 3 QMP, 4 agent; the rest is closed by exec. */
+/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent; the rest is closed by exec. */
 static int arrange_fds(const struct confine *c)
 {
 	const struct spawn *s = c->spawn;
-	int from[] = {c->null_fd, s->stderr_fd, s->stderr_fd, s->qmp_fd, s->agent_fd};
+	int from[] = {c->stdin_fd, s->stderr_fd, s->stderr_fd, s->qmp_fd, s->agent_fd};
+	size_t n = ARRAY_SIZE(from);
 	int high[ARRAY_SIZE(from)];
 
 	/* Out of the way first: a source may stand where a target goes. */
-	for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
+	for (size_t i = 0; i < n; i++) {
 		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
 		if (high[i] < 0)
 			return -1;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
+	for (size_t i = 0; i < n; i++)
 		if (dup2(high[i], (int)i) < 0)
 			return -1;
-	return (int)syscall(
-		SYS_close_range, LAST_FD + 1, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	return (int)syscall(SYS_close_range, n, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
 }
 
 static int set_limits(void)

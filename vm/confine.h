@@ -15,12 +15,17 @@
  *   cgroup    into its own cgroups                       needs write access to cgroup.procs
  *   root      own mount namespace; a 1 MiB tmpfs with    needs CAP_SYS_ADMIN
  *             the libraries and firmware QEMU reads (read-only binds), its kernel and initrd when
- *             it boots, /dev/kvm under KVM, and /export; the old root is gone
+ *             it boots, /dev/kvm under KVM; all of it read-only; a tmpfs at /export; the old root is
+ *             gone
  *   limits    no core dumps, no transparent huge pages, descriptors 0-4 only
  *   uid       its uid and gid, no groups; bounding, inheritable, permitted and ambient sets empty
  *             but for the file capabilities where it serves 9p; no_new_privs
- *   filter    no sockets, no tracing, no io_uring, no namespaces, …; the open of the memory is a
- *             user notification
+ *   filter    no sockets, no tracing, no io_uring, no namespaces, no program but QEMU, …; the open of
+ *             the memory is a user notification
+ *
+ * A QEMU with the file capabilities may change mode and owner of whatever it has a descriptor of,
+ * and open it again by /proc/self/fd with any access. So each of its descriptors is of its own
+ * (memfd, socket), or was opened through a read-only mount, which stops all of that.
  *
  * After exec QEMU adds its own filter (-sandbox on,…,spawn=deny).
  */
@@ -41,9 +46,12 @@ struct confine {
 	unsigned int n_links;
 	struct sock_fprog filter;
 	bool notifies;
-	int qemu_fd; /* O_PATH of the program; this one and null_fd are 64 or higher */
-	int null_fd;
+	int qemu_fd; /* O_PATH of the program; this one and stdin_fd are 64 or higher */
+	int stdin_fd;
 };
+
+/* The path of the one execveat(2) that is allowed, by address. */
+extern const char confine_exec_path[1];
 
 /* Parent: works out binds, compiles the filter. */
 int confine_init(struct confine *c, const struct spawn *s, struct err *err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,6 +45,7 @@ static const int denied[] = {
 	SCMP_SYS(process_vm_readv),
 	SCMP_SYS(process_vm_writev),
 	SCMP_SYS(pidfd_getfd),
+	SCMP_SYS(process_madvise),
 	SCMP_SYS(unshare),
 	SCMP_SYS(setns),
 	SCMP_SYS(mount),
@@ -53,8 +55,11 @@ static const int denied[] = {
 	SCMP_SYS(open_tree),
 	SCMP_SYS(move_mount),
 	SCMP_SYS(fsopen),
+	SCMP_SYS(fspick),
+	SCMP_SYS(fsconfig),
 	SCMP_SYS(fsmount),
 	SCMP_SYS(mount_setattr),
+	SCMP_SYS(name_to_handle_at),
 	SCMP_SYS(open_by_handle_at),
 	SCMP_SYS(bpf),
 	SCMP_SYS(perf_event_open),
@@ -69,7 +74,28 @@ static const int denied[] = {
 	SCMP_SYS(finit_module),
 	SCMP_SYS(kexec_load),
 	SCMP_SYS(personality),
+	SCMP_SYS(execve),
+	/* Names that all of the host sees: there is no IPC namespace. */
+	SCMP_SYS(shmget),
+	SCMP_SYS(shmat),
+	SCMP_SYS(msgget),
+	SCMP_SYS(semget),
+	SCMP_SYS(mq_open),
+	SCMP_SYS(mq_unlink),
 };
+
+/* By clone(2); clone3(2) hides its flags from a filter, and libc does without. */
+static const unsigned long denied_clone_flags[] = {
+	CLONE_NEWNS,
+	CLONE_NEWCGROUP,
+	CLONE_NEWUTS,
+	CLONE_NEWIPC,
+	CLONE_NEWUSER,
+	CLONE_NEWPID,
+	CLONE_NEWNET,
+};
+
+const char confine_exec_path[1] = "";
 
 static void add_bind(
 	struct confine *c, const char *source, const char *target, bool is_file)
@@ -131,6 +157,26 @@ static void plan_binds(struct confine *c)
 		add_bind(c, s->initrd, VM_PATH_INITRD, true);
 }
 
+/*
+ * Nothing is executed but QEMU, once: by this descriptor, which exec closes, and the
+ * address of this string. A broken-out QEMU could rebuild both, at a guess; its own filter
+ * (spawn=deny) is against that.
+ */
+static int add_exec_rules(scmp_filter_ctx ctx, const struct confine *c)
+{
+	const struct scmp_arg_cmp others[] = {
+		{0, SCMP_CMP_NE, (scmp_datum_t)c->qemu_fd, 0},
+		{1, SCMP_CMP_NE, (uintptr_t)confine_exec_path, 0},
+		{4, SCMP_CMP_NE, AT_EMPTY_PATH, 0},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(others); i++)
+		r = seccomp_rule_add_array(
+			ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execveat), 1, &others[i]);
+	return r;
+}
+
 static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 {
 	/* 8.2 and later open the memory without O_CLOEXEC, which tells it from almost all
@@ -143,6 +189,14 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied_clone_flags); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+			SCMP_A0(SCMP_CMP_MASKED_EQ, denied_clone_flags[i],
+				denied_clone_flags[i]));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (r == 0)
+		r = add_exec_rules(ctx, c);
 	if (r == 0 && c->notifies)
 		r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 2,
 			SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
@@ -182,13 +236,30 @@ int confine_fd_high(int fd)
 	return high;
 }
 
+/* An end of file that is QEMU's own. /dev/null would be the host's: its mode could be
+ * changed through the descriptor. */
+static int open_stdin(void)
+{
+	int fd = memfd_create("qemu-stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd >= 0 &&
+		fcntl(fd, F_ADD_SEALS,
+			F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
+		close(fd);
+		return -1;
+	}
+	return confine_fd_high(fd);
+}
+
 int confine_init(struct confine *c, const struct spawn *s, struct err *err)
 {
-	*c = (struct confine){.spawn = s, .notifies = s->memory_fd >= 0};
-	c->null_fd = confine_fd_high(open("/dev/null", O_RDONLY | O_CLOEXEC));
+	*c = (struct confine){.spawn = s,
+		.notifies = s->memory_fd >= 0,
+		.qemu_fd = -1,
+		.stdin_fd = open_stdin()};
+	if (c->stdin_fd < 0)
+		return err_sys(err, errno, "cannot make QEMU's standard input");
 	c->qemu_fd = confine_fd_high(open(s->qemu_path, O_PATH | O_CLOEXEC));
-	if (c->null_fd < 0)
-		return err_sys(err, errno, "cannot open /dev/null");
 	if (c->qemu_fd < 0)
 		return err_sys(err, errno,
 			"cannot open QEMU at %s (key path of [hypervisor])",
@@ -209,6 +280,6 @@ void confine_done(struct confine *c)
 	}
 	free(c->filter.filter);
 	close_fd(c->qemu_fd);
-	close_fd(c->null_fd);
-	*c = (struct confine){.qemu_fd = -1, .null_fd = -1};
+	close_fd(c->stdin_fd);
+	*c = (struct confine){.qemu_fd = -1, .stdin_fd = -1};
 }

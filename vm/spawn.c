@@ -89,7 +89,8 @@ run_child(const struct confine *c, int ctl, int parents)
 	r = send_listener(ctl, listener);
 	if (r < 0)
 		_exit(125);
-	syscall(SYS_execveat, c->qemu_fd, "", c->spawn->argv, env, AT_EMPTY_PATH);
+	syscall(SYS_execveat, (long)c->qemu_fd, confine_exec_path, c->spawn->argv, env,
+		AT_EMPTY_PATH);
 	fail_child(ctl, -errno, "execute it");
 }
 
