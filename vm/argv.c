@@ -95,6 +95,11 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128));
 }
 
+bool vm_opens_memory_readonly(unsigned int qemu_version)
+{
+	return qemu_version >= 80200;
+}
+
 static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role role)
 {
 	uint64_t mib = m->config->default_memory;
@@ -111,12 +116,14 @@ static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role
 			mib);
 		return;
 	case VM_ROLE_CLONE:
-		/* From 8.2 QEMU itself can map a file it may only read as private and
-		 * writable. */
 		add_option(w, "-object",
 			"memory-backend-file,id=ram,size=%" PRIu64
-			"M,mem-path=" VM_PATH_MEMORY ",share=off%s",
-			mib, m->qemu_version >= 80200 ? ",readonly=on,rom=off" : "");
+			"M,mem-path=%s,share=off%s",
+			mib,
+			vm_opens_memory_readonly(m->qemu_version) ? VM_PATH_MEMORY_FD
+								  : VM_PATH_MEMORY,
+			vm_opens_memory_readonly(m->qemu_version) ? ",readonly=on,rom=off"
+								  : "");
 		return;
 	}
 }

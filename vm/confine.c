@@ -130,12 +130,14 @@ static int enter_root(const struct confine *c, const char **ret_step)
 	return r;
 }
 
-/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent; the rest is closed by exec. */
+/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent, 5 the memory where QEMU opens it by
+ * that; the rest is closed by exec. */
 static int arrange_fds(const struct confine *c)
 {
 	const struct spawn *s = c->spawn;
-	int from[] = {c->stdin_fd, s->stderr_fd, s->stderr_fd, s->qmp_fd, s->agent_fd};
-	size_t n = ARRAY_SIZE(from);
+	int from[] = {c->stdin_fd, s->stderr_fd, s->stderr_fd, s->qmp_fd, s->agent_fd,
+		s->memory_fd};
+	size_t n = s->memory_by_fd ? VM_FD_MEMORY + 1 : VM_FD_AGENT + 1;
 	int high[ARRAY_SIZE(from)];
 
 	/* Out of the way first: a source may stand where a target goes. */

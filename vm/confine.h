@@ -17,11 +17,12 @@
  *             the libraries and firmware QEMU reads (read-only binds), its kernel and initrd when
  *             it boots, /dev/kvm under KVM; all of it read-only; a tmpfs at /export; the old root is
  *             gone
- *   limits    no core dumps, no transparent huge pages, descriptors 0-4 only
+ *   limits    no core dumps, no transparent huge pages, descriptors 0-4 only, and 5 where QEMU opens
+ *             the memory itself
  *   uid       its uid and gid, no groups; bounding, inheritable, permitted and ambient sets empty
  *             but for the file capabilities where it serves 9p; no_new_privs
  *   filter    no sockets, no tracing, no io_uring, no namespaces, no program but QEMU, …; the open of
- *             the memory is a user notification
+ *             the memory is a user notification where QEMU insists on O_RDWR
  *
  * A QEMU with the file capabilities may change mode and owner of whatever it has a descriptor of,
  * and open it again by /proc/self/fd with any access. So each of its descriptors is of its own

@@ -17,16 +17,16 @@
 #include "vm/confine.h"
 
 /*
- * Read by any QEMU at its start: libraries and modules, firmware and option ROMs. Debian
- * keeps QEMU's in two folders of /usr/share. Missing ones are passed over.
+ * Read by any QEMU at its start: libraries and modules. Missing ones are passed over.
  */
 static const char *const system_paths[] = {
 	"/usr/lib",
 	"/usr/lib64",
-	"/usr/share/qemu",
-	"/usr/share/seabios",
 	"/etc/ld.so.cache",
 };
+
+/* Firmware and option ROMs; Debian keeps QEMU's in these two folders. */
+static const char *const firmware_folders[] = {"share/qemu", "share/seabios"};
 
 /* Links on a merged /usr, folders elsewhere. */
 static const char *const library_links[] = {"/lib", "/lib64"};
@@ -115,6 +115,19 @@ static void add_path(struct confine *c, const char *path)
 		add_bind(c, path, path, !S_ISDIR(st.st_mode));
 }
 
+/* Debian's QEMU looks for its firmware below /usr only, wherever it is unpacked (it is
+ * built with --disable-relocatable): there it finds the one it came with. */
+static void add_firmware(struct confine *c, const char *prefix, const char *folder)
+{
+	_cleanup_free_ char *own = xasprintf("%s/%s", prefix, folder);
+	_cleanup_free_ char *place = xasprintf("/usr/%s", folder);
+
+	if (access(own, F_OK) == 0)
+		add_bind(c, own, place, false);
+	else
+		add_path(c, place);
+}
+
 static void add_library_link(struct confine *c, const char *path)
 {
 	char target[256];
@@ -137,6 +150,8 @@ static void plan_binds(struct confine *c)
 
 	for (size_t i = 0; i < ARRAY_SIZE(system_paths); i++)
 		add_path(c, system_paths[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(firmware_folders); i++)
+		add_firmware(c, prefix, firmware_folders[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(library_links); i++)
 		add_library_link(c, library_links[i]);
 	/* A QEMU of the administrator's own brings its folders along: /opt/qemu,
@@ -179,12 +194,6 @@ static int add_exec_rules(scmp_filter_ctx ctx, const struct confine *c)
 
 static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 {
-	/* 8.2 and later open the memory without O_CLOEXEC, which tells it from almost all
-	 * of the loader's opens; the supervisor lets the others pass. */
-	uint64_t mask = c->spawn->memory_opened_readonly
-				? O_ACCMODE | O_CLOEXEC | O_DIRECTORY
-				: O_ACCMODE;
-	uint64_t want = c->spawn->memory_opened_readonly ? O_RDONLY : O_RDWR;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++)
@@ -200,7 +209,7 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 	if (r == 0 && c->notifies)
 		r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 2,
 			SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
-			SCMP_A2(SCMP_CMP_MASKED_EQ, mask, want));
+			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
 	return r;
 }
 
@@ -254,7 +263,7 @@ static int open_stdin(void)
 int confine_init(struct confine *c, const struct spawn *s, struct err *err)
 {
 	*c = (struct confine){.spawn = s,
-		.notifies = s->memory_fd >= 0,
+		.notifies = s->memory_fd >= 0 && !s->memory_by_fd,
 		.qemu_fd = -1,
 		.stdin_fd = open_stdin()};
 	if (c->stdin_fd < 0)

@@ -21,12 +21,14 @@ struct spawn {
 	const char *kernel, *initrd; /* NULL for a clone */
 	int qmp_fd, agent_fd, stderr_fd;
 	/*
-	 * The template's memory: opened by QEMU as VM_PATH_MEMORY, a name that leads
-	 * nowhere; its open is answered with a duplicate of this descriptor, whatever
-	 * access it asked for. -1: there is none.
+	 * The template's memory, -1: there is none. QEMU opens it as VM_PATH_MEMORY, a
+	 * name that leads nowhere; its open is answered with a duplicate of this
+	 * descriptor, whatever access it asked for. Or, memory_by_fd, it has the
+	 * descriptor as VM_FD_MEMORY and opens VM_PATH_MEMORY_FD itself, which takes a
+	 * QEMU that asks for O_RDONLY (8.2 and later) and the file capabilities.
 	 */
 	int memory_fd;
-	bool memory_opened_readonly; /* QEMU will ask with O_RDONLY (8.2 and later) */
+	bool memory_by_fd;
 	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* cgroup.procs files open for writing; -1:
 					      none */
 	/* Called in the parent with the child's pid before QEMU is executed; a failure

@@ -112,8 +112,8 @@ static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int ag
 		.qmp_fd = qmp_fd,
 		.agent_fd = agent_fd,
 		.memory_fd = start->memory_fd,
-		.memory_opened_readonly = start->role == VM_ROLE_CLONE &&
-					  start->machine.qemu_version >= 80200,
+		.memory_by_fd = start->role == VM_ROLE_CLONE &&
+				vm_opens_memory_readonly(start->machine.qemu_version),
 		.cgroup_fds = {-1, -1, -1, -1},
 		.record = record_pid,
 		.user = vm,

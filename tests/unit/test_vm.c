@@ -211,7 +211,9 @@ static void test_argv_memory(void **state)
 	assert_false(has_word(clone, "share=on"));
 	assert_false(has_word(clone, "readonly=on"));
 	assert_false(has_word(clone, "-kernel"));
-	assert_true(has_word(newer, "share=off,readonly=on,rom=off"));
+	assert_true(has_word(clone, "mem-path=" VM_PATH_MEMORY ","));
+	assert_true(has_word(
+		newer, "mem-path=" VM_PATH_MEMORY_FD ",share=off,readonly=on,rom=off"));
 	assert_true(has_word(template, "share=on"));
 	assert_false(has_word(direct, "memory-backend-file"));
 	for (char ***argv = (char **[]){clone, newer, template, direct, NULL}; *argv;
