@@ -19,8 +19,10 @@ T_system = $(wildcard tests/system/*.t)
 TEST_FILES = $(foreach t,$(TESTS),$(T_$(t)))
 # Reports what a container sees of its identity; goes into the system tests' image.
 PROBE	 = $(PLAIN)/tests/system/probe
+# Plays a broken-out QEMU.
+ESCAPE	 = $(PLAIN)/tests/integration/escape
 
-tests: $(filter $(B)/%,$(T_unit) $(T_fuzz) $(T_integration)) $(PROBE)
+tests: $(filter $(B)/%,$(T_unit) $(T_fuzz) $(T_integration)) $(PROBE) $(ESCAPE)
 
 # The agent's files without its main(), so that a test can drive them.
 $(eval $(call lib_rule,guest))
@@ -35,12 +37,13 @@ $(B)/tests/fuzz/%.t: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(TEST
 $(B)/tests/%.t: $(B)/obj/tests/%.o $(TEST_LIB_O) $(TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
-$(PROBE): tests/system/probe.c Makefile
+$(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
 
 # What tests may rely on in their environment.
 TEST_ENV = STENCIL_SOURCE=$(CURDIR) STENCIL_BUILD=$(abspath $(B)) \
 	STENCIL_GUEST=$(abspath $(PLAIN))/guest STENCIL_PROBE=$(abspath $(PROBE)) \
+	STENCIL_ESCAPE=$(abspath $(ESCAPE)) \
 	CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
 
 # Lint and unit tests need no guest; it is built for the others.

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nothing can write a published generation: a program that plays a broken-out QEMU
+ * (escape.c) runs in QEMU's place behind the real walls of a clone, with the descriptors
+ * that a sandbox is granted.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/util.h"
+#include "mm/digest.h"
+#include "mm/generation.h"
+#include "tests/lib/template.h"
+#include "tests/lib/test.h"
+#include "vm/argv.h"
+#include "vm/cgroup.h"
+#include "vm/spawn.h"
+
+#define REPORT_MAX (256u << 10)
+
+/* All that must stay as it is. */
+struct snapshot {
+	struct stat st[GENERATION_FILES];
+	char digest[GENERATION_FILES][DIGEST_TEXT_SIZE];
+	struct stat dir;
+	char xattrs[GENERATION_FILES][256];
+};
+
+static void take_snapshot(struct snapshot *s)
+{
+	_cleanup_free_ char *dir = xasprintf(TEMPLATE_PATH "/%s", template_get()->g.id);
+
+	*s = (struct snapshot){0};
+	assert_int_equal(0, stat(dir, &s->dir));
+	for (int i = 0; i < GENERATION_FILES; i++) {
+		_cleanup_free_ char *path = template_file((enum generation_file)i);
+		_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		assert_int_equal(0, fstat(fd, &s->st[i]));
+		assert_int_equal(0, digest_file(fd, s->digest[i]));
+		/* Reading it may. */
+		s->st[i].st_atim = (struct timespec){0};
+		assert_false(template_has_writer(path));
+	}
+	s->dir.st_atim = (struct timespec){0};
+}
+
+static void assert_untouched(const struct snapshot *before)
+{
+	struct generation g;
+	struct snapshot now;
+	struct err err = ERR_INIT;
+
+	take_snapshot(&now);
+	for (int i = 0; i < GENERATION_FILES; i++) {
+		assert_string_equal(before->digest[i], now.digest[i]);
+		assert_int_equal(0400, now.st[i].st_mode & 07777);
+		assert_int_equal(0, now.st[i].st_uid);
+	}
+	assert_memory_equal(before, &now, sizeof(now));
+	check_result(
+		generation_load(template_get()->ro_fd, template_get()->g.id, &g, &err),
+		&err);
+	generation_done(&g);
+}
+
+/* ---- a broken-out QEMU ---- */
+
+/*
+ * What each attempt has to come to: for each subject (":" is none) one of the outcomes; two
+ * where it depends on the kernel's version or configuration. EROFS is the read-only mount
+ * that the file was opened through, EPERM our filter or a capability that is not there,
+ * ENOENT the jail, EBADF and EACCES a descriptor that is O_RDONLY.
+ */
+struct row {
+	const char *subjects, *outcomes, *attempts;
+};
+
+static const struct row by_name_rows[] = {
+	{"memory", "OK", "open"},
+	/* The supervisor answers once, then its listener is gone. */
+	{"memory", "ENOSYS", "open-again"},
+	{"memory", "ENOENT", "open-again-at open-again-old open-again-new make"},
+	{NULL, NULL, NULL},
+};
+
+static const struct row by_fd_rows[] = {
+	{"memory", "OK", "open"},
+	{"memory", "EROFS",
+		"open-again open-again-at open-again-old open-again-new make"},
+	{NULL, NULL, NULL},
+};
+
+static const struct row rows[] = {
+	{"memory state", "OK", "access-mode msync-private"},
+	{"memory state", "EBADF",
+		"write pwrite pwritev2 fallocate punch-hole copy-file-range sendfile "
+		"splice write-lock"},
+	{"memory state", "EINVAL", "ftruncate madvise-populate-write"},
+	{"memory state", "EINVAL EPERM", "madvise-hwpoison"},
+	{"memory state", "EROFS",
+		"fchmod fchown fsetxattr fsetxattr-capability fremovexattr futimens "
+		"reopen-rdwr reopen-wronly-trunc reopen-rdonly-trunc truncate chmod "
+		"chown utimensat setxattr unlink"},
+	{"memory state", "EROFS ENOTTY", "setflags"},
+	{"memory state", "EXDEV", "link-empty-path link-self-fd rename rename-onto"},
+	{"memory state", "EXDEV EBADF", "clone-range"},
+	{"memory state", "EPERM", "seal mount-setattr remount bind open-tree"},
+	{"memory state", "EACCES",
+		"write-lease mmap-shared-write mmap-shared-validate-write "
+		"mprotect-shared madvise-remove"},
+	{"memory state", "EFAULT", "read-into-shared private-shows-in-shared"},
+	{"memory state", "ENOENT", "unlinkat-empty"},
+	{"memory state", "ENOTDIR", "parent-by-name parent-by-fd fchdir"},
+	{"device", "EROFS", "fchmod fchown futimens chmod chown"},
+	{"device", "EPERM", "make-tap"},
+	{"parent neighbour", "EPERM",
+		"ptrace-attach ptrace-seize vm-read vm-write take-fd setns kill tgkill "
+		"pidfd-kill queue-signal limit priority affinity move-pages compare "
+		"madvise"},
+	{"parent neighbour", "ENOENT", "proc-mem proc-root"},
+	{":", "EPERM",
+		"handle-by-export handle-by-file handle-by-cwd name-to-handle "
+		"mount-tmpfs mount-proc remount-root remount-lib umount umount-proc "
+		"open-tree-root open-tree-plain move-mount fsopen fspick pivot-root "
+		"chroot unshare-mount unshare-user clone-namespace mknod-block mknod-mem "
+		"mknod-null setuid setgid setgroups setfsuid capset ambient kill-init "
+		"io-uring userfaultfd bpf perf keyctl add-key module kexec reboot swapon "
+		"personality hostname clock shm msg sem mq mq-unlink socket-unix "
+		"socket-inet socket-packet socket-netlink socket-vsock connect bind "
+		"listen accept exec-memfd exec-memfd-name exec-lib exec-planted "
+		"write-stdin"},
+	{":", "EPERM ENOSYS", "iopl"},
+	{":", "SIGSYS", "handle-i386 handle-x32"},
+	{":", "ENOSYS", "clone3"},
+	{":", "EROFS",
+		"write-root mkdir-root rename-export symlink-root write-lib chmod-lib "
+		"chmod-program"},
+	{":", "EINVAL", "new-privs seccomp-off"},
+	{":", "ENOENT", "path"},
+	{":", "OK", "end"},
+	{NULL, NULL, NULL},
+};
+
+static bool is_word(const char *words, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = words; (p = strstr(p, word)); p += len)
+		if ((p == words || p[-1] == ' ') && (p[len] == ' ' || p[len] == '\0'))
+			return true;
+	return false;
+}
+
+static unsigned int count_words(const char *words)
+{
+	unsigned int n = 1;
+
+	for (; *words; words++)
+		n += *words == ' ';
+	return n;
+}
+
+/* The lines of `report` that start with the attempt all end as the row says. */
+static unsigned int check_attempt(const char *report, const char *subject,
+	const char *attempt, const char *outcomes)
+{
+	_cleanup_free_ char *start = *subject == ':'
+					     ? xasprintf("\n%s ", attempt)
+					     : xasprintf("\n%s %s ", subject, attempt);
+	unsigned int n = 0;
+
+	for (const char *p = report; (p = strstr(p, start)); n++) {
+		char outcome[32];
+
+		p += strlen(start);
+		snprintf(outcome, sizeof(outcome), "%.*s", (int)strcspn(p, "\n"), p);
+		if (!is_word(outcomes, outcome))
+			fail_msg(
+				"%s came to %s, wanted %s", start + 1, outcome, outcomes);
+	}
+	if (n == 0)
+		fail_msg("%s was not tried, or not reported:\n%s", start + 1, report);
+	return n;
+}
+
+static unsigned int check_row(const char *report, const struct row *row)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < count_words(row->subjects); i++) {
+		_cleanup_free_ char *attempts = xstrdup(row->attempts), *subject = NULL;
+		const char *at = row->subjects;
+		char *save = NULL;
+
+		for (unsigned int k = 0; k < i; k++)
+			at = strchr(at, ' ') + 1;
+		subject = xstrndup(at, strcspn(at, " "));
+		for (char *word = strtok_r(attempts, " ", &save); word;
+			word = strtok_r(NULL, " ", &save))
+			n += check_attempt(report, subject, word, row->outcomes);
+	}
+	return n;
+}
+
+/* Each line of it is expected, and each expected line is there. */
+static void check_report(const char *report, const struct row *of_name)
+{
+	unsigned int lines = 0, known = 0;
+
+	for (const char *p = report + 1; *p; p++)
+		lines += *p == '\n';
+	for (const struct row *row = of_name; row->attempts; row++)
+		known += check_row(report, row);
+	for (const struct row *row = rows; row->attempts; row++)
+		known += check_row(report, row);
+	assert_int_equal(lines, known);
+}
+
+static int no_record(void *user, pid_t pid, struct err *err)
+{
+	(void)user, (void)pid, (void)err;
+	return 0;
+}
+
+/* The walls of a clone around escape.c instead of QEMU. */
+struct jailed {
+	struct spawned q;
+	int qmp_fd, agent_fd, report_fd;
+	char cgroup[64];
+};
+
+static void jail(struct jailed *j, const char *name, char *const *argv, unsigned int uid,
+	int memory_fd, bool by_fd)
+{
+	const char *given = getenv("STENCIL_ESCAPE");
+	_cleanup_free_ char *program =
+		realpath(given ? given : "build/tests/integration/escape", NULL);
+	_cleanup_free_ char *dir = template_make_dir(name);
+	struct spawn s = {
+		.qemu_path = program,
+		.argv = argv,
+		.jail = dir,
+		.uid = (uid_t)template_get()->config.uid_base + uid,
+		.serves_files = true,
+		.memory_fd = memory_fd,
+		.memory_by_fd = by_fd,
+		.record = no_record,
+	};
+	int qmp[2], agent[2];
+	struct err err = ERR_INIT;
+
+	*j = (struct jailed){.report_fd = memfd_create("report", MFD_CLOEXEC)};
+	snprintf(j->cgroup, sizeof(j->cgroup), "test-%d-%s", getpid(), name);
+	assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp));
+	assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent));
+	check_result(cgroup_create(j->cgroup, s.cgroup_fds, &err), &err);
+	s.qmp_fd = qmp[1];
+	s.agent_fd = agent[1];
+	s.stderr_fd = j->report_fd;
+	check_result(spawn_qemu(&s, &j->q, &err), &err);
+	for (int i = 0; i < SPAWN_CGROUPS_MAX; i++)
+		close_fd(s.cgroup_fds[i]);
+	close(qmp[1]);
+	close(agent[1]);
+	j->qmp_fd = qmp[0];
+	j->agent_fd = agent[0];
+}
+
+static void unjail(struct jailed *j)
+{
+	struct err err = ERR_INIT;
+
+	spawned_end(&j->q);
+	check_result(cgroup_remove(j->cgroup, &err), &err);
+	close(j->qmp_fd);
+	close(j->agent_fd);
+	close(j->report_fd);
+}
+
+static char *memory_handle(void)
+{
+	_cleanup_free_ char *path = template_file(GENERATION_FILE_MEMORY);
+	struct file_handle *h = xmalloc(sizeof(*h) + MAX_HANDLE_SZ);
+	char *text, *end;
+	int id;
+
+	h->handle_bytes = MAX_HANDLE_SZ;
+	assert_int_equal(0, name_to_handle_at(AT_FDCWD, path, h, &id, 0));
+	text = end = xmalloc(32 + 2 * (size_t)h->handle_bytes);
+	end += snprintf(end, 32, "%d:", h->handle_type);
+	for (unsigned int i = 0; i < h->handle_bytes; i++)
+		end += snprintf(end, 3, "%02x", h->f_handle[i]);
+	free(h);
+	return text;
+}
+
+static char *run_escape(bool by_fd)
+{
+	_cleanup_free_ char *handle = memory_handle(),
+			    *memory = template_file(GENERATION_FILE_MEMORY),
+			    *state = template_file(GENERATION_FILE_STATE),
+			    *manifest = template_file(GENERATION_FILE_MANIFEST),
+			    *parent = xasprintf("%d", getpid()), *other = NULL;
+	int memory_fd, fds[2];
+	char *report = xmalloc(REPORT_MAX + 2);
+	struct jailed neighbour, escape;
+	ssize_t n;
+
+	jail(&neighbour, "neighbour", (char *[]){"escape", NULL}, 0, -1, false);
+	other = xasprintf("%d", neighbour.q.pid);
+	template_grant(&memory_fd, &fds[0]);
+	fds[1] = open_readonly_mount("/dev/net/tun", O_RDWR);
+	jail(&escape, "escape",
+		(char *[]){"escape", by_fd ? VM_PATH_MEMORY_FD : VM_PATH_MEMORY, parent,
+			other, handle, template_get()->config.template_endpoint, memory,
+			state, manifest, TEMPLATE_PATH, TEMPLATE_DIR "/state",
+			TEMPLATE_DIR "/neighbour", NULL},
+		1, memory_fd, by_fd);
+	assert_int_equal(
+		0, sock_send(escape.qmp_fd, "f", 1, fds, 2, deadline_after_ms(5000)));
+	close(memory_fd);
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(0, wait_fd(escape.q.pidfd, POLLIN, deadline_after_ms(60000)));
+	report[0] = '\n';
+	n = pread(escape.report_fd, report + 1, REPORT_MAX, 0);
+	assert_true(n >= 0);
+	report[n + 1] = '\0';
+	unjail(&escape);
+	unjail(&neighbour);
+	return report;
+}
+
+static void test_escape(void **state)
+{
+	const bool *by_fd = *state;
+	struct stat null, tun, st;
+	struct snapshot before;
+	_cleanup_free_ char *report = NULL;
+
+	take_snapshot(&before);
+	assert_int_equal(0, stat("/dev/null", &null));
+	assert_int_equal(0, stat("/dev/net/tun", &tun));
+	report = run_escape(*by_fd);
+	check_report(report, *by_fd ? by_fd_rows : by_name_rows);
+	assert_untouched(&before);
+	assert_int_equal(0, stat("/dev/null", &st));
+	assert_int_equal(null.st_mode, st.st_mode);
+	assert_int_equal(null.st_uid, st.st_uid);
+	assert_int_equal(0, stat("/dev/net/tun", &st));
+	assert_int_equal(tun.st_mode, st.st_mode);
+	assert_int_equal(tun.st_uid, st.st_uid);
+}
+
+int main(void)
+{
+	static bool by_name = false, by_fd = true;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate(test_escape, &by_name),
+		cmocka_unit_test_prestate(test_escape, &by_fd),
+	};
+
+	return cmocka_run_group_tests(tests, template_enter, template_leave);
+}
