@@ -72,12 +72,14 @@ static void configure(const char *more)
 {
 	_cleanup_free_ char *kernel = guest_path("vmlinuz"),
 			    *initrd = guest_path("initrd.img");
+	const char *qemu = getenv("STENCIL_QEMU");
 	_cleanup_free_ char *text = xasprintf(
-		"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n"
+		"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n%s%s%s"
 		"[factory]\ntemplate_path = " TEMPLATE "\ntemplate_endpoint = " DIR_
 		"/sock\n"
 		"[runtime]\nstate_dir = " DIR_ "/state\nboot_timeout_ms = %d\n%s",
-		kernel, initrd, BOOT_MS, more);
+		kernel, initrd, qemu ? "path = " : "", qemu ? qemu : "", qemu ? "\n" : "",
+		BOOT_MS, more);
 	struct err err = ERR_INIT;
 
 	if (file_write_atomic(AT_FDCWD, CONF, text, strlen(text), 0600, &err) < 0)

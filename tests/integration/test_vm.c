@@ -104,6 +104,8 @@ static int make_template(void **state)
 	set_guest(&template.config, "initrd", "initrd.img");
 	set_key(&template.config, "runtime", "state_dir", template.dir);
 	set_key(&template.config, "hypervisor", "default_maxvcpus", "2");
+	if (getenv("STENCIL_QEMU"))
+		set_key(&template.config, "hypervisor", "path", getenv("STENCIL_QEMU"));
 	if (vm_inputs_collect(inputs, &template.config, &template.manifest, &err) < 0)
 		fail_msg("%s", err.text);
 	vm_inputs_free(inputs);

@@ -127,8 +127,8 @@ instance_stop()
 
 # ---- Stencil ------------------------------------------------------------------------------------
 
-# All values are the defaults, except for where the guest is. Further lines: KEY=VALUE arguments of a
-# section, as in `stencil_config factory strict=true`.
+# All values are the defaults, except for where the guest is, and QEMU if STENCIL_QEMU names one.
+# Further lines: KEY=VALUE arguments of a section, as in `stencil_config factory strict=true`.
 # shellcheck disable=SC2120 # arguments are for tests
 stencil_config() # [SECTION KEY=VALUE]...
 {
@@ -136,6 +136,7 @@ stencil_config() # [SECTION KEY=VALUE]...
 	[hypervisor]
 	kernel = $STENCIL_GUEST/vmlinuz
 	initrd = $STENCIL_GUEST/initrd.img
+	${STENCIL_QEMU:+path = $STENCIL_QEMU}
 	END
 	while [ $# -gt 0 ]; do
 		printf '[%s]\n%s = %s\n' "$1" "${2%%=*}" "${2#*=}"
