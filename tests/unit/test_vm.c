@@ -224,6 +224,32 @@ static void test_argv_memory(void **state)
 	}
 }
 
+/* Our words come first, so that the configuration's win; but for a list, which the kernel
+ * only adds to. */
+static void test_cmdline(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_machine m = {.config = &f->config};
+	char *plain = vm_cmdline(&m), *kvm, *own;
+
+	m.kvm = true;
+	kvm = vm_cmdline(&m);
+	assert_int_equal(0, config_set(&f->config, "hypervisor", "kernel_params",
+				    "lsm=apparmor initcall_blacklist=x", "test", NULL));
+	own = vm_cmdline(&m);
+	assert_non_null(strstr(plain, " initcall_blacklist=tracer_init_tracefs,"));
+	assert_non_null(strstr(plain, " lsm=landlock,yama "));
+	assert_string_equal(
+		strstr(plain, " mitigations="), " mitigations=off init_on_alloc=0");
+	assert_null(strstr(kvm, "mitigations="));
+	assert_string_equal(strstr(own, " lsm=a"), " lsm=apparmor initcall_blacklist=x");
+	assert_ptr_equal(
+		strstr(own, "initcall_blacklist="), strstr(own, "initcall_blacklist=x"));
+	free(plain);
+	free(kvm);
+	free(own);
+}
+
 static void test_accel(void **state)
 {
 	struct fixture *f = *state;
@@ -249,6 +275,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_uids, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cleanup_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cmdline, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_accel, set_up, tear_down),
 	};
 
