@@ -37,8 +37,8 @@ int module_line_next(char **text, struct module_line *ret, struct err *err);
 /* "…/virtio-net.ko" is the module "virtio_net": whether `name` (with - or _) names it. */
 bool module_path_has_name(const char *path, const char *name);
 
-/* Loads what the list marks boot, then later. No list is fine: the kernel has all built
- * in. */
+/* Loads what the list marks boot, then later, and removes their files, which nobody needs
+ * again. No list is fine: the kernel has all built in. */
 int modules_load_listed(struct err *err);
 /* Loads one module of the list by name; fine if it is in the kernel already. */
 int module_load(const char *name, const char *params, struct err *err);
