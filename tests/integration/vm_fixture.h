@@ -112,11 +112,22 @@ static inline void fixture_make(void (*before_save)(struct vm *vm))
 	fixture.state_fd = fixture_open("state", O_RDONLY);
 }
 
+/* VMs of tests that failed, and so did not end them, end here. */
 static inline int fixture_remove(void **state)
 {
+	_cleanup_closedir_ DIR *dir = opendir(fixture.dir);
 	struct err err = ERR_INIT;
+	struct dirent *entry;
 
 	(void)state;
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *path =
+			xasprintf("%s/%s", fixture.dir, entry->d_name);
+
+		if (entry->d_name[0] != '.' &&
+			vm_cleanup(&fixture.config, path, &err) < 0)
+			print_error("%s\n", err.text);
+	}
 	close(fixture.memory_fd);
 	close(fixture.state_fd);
 	manifest_done(&fixture.manifest);
