@@ -337,42 +337,53 @@ static bool is_leftover(const char *name)
 
 struct recovery {
 	int root_fd;
-	struct generation *sound;
+	struct generation_found *found;
 	size_t n;
 };
 
+static struct generation_found *add_found(struct recovery *rec)
+{
+	rec->found = xreallocarray(rec->found, rec->n + 1, sizeof(*rec->found));
+	rec->found[rec->n] = (struct generation_found){0};
+	return &rec->found[rec->n++];
+}
+
+static int recover_generation(struct recovery *rec, const char *name, struct err *err)
+{
+	struct generation_found *found = add_found(rec);
+
+	found->sound = generation_load(rec->root_fd, name, &found->g, &found->why) == 0;
+	if (found->sound)
+		return 0;
+	str_copy(found->g.id, name); /* a valid id fits */
+	log_error("removing an unsound template: %s", found->why.text);
+	return generation_remove(rec->root_fd, name, err);
+}
+
 static int recover_one(struct recovery *rec, const char *name, struct err *err)
 {
-	struct err why = ERR_INIT;
-	struct generation g;
-
 	if (is_leftover(name)) {
 		log_warn("removing %s: %s when templated ended", name,
 			name[1] == 'n' ? "it was being built" : "it was being removed");
 		return remove_tree(rec->root_fd, name, err);
 	}
-	if (!generation_id_valid(name)) {
+	if (generation_id_valid(name))
+		return recover_generation(rec, name, err);
+	if (strcmp(name, GENERATION_LEASES) != 0)
 		log_warn("\"%s\" in the template's tmpfs is not ours; it stays",
 			err_quote(name, 64));
-		return 0;
-	}
-	if (generation_load(rec->root_fd, name, &g, &why) < 0) {
-		log_error("removing an unsound template: %s", why.text);
-		return generation_remove(rec->root_fd, name, err);
-	}
-	rec->sound = xreallocarray(rec->sound, rec->n + 1, sizeof(*rec->sound));
-	rec->sound[rec->n++] = g;
 	return 0;
 }
 
 static int compare(const void *a, const void *b)
 {
-	return strcmp(
-		((const struct generation *)a)->id, ((const struct generation *)b)->id);
+	const struct generation_found *x = a, *y = b;
+
+	return strcmp(x->g.id, y->g.id);
 }
 
 int generation_recover(
-	int root_fd, struct generation **ret, size_t *ret_n, struct err *err)
+	int root_fd, struct generation_found **ret, size_t *ret_n, struct err *err)
 {
 	struct recovery rec = {.root_fd = root_fd};
 	struct dirent **names = NULL;
@@ -389,13 +400,13 @@ int generation_recover(
 	free(names);
 	if (r < 0) {
 		for (size_t i = 0; i < rec.n; i++)
-			generation_done(&rec.sound[i]);
-		free(rec.sound);
+			generation_done(&rec.found[i].g);
+		free(rec.found);
 		return r;
 	}
 	if (rec.n > 1)
-		qsort(rec.sound, rec.n, sizeof(*rec.sound), compare);
-	*ret = rec.sound;
+		qsort(rec.found, rec.n, sizeof(*rec.found), compare);
+	*ret = rec.found;
 	*ret_n = rec.n;
 	return 0;
 }

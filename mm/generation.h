@@ -33,6 +33,9 @@
 #define GENERATION_STATE    "state"
 #define GENERATION_MANIFEST "manifest.json"
 
+/* Not a generation: a folder beside them, for notes on who uses which. */
+#define GENERATION_LEASES "leases"
+
 bool generation_id_valid(const char *id);
 
 /* ---- building ---- */
@@ -119,11 +122,18 @@ int generation_resident(
  * it. */
 int generation_remove(int root_fd, const char *id, struct err *err);
 
+/* What was found at start: sound ones are loaded, of the others there is the id only. */
+struct generation_found {
+	struct generation g;
+	bool sound;
+	struct err why; /* unsound: what is wrong with it */
+};
+
 /*
  * At start: removes what was half built or half removed, loads the others, removes the
- * unsound ones and says so in the log. The sound ones, oldest first, are the caller's
+ * files of the unsound ones and says so in the log. *ret, oldest first, is the caller's
  * (generation_done() each, then free()). Names that are none of ours are logged and left
- * alone.
+ * alone, GENERATION_LEASES in silence.
  */
 int generation_recover(
-	int root_fd, struct generation **ret, size_t *ret_n, struct err *err);
+	int root_fd, struct generation_found **ret, size_t *ret_n, struct err *err);

@@ -2,11 +2,14 @@
 /* Generations: build, publish, verify, grant, and what tampering is answered with. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "tests/unit/mm_fixture.h"
 
 #include "base/log.h"
 #include "mm/generation.h"
+#include "mm/resident.h"
 #include "mm/tmpfs.h"
 
 #define PATH         "/tmp/template"
@@ -49,8 +52,9 @@ static void fill(const struct generation_build *b)
 	assert_int_equal(write_full(b->state_fd, "device state", 12), 0);
 }
 
-static void publish(char *ret_id)
+static void publish_as(char *ret_id, bool punched)
 {
+	uint64_t resident;
 	struct generation_build b;
 	struct manifest inputs;
 	struct err err = ERR_INIT;
@@ -59,10 +63,22 @@ static void publish(char *ret_id)
 	manifest_set(&inputs, MANIFEST_AGENT_VERSION, "1");
 	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
 	fill(&b);
+	if (punched)
+		assert_int_equal(generation_build_punch(&b, &resident, &err), 0);
 	assert_int_equal(generation_build_publish(&b, &inputs, &err), 0);
 	memcpy(ret_id, b.id, sizeof(b.id));
 	generation_build_done(&b);
 	manifest_done(&inputs);
+}
+
+static void publish(char *ret_id)
+{
+	publish_as(ret_id, false);
+}
+
+static void publish_punched(char *ret_id)
+{
+	publish_as(ret_id, true);
 }
 
 static void test_ids(void **state)
@@ -364,7 +380,7 @@ static void test_recover(void **state)
 	char old[GENERATION_ID_SIZE], bad[GENERATION_ID_SIZE], young[GENERATION_ID_SIZE];
 	static const struct tampering t = {"state", "device", "Device", NULL};
 	struct generation_build half;
-	struct generation *sound;
+	struct generation_found *found;
 	struct err err = ERR_INIT;
 	size_t n;
 
@@ -379,22 +395,105 @@ static void test_recover(void **state)
 	close(half.state_fd);
 	close(half.dir_fd);
 	assert_int_equal(mkdirat(rw_fd, "stranger", 0700), 0);
-	assert_int_equal(generation_recover(rw_fd, &sound, &n, &err), 0);
-	assert_int_equal(n, 2);
-	assert_true(strcmp(sound[0].id, sound[1].id) < 0);
+	assert_int_equal(mkdirat(rw_fd, GENERATION_LEASES, 0700), 0);
+	assert_int_equal(generation_recover(rw_fd, &found, &n, &err), 0);
+	assert_int_equal(n, 3);
+	assert_string_equal(found[0].g.id, old);
+	assert_string_equal(found[1].g.id, bad);
+	assert_string_equal(found[2].g.id, young);
+	assert_true(found[0].sound && !found[1].sound && found[2].sound);
+	assert_error(found[1].why, "state_sha256");
+	assert_int_equal(faccessat(rw_fd, bad, F_OK, 0), -1);
 	for (size_t i = 0; i < n; i++) {
-		assert_string_not_equal(sound[i].id, bad);
-		assert_int_equal(generation_remove(rw_fd, sound[i].id, &err), 0);
-		generation_done(&sound[i]);
+		assert_int_equal(generation_remove(rw_fd, found[i].g.id, &err), 0);
+		generation_done(&found[i].g);
 	}
-	free(sound);
-	/* Nothing but the stranger is left. */
+	free(found);
+	/* Nothing but the stranger and the leases is left. */
 	assert_int_equal(unlinkat(rw_fd, "stranger", AT_REMOVEDIR), 0);
-	assert_int_equal(generation_recover(rw_fd, &sound, &n, &err), 0);
+	assert_int_equal(unlinkat(rw_fd, GENERATION_LEASES, AT_REMOVEDIR), 0);
+	assert_int_equal(generation_recover(rw_fd, &found, &n, &err), 0);
 	assert_int_equal(n, 0);
 	assert_int_equal(rmdir(PATH), -1);
 	assert_int_equal(errno, EBUSY);
-	free(sound);
+	free(found);
+}
+
+/* ---- resident pages ---- */
+
+static uint64_t used_bytes(void)
+{
+	struct tmpfs_usage usage;
+	struct err err = ERR_INIT;
+
+	assert_int_equal(tmpfs_look(PATH, &usage, &err), 0);
+	return usage.used_bytes;
+}
+
+/* KiB of this process's mappings of memory files that smaps calls by this name. */
+static unsigned long smaps_kib(const char *field)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long sum = 0, kib;
+	bool ours = false;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (strchr("0123456789abcdef", *line))
+			ours = strstr(line, "/" GENERATION_MEMORY) != NULL;
+		else if (ours && strncmp(line, field, strlen(field)) == 0 &&
+			 sscanf(line + strlen(field), "%lu", &kib) == 1)
+			sum += kib;
+	}
+	return sum;
+}
+
+/* A clone alone: what it reads of the template is not its own. */
+static int read_as_clone(const char *id)
+{
+	_cleanup_free_ char *path = xasprintf(PATH "/%s/" GENERATION_MEMORY, id);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	volatile const char *map;
+
+	map = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (map == MAP_FAILED || map[PAGE + 100] != 'o')
+		return 1;
+	return smaps_kib("Shared_Clean:") + smaps_kib("Shared_Dirty:") < 4 ||
+	       smaps_kib("Private_Clean:") + smaps_kib("Private_Dirty:") > 0;
+}
+
+static void test_resident(void **state)
+{
+	char id[GENERATION_ID_SIZE];
+	struct resident resident;
+	struct err err = ERR_INIT;
+	uint64_t used;
+	size_t bytes;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	publish_punched(id);
+	used = used_bytes();
+	assert_int_equal(resident_map(ro_fd, id, &resident, &bytes, &err), 0);
+	/* No hole was filled. */
+	assert_int_equal(bytes, 2 * PAGE);
+	assert_int_equal(used_bytes(), used);
+	assert_int_equal(smaps_kib("Rss:"), 8);
+	assert_int_equal(mprotect(resident.map, PAGE, PROT_READ | PROT_WRITE), -1);
+	pid = fork();
+	if (pid == 0)
+		_exit(read_as_clone(id));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* Removed, it stays until it is unmapped. */
+	assert_int_equal(generation_remove(rw_fd, id, &err), 0);
+	assert_int_equal(used_bytes(), 2 * PAGE);
+	resident_unmap(&resident);
+	assert_int_equal(used_bytes(), 0);
+	assert_int_equal(resident_map(ro_fd, id, &resident, &bytes, &err), -ENOENT);
+	assert_error(err, "cannot map the memory of generation");
 }
 
 int main(void)
@@ -410,6 +509,7 @@ int main(void)
 		T(test_tampered_inputs),
 		T(test_damaged_memory),
 		T(test_recover),
+		T(test_resident),
 #undef T
 	};
 
