@@ -50,6 +50,7 @@ static int acquire(
 	r = daemon_acquire(c->daemon, request, &c->lease, fds, &manifest, &field, &why);
 	if (r < 0)
 		return answer_none(c, request, field, &why, err);
+	store_lease_bind(c->daemon->store, c->lease, c->pid);
 	reply = lease_reply_new("template");
 	json_set_string(reply, "generation", store_lease_generation(c->lease));
 	json_object_object_add(reply, "manifest", manifest_to_json(&manifest));

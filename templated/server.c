@@ -42,6 +42,7 @@ struct link {
 	struct link *next;
 	struct server *server;
 	struct connection c;
+	bool stays; /* its lease does, when templated ends */
 };
 
 static void send_error(struct server *s, int fd, const char *text)
@@ -111,6 +112,20 @@ static void forget(struct link *l)
 	free(l);
 }
 
+static void give_back(struct link *l)
+{
+	struct store *store = l->server->daemon->store;
+	bool stays;
+
+	pthread_mutex_lock(&l->server->lock);
+	stays = l->stays;
+	pthread_mutex_unlock(&l->server->lock);
+	if (l->c.lease && stays)
+		store_leave(store, l->c.lease);
+	else if (l->c.lease)
+		store_release(store, l->c.lease);
+}
+
 static void *serve(void *arg)
 {
 	struct link *l = arg;
@@ -122,8 +137,7 @@ static void *serve(void *arg)
 			(int)l->c.pid, err.text);
 		send_error(l->server, l->c.fd, err.text);
 	}
-	if (l->c.lease)
-		store_release(l->server->daemon->store, l->c.lease);
+	give_back(l);
 	forget(l);
 	return NULL;
 }
@@ -211,6 +225,13 @@ int server_start(struct daemon *d, struct server **ret, struct err *err)
 	return 0;
 }
 
+/* A client that has hung up has returned its lease; any other goes on without us. */
+static void end_connection(struct link *l)
+{
+	l->stays = wait_fd(l->c.fd, POLLRDHUP, 0) == -ETIMEDOUT;
+	shutdown(l->c.fd, SHUT_RD);
+}
+
 void server_stop(struct server *s)
 {
 	if (!s)
@@ -219,7 +240,7 @@ void server_stop(struct server *s)
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	for (struct link *l = s->links; l; l = l->next)
-		shutdown(l->c.fd, SHUT_RD);
+		end_connection(l);
 	pthread_cond_broadcast(&s->gone);
 	pthread_mutex_unlock(&s->lock);
 	shutdown(s->listen_fd, SHUT_RDWR);

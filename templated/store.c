@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store: see store.h. */
-#include "templated/store.h"
+#include "templated/store_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,32 +11,16 @@
 #include "base/log.h"
 #include "base/util.h"
 
-struct store_lease {
-	struct store_lease *next;
-	struct held *held;
-	char sandbox[LEASE_SANDBOX_MAX];
-	int64_t since_ms;
-};
+/* A holder of a former templated's lease has ended. */
+static void holder_ended(void *user, void *what)
+{
+	struct store_lease *lease = what;
 
-/* A generation in the store. */
-struct held {
-	struct held *next;
-	struct generation g;
-	struct store_lease *leases;
-	bool retired;
-	bool unsound; /* at the last look */
-	struct err why;
-};
-
-struct store {
-	pthread_mutex_t lock;
-	char *path;
-	int rw_fd; /* through the mount at path: for building and removing */
-	int ro_fd; /* through a detached read-only mount: what is granted */
-	struct held *all, *current;
-	unsigned int pins;
-	bool emptying; /* unmount as soon as nothing is held */
-};
+	log_info("the process of the sandbox %s ended, and with it its lease on "
+		 "generation %s",
+		lease->note.sandbox, lease->held->g.id);
+	store_release(user, lease);
+}
 
 struct store *store_new(const char *path)
 {
@@ -45,11 +29,19 @@ struct store *store_new(const char *path)
 	pthread_mutex_init(&s->lock, NULL);
 	s->path = xstrdup(path);
 	s->rw_fd = s->ro_fd = -1;
+	s->followers = followers_new(holder_ended, s);
 	return s;
 }
 
 static void held_free(struct held *h)
 {
+	while (h->leases) {
+		struct store_lease *next = h->leases->next;
+
+		free(h->leases);
+		h->leases = next;
+	}
+	resident_unmap(&h->resident);
 	generation_done(&h->g);
 	free(h);
 }
@@ -64,6 +56,7 @@ void store_free(struct store *s)
 {
 	if (!s)
 		return;
+	followers_free(s->followers);
 	while (s->all) {
 		struct held *next = s->all->next;
 
@@ -78,7 +71,7 @@ void store_free(struct store *s)
 
 /* ---- generations; the lock is held ---- */
 
-static struct held *add(struct store *s, struct generation *g)
+struct held *store_add(struct store *s, struct generation *g)
 {
 	struct held *h = xnew0(struct held), **end = &s->all;
 
@@ -89,11 +82,35 @@ static struct held *add(struct store *s, struct generation *g)
 	return *end = h;
 }
 
-/* Forgets and removes the retired ones that nobody holds. */
-static void remove_unheld(struct store *s)
+/* Nobody's clone depends on it. */
+void store_map(struct store *s, const char *id, struct resident *ret)
+{
+	struct err err = ERR_INIT;
+	size_t bytes;
+
+	if (resident_map(s->ro_fd, id, ret, &bytes, &err) < 0)
+		log_warn("pages of the template that a single clone uses will count as "
+			 "its own: %s",
+			err.text);
+}
+
+static void remove_files(struct store *s, const struct held *h)
 {
 	struct err err = ERR_INIT;
 
+	if (generation_remove(s->rw_fd, h->g.id, &err) < 0) {
+		log_error("generation %s is left until the next start: %s", h->g.id,
+			err.text);
+		return;
+	}
+	lease_retired_unmark(s->rw_fd, h->g.id);
+	log_info("generation %s is %s and removed", h->g.id,
+		h->lost ? "unsound" : "retired");
+}
+
+/* Forgets and removes the retired ones that nobody holds. */
+void store_remove_unheld(struct store *s)
+{
 	for (struct held **p = &s->all; *p;) {
 		struct held *h = *p;
 
@@ -101,22 +118,31 @@ static void remove_unheld(struct store *s)
 			p = &h->next;
 			continue;
 		}
-		if (generation_remove(s->rw_fd, h->g.id, &err) < 0)
-			log_error("generation %s is left until the next start: %s",
-				h->g.id, err.text);
-		else
-			log_info("generation %s is retired and removed", h->g.id);
+		remove_files(s, h);
 		*p = h->next;
 		held_free(h);
 	}
 }
 
+static void retire(struct store *s, struct held *h)
+{
+	struct err err = ERR_INIT;
+
+	h->retired = true;
+	if (s->current == h)
+		s->current = NULL;
+	if (h->leases && lease_retired_mark(s->rw_fd, h->g.id, &err) < 0)
+		log_warn("a templated that starts anew may take it for the current one: "
+			 "%s",
+			err.text);
+}
+
 static void make_current(struct store *s, struct held *h)
 {
 	if (s->current)
-		s->current->retired = true;
+		retire(s, s->current);
 	s->current = h;
-	remove_unheld(s);
+	store_remove_unheld(s);
 }
 
 /* Unmounts if that was asked for and nothing is in the way. */
@@ -137,22 +163,6 @@ static int finish_emptying(struct store *s, struct err *err)
 
 /* ---- opening ---- */
 
-static int recover(struct store *s, struct err *err)
-{
-	struct generation *sound;
-	size_t n;
-	int r = generation_recover(s->rw_fd, &sound, &n, err);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		make_current(s, add(s, &sound[i]));
-		log_info("generation %s found and verified", s->current->g.id);
-	}
-	free(sound);
-	return 0;
-}
-
 /* Somebody unmounted the tmpfs (umount -l) or mounted another one over it: what was there
  * is lost to new sandboxes, those that have it keep it. */
 static void forget_replaced(struct store *s)
@@ -165,10 +175,11 @@ static void forget_replaced(struct store *s)
 	log_warn("another tmpfs is mounted at %s: the templates of the former one are "
 		 "retired",
 		s->path);
+	/* Nothing is written down for them: their notes are on the other one. */
 	for (struct held *h = s->all; h; h = h->next)
 		h->retired = true;
 	s->current = NULL;
-	remove_unheld(s);
+	store_remove_unheld(s);
 	close_fds(s);
 }
 
@@ -180,7 +191,7 @@ static int open_and_recover(struct store *s, struct err *err)
 	if (r == 0)
 		r = tmpfs_open(s->path, true, &s->ro_fd, err);
 	if (r == 0)
-		r = recover(s, err);
+		r = store_recover(s, err);
 	if (r < 0)
 		close_fds(s);
 	return r;
@@ -235,15 +246,24 @@ void store_unpin(struct store *s)
 
 int store_adopt(struct store *s, const char *id, struct err *err)
 {
+	struct resident resident = {0};
 	struct generation g;
 	int r;
 
+	/* Not under the lock: it takes milliseconds. The caller's pin keeps the mount. */
+	store_map(s, id, &resident);
 	pthread_mutex_lock(&s->lock);
 	r = s->emptying ? err_set(err, -ECANCELED, "the templates are being destroyed")
 			: generation_load(s->ro_fd, id, &g, err);
-	if (r == 0)
-		make_current(s, add(s, &g));
+	if (r == 0) {
+		struct held *h = store_add(s, &g);
+
+		h->resident = resident;
+		make_current(s, h);
+	}
 	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		resident_unmap(&resident);
 	return r;
 }
 
@@ -295,7 +315,8 @@ enum store_answer store_grant(struct store *s, const struct manifest *want,
 	answer = grant(s, want, fds, ret_field, &why);
 	if (answer == STORE_GRANTED) {
 		lease = xnew0(struct store_lease);
-		strncpy(lease->sandbox, sandbox, sizeof(lease->sandbox) - 1);
+		snprintf(lease->note.sandbox, sizeof(lease->note.sandbox), "%s", sandbox);
+		memcpy(lease->note.generation, s->current->g.id, GENERATION_ID_SIZE);
 		lease->since_ms = now_ms();
 		lease->held = s->current;
 		lease->next = s->current->leases;
@@ -314,20 +335,57 @@ const char *store_lease_generation(const struct store_lease *lease)
 	return lease->held->g.id;
 }
 
-void store_release(struct store *s, struct store_lease *lease)
+void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid)
 {
-	struct store_lease **p;
 	struct err err = ERR_INIT;
+	int r;
 
 	pthread_mutex_lock(&s->lock);
+	lease_note_remove(s->rw_fd, lease->note.name);
+	lease->note.name[0] = '\0';
+	r = proc_id_of(pid, &lease->note.holder);
+	if (r < 0)
+		err_sys(&err, r, "process %d", (int)pid);
+	else
+		r = lease_note_write(s->rw_fd, &lease->note, &err);
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		log_warn(
+			"the lease of the sandbox %s will not survive an end of templated: "
+			"%s",
+			lease->note.sandbox, err.text);
+}
+
+/* The lock is held. */
+static void unlink_lease(struct store_lease *lease)
+{
+	struct store_lease **p;
+
 	for (p = &lease->held->leases; *p != lease;)
 		p = &(*p)->next;
 	*p = lease->next;
-	free(lease);
-	remove_unheld(s);
+}
+
+void store_release(struct store *s, struct store_lease *lease)
+{
+	struct err err = ERR_INIT;
+
+	pthread_mutex_lock(&s->lock);
+	unlink_lease(lease);
+	lease_note_remove(s->rw_fd, lease->note.name);
+	store_remove_unheld(s);
 	if (finish_emptying(s, &err) < 0)
 		log_error("the template's tmpfs stays: %s", err.text);
 	pthread_mutex_unlock(&s->lock);
+	free(lease);
+}
+
+void store_leave(struct store *s, struct store_lease *lease)
+{
+	pthread_mutex_lock(&s->lock);
+	unlink_lease(lease);
+	pthread_mutex_unlock(&s->lock);
+	free(lease);
 }
 
 bool store_has(
@@ -353,7 +411,7 @@ static struct json_object *list_leases(
 {
 	for (; lease && json_object_array_length(into) < STORE_HELD_MAX;
 		lease = lease->next)
-		json_object_array_add(into, json_object_new_string(lease->sandbox));
+		json_object_array_add(into, json_object_new_string(lease->note.sandbox));
 	return into;
 }
 
@@ -364,12 +422,11 @@ int store_empty(struct store *s, struct json_object **ret_held, struct err *err)
 
 	pthread_mutex_lock(&s->lock);
 	for (struct held *h = s->all; h; h = h->next) {
-		h->retired = true;
+		retire(s, h);
 		list_leases(h->leases, names);
 	}
-	s->current = NULL;
 	s->emptying = true;
-	remove_unheld(s);
+	store_remove_unheld(s);
 	r = finish_emptying(s, err);
 	pthread_mutex_unlock(&s->lock);
 	if (r < 0)
@@ -403,8 +460,11 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 		json_set_u64(obj, "resident_bytes", number);
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_STATE_BYTES, &number, NULL) == 0)
 		json_set_u64(obj, "state_bytes", number);
-	json_set_string(obj, "accel", h->g.manifest.value[MANIFEST_ACCEL]);
-	json_set_string(obj, "qemu_version", h->g.manifest.value[MANIFEST_QEMU_VERSION]);
+	if (!h->lost) {
+		json_set_string(obj, "accel", h->g.manifest.value[MANIFEST_ACCEL]);
+		json_set_string(
+			obj, "qemu_version", h->g.manifest.value[MANIFEST_QEMU_VERSION]);
+	}
 	for (const struct store_lease *l = h->leases; l; l = l->next)
 		count++;
 	json_set_u64(obj, "leases", count);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/json.h"
@@ -28,13 +29,15 @@
 struct store;
 
 struct store *store_new(const char *path);
-/* Leaves tmpfs and generations as they are. All leases must have been released. */
+/* Leaves tmpfs and generations as they are. All leases that were granted must have been
+ * released or left. */
 void store_free(struct store *s);
 
 /*
  * Mounts or grows the tmpfs to `size_bytes`, and at the first time recovers what is in
- * it: the newest sound generation becomes current, older ones are removed. Cancels an
- * emptying.
+ * it: the newest sound generation that was not retired becomes current; leases that were
+ * written down go on while their process lives, and with them retired generations; all
+ * else is removed. Cancels an emptying.
  */
 int store_open(struct store *s, uint64_t size_bytes, struct err *err);
 int store_usage(struct store *s, struct tmpfs_usage *ret, struct err *err);
@@ -61,8 +64,15 @@ enum store_answer {
 enum store_answer store_grant(struct store *s, const struct manifest *want,
 	const char *sandbox, struct store_lease **ret, int fds[2],
 	struct manifest *ret_manifest, enum manifest_field *ret_field, struct err *err);
+/* Writes down which process has the lease, so that it outlives templated: if we end, it
+ * ends with that process. Again for a lease that changes hands. Failing is a warning in
+ * the log. */
+void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid);
 const char *store_lease_generation(const struct store_lease *lease);
 void store_release(struct store *s, struct store_lease *lease);
+/* templated ends, and the lease does not: what it holds stays as it is, for the next
+ * templated to find. */
+void store_leave(struct store *s, struct store_lease *lease);
 
 /* Whether there is a current generation that is sound and equals `want`. ret_id may be
  * NULL. */

@@ -23,6 +23,7 @@
 #include "templated/ctl.h"
 #include "templated/daemon.h"
 #include "templated/lease.h"
+#include "templated/lease_note.h"
 #include "templated/lock.h"
 #include "templated/server.h"
 #include "vm/vm.h"
@@ -200,6 +201,30 @@ static inline int teardown(void **state)
 	config_done(&client);
 	return access("/tmp/sock", F_OK) == 0 ||
 	       access("/tmp/state/.templated", F_OK) == 0;
+}
+
+/* templated ends as by SIGTERM, and starts anew on what is on the tmpfs. */
+static inline void stop(void)
+{
+	builder_close(daemon_.builder);
+	server_stop(server);
+	daemon_done(&daemon_);
+}
+
+static inline void start(void)
+{
+	struct err err = ERR_INIT;
+
+	daemon_init(&daemon_);
+	if (daemon_open_store(&daemon_, &err) < 0 ||
+		server_start(&daemon_, &server, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static inline void restart(void)
+{
+	stop();
+	start();
 }
 
 static inline int ask(enum lease_verb verb, struct json_object **ret, struct err *err)

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Followers: see followers.h.
+ *
+ * A pidfd becomes readable when its process has ended, so one thread in epoll_wait(2)
+ * does for all. It is started with the first one to follow: a templated that never
+ * restarts has none.
+ */
+#include "templated/followers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/thread.h"
+#include "base/util.h"
+
+struct follower {
+	struct follower *next;
+	int pidfd;
+	void *what;
+};
+
+struct followers {
+	void (*ended)(void *user, void *what);
+	void *user;
+	int epoll_fd, stop_fd;
+	pthread_t thread;
+	pthread_mutex_t lock; /* of what follows */
+	bool started;
+	struct follower *all;
+};
+
+struct followers *followers_new(void (*ended)(void *user, void *what), void *user)
+{
+	struct followers *f = xnew0(struct followers);
+
+	f->ended = ended;
+	f->user = user;
+	f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	f->stop_fd = eventfd(0, EFD_CLOEXEC);
+	pthread_mutex_init(&f->lock, NULL);
+	return f;
+}
+
+static void forget(struct followers *f, struct follower *one)
+{
+	struct follower **p;
+
+	pthread_mutex_lock(&f->lock);
+	for (p = &f->all; *p != one;)
+		p = &(*p)->next;
+	*p = one->next;
+	pthread_mutex_unlock(&f->lock);
+	close(one->pidfd); /* leaves the epoll set by that */
+	free(one);
+}
+
+static void *follow(void *arg)
+{
+	struct followers *f = arg;
+
+	for (;;) {
+		struct epoll_event event;
+		struct follower *one;
+
+		if (epoll_wait(f->epoll_fd, &event, 1, -1) < 1)
+			continue;
+		one = event.data.ptr;
+		if (!one)
+			return NULL;
+		f->ended(f->user, one->what);
+		forget(f, one);
+	}
+}
+
+static int watch(struct followers *f, int fd, struct follower *one)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = one};
+
+	return epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int start(struct followers *f)
+{
+	int r = watch(f, f->stop_fd, NULL);
+
+	if (r == 0)
+		r = thread_start(follow, f, 128 << 10, false, &f->thread);
+	f->started = r == 0;
+	return r;
+}
+
+int followers_add(struct followers *f, int pidfd, void *what)
+{
+	struct follower *one = xnew0(struct follower);
+	int r = 0;
+
+	*one = (struct follower){.pidfd = pidfd, .what = what};
+	pthread_mutex_lock(&f->lock);
+	one->next = f->all;
+	f->all = one;
+	if (!f->started)
+		r = start(f);
+	pthread_mutex_unlock(&f->lock);
+	if (r == 0)
+		r = watch(f, pidfd, one);
+	if (r < 0)
+		forget(f, one);
+	return r;
+}
+
+void followers_free(struct followers *f)
+{
+	if (!f)
+		return;
+	if (f->started) {
+		eventfd_write(f->stop_fd, 1);
+		pthread_join(f->thread, NULL);
+	}
+	while (f->all)
+		forget(f, f->all);
+	close_fd(f->stop_fd);
+	close_fd(f->epoll_fd);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}

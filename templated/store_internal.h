@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the store share; nobody else's. */
+#pragma once
+
+#include "mm/resident.h"
+#include "templated/followers.h"
+#include "templated/lease_note.h"
+#include "templated/store.h"
+
+struct store_lease {
+	struct store_lease *next;
+	struct held *held;
+	struct lease_note note; /* without a name where it is not written down */
+	int64_t since_ms;
+};
+
+/* A generation in the store. */
+struct held {
+	struct held *next;
+	struct generation g;
+	struct store_lease *leases;
+	struct resident resident;
+	bool retired;
+	bool unsound; /* at the last look; lost: for ever */
+	bool lost;    /* its files are removed, only its leases are there */
+	struct err why;
+};
+
+struct store {
+	pthread_mutex_t lock;
+	char *path;
+	int rw_fd; /* through the mount at path: for building and removing */
+	int ro_fd; /* through a detached read-only mount: what is granted */
+	struct held *all, *current;
+	struct followers *followers; /* of the holders of a former templated's leases */
+	unsigned int pins;
+	bool emptying; /* unmount as soon as nothing is held */
+};
+
+/* The lock is held. */
+struct held *store_add(struct store *s, struct generation *g); /* *g is emptied */
+void store_map(struct store *s, const char *id, struct resident *ret);
+void store_remove_unheld(struct store *s);
+int store_recover(struct store *s, struct err *err);
