@@ -356,15 +356,23 @@ int config_load(struct config *c, const char *path, struct err *err)
 	return 0;
 }
 
-int config_load_default(struct config *c, const char *path, struct err *err)
+static const char default_path[] = CONFIG_PATH_DEFAULT;
+
+const char *config_default_path(const char *path)
 {
 	if (!path)
 		path = secure_getenv(CONFIG_PATH_ENV);
-	if (path && *path)
-		return config_load(c, path, err);
-	if (access(CONFIG_PATH_DEFAULT, F_OK) < 0 && errno == ENOENT)
+	return path && *path ? path : default_path;
+}
+
+int config_load_default(struct config *c, const char *path, struct err *err)
+{
+	const char *file = config_default_path(path);
+
+	/* The default one by itself may be missing, one that was named may not. */
+	if (file == default_path && access(file, F_OK) < 0 && errno == ENOENT)
 		return 0;
-	return config_load(c, CONFIG_PATH_DEFAULT, err);
+	return config_load(c, file, err);
 }
 
 static void dump_value(struct config *c, const struct config_key *key, FILE *out)
@@ -406,6 +414,39 @@ void config_dump(const struct config *c, FILE *out)
 		fprintf(out, "# %s\n%s = ", keys[i].help, keys[i].name);
 		dump_value((struct config *)(uintptr_t)c, &keys[i], out);
 		fputc('\n', out);
+	}
+}
+
+static char *text_of(const struct config *c, const struct config_key *key)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		abort();
+	dump_value((struct config *)(uintptr_t)c, key, out);
+	fclose(out);
+	return text;
+}
+
+char *config_text(const struct config *c, const char *section, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i].section, section) == 0 &&
+			strcmp(keys[i].name, name) == 0)
+			return text_of(c, &keys[i]);
+	abort();
+}
+
+void config_compare(const struct config *a, const struct config *b,
+	void (*differs)(void *user, const char *section, const char *key), void *user)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		_cleanup_free_ char *x = text_of(a, &keys[i]), *y = text_of(b, &keys[i]);
+
+		if (strcmp(x, y) != 0)
+			differs(user, keys[i].section, keys[i].name);
 	}
 }
 

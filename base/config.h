@@ -72,6 +72,8 @@ int config_load(struct config *c, const char *path, struct err *err);
  * $STENCIL_CONFIG (must exist), else the default path (may be missing).
  */
 int config_load_default(struct config *c, const char *path, struct err *err);
+/* Which one that is. */
+const char *config_default_path(const char *path);
 
 /* Sets one key as if it stood in `section`; `where` begins the error text. For
  * annotations. */
@@ -80,6 +82,15 @@ int config_set(struct config *c, const char *section, const char *key, const cha
 
 /* Writes every key with its help and present value, in the syntax config_load() reads. */
 void config_dump(const struct config *c, FILE *out);
+
+/* The value of a key as it would stand in the file; the caller's. A key that there is
+ * not is our own bug. */
+char *config_text(const struct config *c, const char *section, const char *key);
+
+/* Calls differs() for each key whose values are not the same; where they were read from
+ * does not count. */
+void config_compare(const struct config *a, const struct config *b,
+	void (*differs)(void *user, const char *section, const char *key), void *user);
 
 /* default_maxvcpus and default_maxmemory with 0 resolved from the host. */
 unsigned int config_max_vcpus(const struct config *c);

@@ -34,7 +34,7 @@ void log_init(const char *prog, int fd, enum log_level level)
 
 void log_set_level(enum log_level level)
 {
-	log_state.level = level;
+	__atomic_store_n(&log_state.level, level, __ATOMIC_RELAXED);
 }
 
 void log_set_context(const char *context)
@@ -79,7 +79,7 @@ void log_line(enum log_level level, const char *fields, const char *fmt, ...)
 	va_list ap;
 	size_t len, n;
 
-	if (level > log_state.level)
+	if (level > __atomic_load_n(&log_state.level, __ATOMIC_RELAXED))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
