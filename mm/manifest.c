@@ -39,12 +39,15 @@ static const struct manifest_row {
 	[MANIFEST_QEMU_PATH]     = {"qemu_path",     MANIFEST_MUST_EQUAL, VALUE_PATH},
 	[MANIFEST_QEMU_VERSION]  = {"qemu_version",  MANIFEST_MUST_EQUAL, VALUE_TEXT},
 	[MANIFEST_QEMU_SHA256]   = {"qemu_sha256",   MANIFEST_MUST_EQUAL, VALUE_SHA256},
+	[MANIFEST_FIRMWARE_SHA256] = {"firmware_sha256", MANIFEST_MUST_EQUAL, VALUE_SHA256},
 	[MANIFEST_ARGV]          = {"argv",          MANIFEST_MUST_EQUAL, VALUE_TEXT},
 	[MANIFEST_ACCEL]         = {"accel",         MANIFEST_MUST_EQUAL, VALUE_ACCEL},
 	[MANIFEST_HOST_CPU]      = {"host_cpu",      MANIFEST_MUST_EQUAL, VALUE_TEXT},
 	[MANIFEST_HOST_KERNEL]   = {"host_kernel",   MANIFEST_MUST_EQUAL, VALUE_TEXT},
-	[MANIFEST_KERNEL_SHA256] = {"kernel_sha256", MANIFEST_MUST_EQUAL, VALUE_SHA256},
-	[MANIFEST_INITRD_SHA256] = {"initrd_sha256", MANIFEST_MUST_EQUAL, VALUE_SHA256},
+	[MANIFEST_KERNEL_PATH]   = {"kernel_path",   MANIFEST_MUST_EQUAL, VALUE_PATH},
+	[MANIFEST_INITRD_PATH]   = {"initrd_path",   MANIFEST_MUST_EQUAL, VALUE_PATH},
+	[MANIFEST_KERNEL_SHA256] = {"kernel_sha256", MANIFEST_MAY_AGE,    VALUE_SHA256},
+	[MANIFEST_INITRD_SHA256] = {"initrd_sha256", MANIFEST_MAY_AGE,    VALUE_SHA256},
 	[MANIFEST_CMDLINE]       = {"cmdline",       MANIFEST_MUST_EQUAL, VALUE_TEXT},
 	[MANIFEST_AGENT_VERSION] = {"agent_version", MANIFEST_IGNORED,    VALUE_TEXT},
 	[MANIFEST_CREATED]       = {"created",       MANIFEST_IGNORED,    VALUE_NUMBER},
@@ -274,14 +277,14 @@ static int explain_difference(
 		err_quote(h, 100));
 }
 
-int manifest_match(const struct manifest *have, const struct manifest *want,
-	enum manifest_field *ret_field, struct err *err)
+static int match_rule(enum manifest_rule rule, const struct manifest *have,
+	const struct manifest *want, enum manifest_field *ret_field, struct err *err)
 {
 	for (size_t i = 0; i < MANIFEST_FIELDS; i++) {
 		const char *h = have->value[i] ? have->value[i] : "nothing";
 		const char *w = want->value[i] ? want->value[i] : "nothing";
 
-		if (rows[i].rule != MANIFEST_MUST_EQUAL)
+		if (rows[i].rule != rule)
 			continue;
 		if (have->value[i] && want->value[i] && strcmp(h, w) == 0)
 			continue;
@@ -290,6 +293,26 @@ int manifest_match(const struct manifest *have, const struct manifest *want,
 		return explain_difference(rows[i].name, w, h, err);
 	}
 	return 0;
+}
+
+int manifest_match(const struct manifest *have, const struct manifest *want,
+	enum manifest_field *ret_field, struct err *err)
+{
+	return match_rule(MANIFEST_MUST_EQUAL, have, want, ret_field, err);
+}
+
+bool manifest_aged(const struct manifest *have, const struct manifest *want,
+	enum manifest_field *ret_field, struct err *err)
+{
+	return match_rule(MANIFEST_MAY_AGE, have, want, ret_field, err) < 0;
+}
+
+int manifest_match_all(const struct manifest *have, const struct manifest *want,
+	enum manifest_field *ret_field, struct err *err)
+{
+	int r = manifest_match(have, want, ret_field, err);
+
+	return r < 0 ? r : match_rule(MANIFEST_MAY_AGE, have, want, ret_field, err);
 }
 
 int manifest_same(

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,8 @@
 enum manifest_rule {
 	MANIFEST_IDENTITY,   /* of the generation itself: checked against its files */
 	MANIFEST_MUST_EQUAL, /* a difference is a miss that names the field */
+	MANIFEST_MAY_AGE,    /* a difference makes the generation old, not wrong: its
+				memory has its own. It is granted and to be replaced */
 	MANIFEST_SETTABLE,   /* may differ: each clone sets its own */
 	MANIFEST_IGNORED,    /* for people only */
 };
@@ -27,13 +30,16 @@ enum manifest_field {
 	MANIFEST_QEMU_VERSION, /* first line of --version; what it is told in QMP for
 				  people */
 	MANIFEST_QEMU_SHA256,
+	MANIFEST_FIRMWARE_SHA256, /* of QEMU's firmware, option ROMs and modules */
 	MANIFEST_ARGV,  /* the exact command line of a clone, its settable words as names
 			 */
 	MANIFEST_ACCEL, /* kvm or tcg */
 	MANIFEST_HOST_CPU, /* under KVM: vendor/family/model/stepping/microcode; else "-"
 			    */
 	MANIFEST_HOST_KERNEL, /* under KVM: uname -r; else "-" */
-	MANIFEST_KERNEL_SHA256,
+	MANIFEST_KERNEL_PATH, /* a sandbox that names another one wants another one */
+	MANIFEST_INITRD_PATH,
+	MANIFEST_KERNEL_SHA256, /* may age, as the next */
 	MANIFEST_INITRD_SHA256,
 	MANIFEST_CMDLINE,
 	MANIFEST_AGENT_VERSION, /* ignored: the initrd's digest stands for it */
@@ -41,7 +47,7 @@ enum manifest_field {
 	MANIFEST_FIELDS,
 };
 
-#define MANIFEST_FORMAT_VERSION "1"
+#define MANIFEST_FORMAT_VERSION "2"
 
 /* Values as text; NULL where not known. */
 struct manifest {
@@ -69,6 +75,14 @@ struct json_object *manifest_to_json(const struct manifest *m); /* the caller's 
  * differs.
  */
 int manifest_match(const struct manifest *have, const struct manifest *want,
+	enum manifest_field *ret_field, struct err *err);
+
+/* Whether a may-age field differs, err and *ret_field as above. False: as new. */
+bool manifest_aged(const struct manifest *have, const struct manifest *want,
+	enum manifest_field *ret_field, struct err *err);
+
+/* Both: 0 if a generation of these inputs would be what there is. */
+int manifest_match_all(const struct manifest *have, const struct manifest *want,
 	enum manifest_field *ret_field, struct err *err);
 
 /* Whether a manifest is still the one that was published: 0, or -EUCLEAN with the first

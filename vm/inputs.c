@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "vm/accel.h"
 #include "vm/argv.h"
+#include "vm/firmware.h"
 #include "vm/qemu_version.h"
 #include "vm/vm.h"
 
@@ -97,6 +98,7 @@ enum cached_file {
 struct vm_inputs {
 	pthread_mutex_t lock;
 	struct cached files[CACHED_FILES];
+	struct firmware firmware;
 };
 
 struct vm_inputs *vm_inputs_new(void)
@@ -276,16 +278,31 @@ int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
 		r = look_at(&files[CACHED_KERNEL], c->kernel, false, err);
 	if (r == 0)
 		r = look_at(&files[CACHED_INITRD], c->initrd, false, err);
+	if (r == 0)
+		r = firmware_look(&inputs->firmware, err);
 	if (r == 0) {
 		machine.kvm = accel.kvm;
 		machine.qemu_version = files[CACHED_QEMU].version_number;
 		manifest_init(ret);
 		manifest_set(ret, MANIFEST_QEMU_VERSION, files[CACHED_QEMU].version);
 		manifest_set(ret, MANIFEST_QEMU_SHA256, files[CACHED_QEMU].digest);
+		manifest_set(ret, MANIFEST_FIRMWARE_SHA256, inputs->firmware.digest);
+		manifest_set(ret, MANIFEST_KERNEL_PATH, c->kernel);
+		manifest_set(ret, MANIFEST_INITRD_PATH, c->initrd);
 		manifest_set(ret, MANIFEST_KERNEL_SHA256, files[CACHED_KERNEL].digest);
 		manifest_set(ret, MANIFEST_INITRD_SHA256, files[CACHED_INITRD].digest);
 		set_machine(ret, &machine);
 	}
 	pthread_mutex_unlock(&inputs->lock);
 	return r;
+}
+
+void vm_inputs_paths(const struct config *c,
+	void (*fn)(void *user, const char *path, bool folder), void *user)
+{
+	fn(user, c->qemu_path, false);
+	fn(user, c->kernel, false);
+	fn(user, c->initrd, false);
+	for (const char *const *folder = firmware_folders; *folder; folder++)
+		fn(user, *folder, true);
 }

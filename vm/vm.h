@@ -41,6 +41,10 @@ void vm_inputs_free(struct vm_inputs *inputs);
  * the inputs only. */
 int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
 	struct manifest *ret, struct err *err);
+/* Calls fn for each file, and each folder with the files in it, that the above looks at;
+ * some may be missing. */
+void vm_inputs_paths(const struct config *c,
+	void (*fn)(void *user, const char *path, bool folder), void *user);
 
 /*
  * Cold boot; ready when the agent has answered. memory_fd: the template's memory file,

@@ -92,7 +92,7 @@ static void test_bad_values(void **state)
 		enum manifest_field field;
 		const char *value, *why;
 	} cases[] = {
-		{MANIFEST_FORMAT, "2", "format: 2"},
+		{MANIFEST_FORMAT, "1", "format: 1"},
 		{MANIFEST_FORMAT, "", "format: \"\""},
 		{MANIFEST_ID, "", "id: \"\""},
 		{MANIFEST_MEMORY_BYTES, "-1", "memory_bytes: \"-1\""},
@@ -175,6 +175,35 @@ static void test_match(void **state)
 	manifest_done(&have);
 }
 
+/* Another kernel at the same path: the template is old, not wrong. */
+static void test_aged(void **state)
+{
+	struct manifest have, want;
+	enum manifest_field field;
+	struct err err = ERR_INIT;
+	int n = 0;
+
+	(void)state;
+	make_whole(&have);
+	for (int i = 0; i < MANIFEST_FIELDS; i++) {
+		if (manifest_field_rule((enum manifest_field)i) != MANIFEST_MAY_AGE)
+			continue;
+		fixture_inputs(&want, "8388608");
+		assert_false(manifest_aged(&have, &want, &field, &err));
+		assert_int_equal(manifest_match_all(&have, &want, &field, &err), 0);
+		manifest_set(&want, (enum manifest_field)i, "other");
+		assert_int_equal(manifest_match(&have, &want, &field, &err), 0);
+		assert_true(manifest_aged(&have, &want, &field, &err));
+		assert_int_equal(field, i);
+		assert_error(err, "_sha256: wanted other, the template has ");
+		assert_int_equal(manifest_match_all(&have, &want, &field, &err), -ESTALE);
+		manifest_done(&want);
+		n++;
+	}
+	assert_int_equal(n, 2);
+	manifest_done(&have);
+}
+
 /* Two command lines of kilobytes: the message shows where they part. */
 static void test_match_shows_difference(void **state)
 {
@@ -227,6 +256,7 @@ int main(void)
 		cmocka_unit_test(test_bad_values),
 		cmocka_unit_test(test_bad_texts),
 		cmocka_unit_test(test_match),
+		cmocka_unit_test(test_aged),
 		cmocka_unit_test(test_match_shows_difference),
 		cmocka_unit_test(test_same),
 	};

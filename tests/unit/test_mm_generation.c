@@ -224,7 +224,7 @@ static void change(const char *id, const struct tampering *t)
 static void test_tampered_manifest(void **state)
 {
 	static const struct tampering cases[] = {
-		{"manifest.json", "\"format\": \"1\"", "\"format\": \"9\"", "format: 9"},
+		{"manifest.json", "\"format\": \"2\"", "\"format\": \"9\"", "format: 9"},
 		{"manifest.json", "\"id\": \"2", "\"id\": \"3",
 			"id: the manifest says 3"},
 		{"manifest.json", "4194304", "4194303",

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "vm/accel.h"
 #include "vm/argv.h"
+#include "vm/firmware.h"
 #include "vm/inputs.h"
 #include "vm/qemu_version.h"
 #include "vm/record.h"
@@ -265,6 +266,38 @@ static void test_accel(void **state)
 	assert_non_null(strstr(f->err.text, "no VM can be made"));
 }
 
+/* Names and contents count, times do not; a second look is by stat(2). */
+static void test_firmware(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *folder = xasprintf("%s/rom", f->dir);
+	_cleanup_free_ char *bios = xasprintf("%s/rom/bios.bin", f->dir);
+	_cleanup_free_ char *other = xasprintf("%s/rom/other.bin", f->dir);
+	const char *const folders[] = {folder, "/nowhere", NULL};
+	struct firmware one = {0}, two = {0};
+	struct err err = ERR_INIT;
+
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_int_equal(file_write_atomic(AT_FDCWD, bios, "one", 3, 0600, &err), 0);
+	assert_int_equal(firmware_look_in(folders, &one, &err), 0);
+	assert_int_equal(strlen(one.digest), 64);
+	two = one;
+	assert_int_equal(file_write_atomic(AT_FDCWD, bios, "one", 3, 0600, &err), 0);
+	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	assert_string_equal(one.digest, two.digest);
+	assert_memory_not_equal(one.stamp, two.stamp, sizeof(one.stamp));
+	assert_int_equal(file_write_atomic(AT_FDCWD, bios, "two", 3, 0600, &err), 0);
+	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	assert_string_not_equal(one.digest, two.digest);
+	one = two;
+	assert_int_equal(rename(bios, other), 0);
+	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	assert_string_not_equal(one.digest, two.digest);
+	assert_int_equal(unlink(other), 0);
+	assert_int_equal(rmdir(folder), 0);
+	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +310,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cmdline, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_accel, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_firmware, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

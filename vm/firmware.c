@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Firmware, option ROMs and modules: see firmware.h.
+ *
+ * A saved device state has the contents of its ROMs in it, and their sizes: QEMU refuses
+ * to restore it where a ROM file has grown ("Length mismatch"). Distributions update them
+ * apart from QEMU (Debian: qemu-system-data, seabios, ipxe-qemu).
+ */
+#include "vm/firmware.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "mm/digest.h"
+
+const char *const firmware_folders[] = {
+	"/usr/share/qemu",
+	"/usr/share/seabios",
+	"/usr/lib/ipxe/qemu",
+	"/usr/lib/x86_64-linux-gnu/qemu", /* modules: Debian's folder, and others' */
+	"/usr/lib64/qemu",
+	"/usr/lib/qemu",
+	"/usr/lib64/qemu-kvm",
+	NULL,
+};
+
+/* Does something with each regular file of a folder, in the order of their names. A
+ * missing folder has none. */
+static int for_each_file(const char *folder,
+	int (*fn)(struct sha256_ctx *ctx, int dir_fd, const char *name,
+		const struct stat *st),
+	struct sha256_ctx *ctx)
+{
+	_cleanup_close_ int dir_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent **names = NULL;
+	int n = 0, r = 0;
+
+	if (dir_fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+	n = scandirat(dir_fd, ".", &names, NULL, alphasort);
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		struct stat st;
+
+		if (r == 0 && fstatat(dir_fd, names[i]->d_name, &st, 0) == 0 &&
+			S_ISREG(st.st_mode))
+			r = fn(ctx, dir_fd, names[i]->d_name, &st);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
+static void update_text(struct sha256_ctx *ctx, const char *text)
+{
+	sha256_update(ctx, strlen(text) + 1, (const uint8_t *)text);
+}
+
+static int add_stamp(
+	struct sha256_ctx *ctx, int dir_fd, const char *name, const struct stat *st)
+{
+	const int64_t numbers[] = {(int64_t)st->st_dev, (int64_t)st->st_ino, st->st_size,
+		st->st_mtim.tv_sec, st->st_mtim.tv_nsec, st->st_ctim.tv_sec,
+		st->st_ctim.tv_nsec};
+
+	(void)dir_fd;
+	update_text(ctx, name);
+	sha256_update(ctx, sizeof(numbers), (const uint8_t *)numbers);
+	return 0;
+}
+
+static int add_content(
+	struct sha256_ctx *ctx, int dir_fd, const char *name, const struct stat *st)
+{
+	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	char digest[DIGEST_TEXT_SIZE];
+	int r;
+
+	(void)st;
+	if (fd < 0) /* gone since: whoever removed it is not done yet */
+		return errno == ENOENT ? 0 : -errno;
+	r = digest_file(fd, digest);
+	update_text(ctx, name);
+	update_text(ctx, digest);
+	return r;
+}
+
+static int sum(const char *const *folders,
+	int (*fn)(struct sha256_ctx *ctx, int dir_fd, const char *name,
+		const struct stat *st),
+	uint8_t ret[SHA256_DIGEST_SIZE], struct err *err)
+{
+	struct sha256_ctx ctx;
+
+	sha256_init(&ctx);
+	for (; *folders; folders++) {
+		int r;
+
+		update_text(&ctx, *folders);
+		r = for_each_file(*folders, fn, &ctx);
+		if (r < 0)
+			return err_sys(
+				err, r, "cannot look at QEMU's files in %s", *folders);
+	}
+	sha256_digest(&ctx, SHA256_DIGEST_SIZE, ret);
+	return 0;
+}
+
+int firmware_look_in(const char *const *folders, struct firmware *f, struct err *err)
+{
+	uint8_t stamp[SHA256_DIGEST_SIZE], digest[SHA256_DIGEST_SIZE];
+	int r = sum(folders, add_stamp, stamp, err);
+
+	if (r < 0 || (*f->digest && memcmp(stamp, f->stamp, sizeof(stamp)) == 0))
+		return r;
+	r = sum(folders, add_content, digest, err);
+	if (r < 0)
+		return r;
+	memcpy(f->stamp, stamp, sizeof(stamp));
+	for (size_t i = 0; i < sizeof(digest); i++)
+		snprintf(f->digest + 2 * i, 3, "%02x", digest[i]);
+	return 0;
+}
+
+int firmware_look(struct firmware *f, struct err *err)
+{
+	return firmware_look_in(firmware_folders, f, err);
+}
