@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +47,9 @@ static int make_folder(const char *path, struct err *err)
 
 int lock_take(const char *what, const char *path, int *ret_fd, struct err *err)
 {
+	/* Not flock(2): a child of a killed templated would hold that until it executes
+	 * QEMU. This one ends with the process that took it. */
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	_cleanup_free_ char *file = xasprintf("%s.lock", path);
 	char pid[16];
 	int r = make_folder(path, err);
@@ -61,8 +63,8 @@ int lock_take(const char *what, const char *path, int *ret_fd, struct err *err)
 		if (fd < 0)
 			return err_sys(err, errno, "cannot open the lock file %s",
 				err_quote(file, 256));
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return errno == EWOULDBLOCK
+		if (fcntl(fd, F_SETLK, &whole) < 0)
+			return errno == EAGAIN || errno == EACCES
 				       ? tell_holder(fd, what, path, err)
 				       : err_sys(err, errno, "cannot lock %s",
 						 err_quote(file, 256));
