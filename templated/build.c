@@ -49,7 +49,7 @@ static int fill(struct build *build, struct generation_build *g, struct manifest
 	struct err *err)
 {
 	struct vm_options options = {
-		.config = &build->daemon->config, .id = g->id, .dir = build->dir};
+		.config = &build->settings->config, .id = g->id, .dir = build->dir};
 	struct vm *vm = NULL;
 	int r;
 
@@ -84,7 +84,7 @@ static int make_folder(
 static int fill_in_folder(struct build *build, struct generation_build *g,
 	struct manifest *inputs, struct err *err)
 {
-	_cleanup_free_ char *folder = vms_folder(&build->daemon->config);
+	_cleanup_free_ char *folder = vms_folder(&build->settings->config);
 	struct err left = ERR_INIT;
 	int r = make_folder(build, folder, g->id, err);
 
@@ -109,11 +109,11 @@ static int check_inputs(
 	struct daemon *d = build->daemon;
 	enum manifest_field field;
 	struct manifest now;
-	int r = vm_inputs_collect(d->inputs, &d->config, &now, err);
+	int r = vm_inputs_collect(d->inputs, &build->settings->config, &now, err);
 
 	if (r < 0)
 		return r;
-	r = manifest_match(before, &now, &field, NULL);
+	r = manifest_match_all(before, &now, &field, NULL);
 	manifest_done(&now);
 	if (r < 0)
 		return err_set(err, -ESTALE,
@@ -152,7 +152,8 @@ static int build_generation(struct build *build, int root_fd, struct manifest *i
 	struct generation_build g;
 	int r;
 
-	r = generation_build_begin(root_fd, d->config.default_memory * MiB, &g, err);
+	r = generation_build_begin(
+		root_fd, build->settings->config.default_memory * MiB, &g, err);
 	if (r < 0)
 		return r;
 	r = fill_in_folder(build, &g, inputs, err);
@@ -172,30 +173,52 @@ static int build_generation(struct build *build, int root_fd, struct manifest *i
 	return r;
 }
 
+/* Whether the inputs, which are collected here, want a generation that there is not. */
+static int is_needed(struct build *build, struct build_result *ret, struct err *err)
+{
+	struct daemon *d = build->daemon;
+	int r = vm_inputs_collect(
+		d->inputs, &build->settings->config, &build->inputs, err);
+
+	if (r < 0 || build->how >= BUILD_FORCE)
+		return r < 0 ? r : 1;
+	if (store_has(d->store, &build->inputs, ret->id))
+		return 0;
+	return !build->avoid.value[MANIFEST_ARGV] ||
+	       manifest_match_all(&build->avoid, &build->inputs, NULL, NULL) < 0;
+}
+
 static int run(struct build *build, struct build_result *ret, struct err *err)
 {
 	struct daemon *d = build->daemon;
-	struct manifest inputs;
 	int r, root_fd;
 
-	r = vm_inputs_collect(d->inputs, &d->config, &inputs, err);
-	if (r < 0)
+	/* Whatever comes of the rest: what there is must not be granted any more. */
+	if (build->how == BUILD_NOW)
+		store_retire(d->store);
+	r = daemon_open_store(d, &build->settings->config, err);
+	if (r == 0 && build->how == BUILD_NOW)
+		store_retire(d->store);
+	if (r == 0)
+		r = is_needed(build, ret, err);
+	if (r <= 0)
 		return r;
-	r = daemon_open_store(d, err);
-	if (r == 0 && (build->force || !store_has(d->store, &inputs, ret->id))) {
-		r = store_pin(d->store, &root_fd, err);
-		if (r == 0) {
-			r = build_generation(build, root_fd, &inputs, ret, err);
-			store_unpin(d->store);
-		}
+	r = store_pin(d->store, &root_fd, err);
+	if (r == 0) {
+		r = build_generation(build, root_fd, &build->inputs, ret, err);
+		store_unpin(d->store);
 	}
-	manifest_done(&inputs);
 	return r;
 }
 
 int build_run(struct build *build, struct build_result *ret)
 {
-	return run(build, ret, &ret->err);
+	int r;
+
+	build->settings = daemon_settings(build->daemon);
+	r = run(build, ret, &ret->err);
+	settings_put(steal_ptr(build->settings));
+	return r;
 }
 
 int build_recover(const struct config *c, struct err *err)

@@ -9,7 +9,10 @@
 
 struct build {
 	struct daemon *daemon;
-	bool force; /* even if the current generation is up to date */
+	enum build_how how;
+	struct manifest avoid;     /* BUILD_AUTO: inputs not worth trying; empty: none */
+	struct manifest inputs;    /* once they are known; the builder's to free */
+	struct settings *settings; /* while it runs */
 	/* Called at each step; a negative result ends the build with it. */
 	int (*at_step)(void *user, enum build_step step);
 	void *user;

@@ -2,10 +2,10 @@
 /*
  * The builder: see builder.h.
  *
- * A build is one thread that goes straight from the inputs to the published generation
- * (build.c). Whoever asked for it follows its steps by number: the ticket counts builds,
- * so that one who wakes up late sees that his has ended, and its result is kept until the
- * next one ends.
+ * A build goes straight from the inputs to the published generation (build.c), in a thread
+ * that goes on with the next one if one is queued, and else ends. Whoever asked for a
+ * build follows its steps by number: the ticket counts builds, so that one who wakes up
+ * late sees that his has ended, and its result is kept until the next one ends.
  *
  * Cancelling: the build can be anywhere in vm_boot(), which has no handle to stop it by.
  * Its VM writes its process down in its folder before QEMU is executed; whoever cancels
@@ -35,18 +35,31 @@
 #include "templated/daemon.h"
 #include "vm/record.h"
 
+/* How one ended that built or failed, for the status. */
+struct report {
+	struct build_result result;
+	int64_t took_ms, ended_ms; /* ended_ms 0: there was none */
+};
+
 struct builder {
 	struct daemon *daemon;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool running, closed;
-	uint64_t builds; /* the number of the one that runs, or ran last */
+	bool queued; /* another one follows, in queued_how */
+	enum build_how queued_how;
+	bool resting;        /* BUILD_AUTO does nothing */
+	uint64_t builds;     /* the number of the one that runs, or ran last */
+	uint64_t superseded; /* up to that number they count as their successor */
 	enum build_step step;
-	int64_t began_ms, ended_ms;
-	struct build_result last; /* of build number `builds`, once it has ended */
+	int64_t began_ms;
+	struct build_result last; /* of the build that ended last */
+	struct report report;
+	struct manifest failed; /* the inputs of the last one, if it failed; else empty */
 	struct build
 		build; /* of the thread; the builder looks at `cancelled` and `dir` */
-	int ended_fd;  /* eventfd: a canceller that waits for inotify hears of the end */
+	int ended_fd;  /* eventfd of that build: a canceller that waits for inotify hears
+			  of its end */
 };
 
 static const char *const step_names[BUILD_STEPS] = {
@@ -69,7 +82,7 @@ struct builder *builder_new(struct daemon *d)
 	b->daemon = d;
 	pthread_mutex_init(&b->lock, NULL);
 	cond_init(&b->changed);
-	b->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	b->ended_fd = -1;
 	return b;
 }
 
@@ -78,7 +91,7 @@ void builder_free(struct builder *b)
 	if (!b)
 		return;
 	builder_cancel(b);
-	close_fd(b->ended_fd);
+	manifest_done(&b->failed);
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
@@ -109,71 +122,174 @@ static void log_result(const struct build_result *result, int64_t ms)
 	else if (result->built)
 		log_info("generation %s is published after %lld ms", result->id,
 			(long long)ms);
-	else
+	else if (*result->id)
 		log_info("generation %s is up to date", result->id);
+	else
+		log_info("no new template: these inputs have failed before");
+}
+
+/* Everything that the next build needs; the lock is held. */
+static void begin(struct builder *b, enum build_how how)
+{
+	b->build = (struct build){
+		.daemon = b->daemon, .how = how, .at_step = at_step, .user = b};
+	if (how == BUILD_AUTO && b->failed.value[MANIFEST_ARGV])
+		manifest_copy(&b->build.avoid, &b->failed);
+	b->ended_fd = eventfd(0, EFD_CLOEXEC);
+	b->step = BUILD_STARTING;
+	b->began_ms = now_ms();
+	b->running = true;
+	b->builds++;
+}
+
+/* Keeps what is to be known of a build that ended; the lock is held. */
+static void conclude(struct builder *b, const struct build_result *result)
+{
+	b->last = *result;
+	if (result->built || result->code < 0)
+		b->report = (struct report){.result = *result,
+			.took_ms = now_ms() - b->began_ms,
+			.ended_ms = now_ms()};
+	if (result->built || (result->code < 0 && !b->build.cancelled)) {
+		manifest_done(&b->failed);
+		if (result->code < 0) {
+			b->failed = b->build.inputs;
+			manifest_init(&b->build.inputs);
+		}
+	}
+	manifest_done(&b->build.inputs);
+	manifest_done(&b->build.avoid);
+	free(steal_ptr(b->build.dir));
+	eventfd_write(b->ended_fd, 1);
+	close_fd(steal_fd(&b->ended_fd));
+}
+
+/* Whether another one is to follow, which has begun then. */
+static bool end(struct builder *b, const struct build_result *result)
+{
+	bool more;
+
+	pthread_mutex_lock(&b->lock);
+	conclude(b, result);
+	more = b->queued;
+	b->running = b->queued = false;
+	if (more)
+		begin(b, b->queued_how);
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->lock);
+	return more;
 }
 
 static void *run(void *arg)
 {
 	struct builder *b = arg;
-	struct build_result result = {0};
+	struct build_result result;
 
-	result.code = build_run(&b->build, &result);
-	pthread_mutex_lock(&b->lock);
-	/* Whatever a killed QEMU looked like from inside. */
-	if (result.code < 0 && b->build.cancelled)
-		result.code = err_set(&result.err, -ECANCELED, "the build was cancelled");
-	pthread_mutex_unlock(&b->lock);
-	if (result.built || result.code < 0)
-		stats_build(&b->daemon->stats, result.code);
-	log_result(&result, now_ms() - b->began_ms);
-	pthread_mutex_lock(&b->lock);
-	b->last = result;
-	b->ended_ms = now_ms();
-	b->running = false;
-	free(steal_ptr(b->build.dir));
-	eventfd_write(b->ended_fd, 1);
-	pthread_cond_broadcast(&b->changed);
-	pthread_mutex_unlock(&b->lock);
+	do {
+		result = (struct build_result){0};
+		result.code = build_run(&b->build, &result);
+		pthread_mutex_lock(&b->lock);
+		/* Whatever a killed QEMU looked like from inside. */
+		if (result.code < 0 && b->build.cancelled)
+			result.code = err_set(
+				&result.err, -ECANCELED, "the build was cancelled");
+		pthread_mutex_unlock(&b->lock);
+		if (result.built || result.code < 0)
+			stats_build(&b->daemon->stats, result.code);
+		log_result(&result, now_ms() - b->began_ms);
+	} while (end(b, &result));
 	return NULL;
 }
 
-static int start(struct builder *b, bool force, struct err *err)
+static int start(struct builder *b, enum build_how how, struct err *err)
 {
-	eventfd_t drained;
 	int r;
 
-	b->build = (struct build){
-		.daemon = b->daemon, .force = force, .at_step = at_step, .user = b};
-	b->step = BUILD_STARTING;
-	b->began_ms = now_ms();
-	if (eventfd_read(b->ended_fd, &drained) < 0 && errno != EAGAIN)
-		return err_sys(err, errno, "eventfd");
+	begin(b, how);
 	r = thread_start(run, b, 512 << 10, true, NULL);
-	if (r < 0)
-		return err_sys(err, r, "cannot start a thread");
-	b->running = true;
-	b->builds++;
-	return 0;
+	if (r == 0)
+		return 0;
+	b->running = false;
+	b->builds--;
+	manifest_done(&b->build.avoid);
+	close_fd(steal_fd(&b->ended_fd));
+	return err_sys(err, r, "cannot start a thread");
 }
 
-int builder_start(struct builder *b, bool force, uint64_t *ret_ticket, struct err *err)
+static void queue(struct builder *b, enum build_how how)
 {
+	b->queued_how = b->queued ? MAX(b->queued_how, how) : how;
+	b->queued = true;
+}
+
+static void kill_vm(const char *dir, int ended_fd);
+
+/* Begins to end the build that runs; the lock is held. *ret_dir (the caller's) is NULL
+ * where it has no VM, and will have none. */
+static void cancel(struct builder *b, char **ret_dir, int *ret_ended_fd)
+{
+	b->build.cancelled = true;
+	/* The folder's name is set before the step that makes a VM is announced, so
+	 * either the build stops at that announcement or there is a folder to watch. */
+	*ret_dir = b->step >= BUILD_BOOTING ? xstrdup(b->build.dir) : NULL;
+	*ret_ended_fd = fcntl(b->ended_fd, F_DUPFD_CLOEXEC, 0);
+}
+
+int builder_start(
+	struct builder *b, enum build_how how, uint64_t *ret_ticket, struct err *err)
+{
+	_cleanup_free_ char *dir = NULL;
+	_cleanup_close_ int ended_fd = -1;
 	int r = 0;
 
 	pthread_mutex_lock(&b->lock);
-	/* One that only looks whether there is something to build is over in a moment,
-	 * and may leave things as they are: not what was asked for. */
-	while (force && b->running && !b->build.force && b->step == BUILD_STARTING)
-		pthread_cond_wait(&b->changed, &b->lock);
-	if (b->closed)
+	b->resting = b->resting && how == BUILD_AUTO;
+	if (b->closed) {
 		r = err_set(err, -ECANCELED, "templated is ending");
-	else if (!b->running)
-		r = start(b, force, err);
+	} else if (b->running) {
+		queue(b, how);
+		if (how == BUILD_NOW) {
+			b->superseded = b->builds;
+			cancel(b, &dir, &ended_fd);
+		}
+	} else if (!b->resting) {
+		r = start(b, how, err);
+	}
 	if (r == 0 && ret_ticket)
-		*ret_ticket = b->builds;
+		*ret_ticket = b->builds + b->queued;
 	pthread_mutex_unlock(&b->lock);
+	if (dir)
+		kill_vm(dir, ended_fd);
 	return r;
+}
+
+void builder_nudge(struct builder *b, const struct manifest *want)
+{
+	struct err err = ERR_INIT;
+	bool due;
+
+	pthread_mutex_lock(&b->lock);
+	due = !b->closed && !b->running && !b->resting &&
+	      (!b->failed.value[MANIFEST_ARGV] ||
+		      manifest_match_all(&b->failed, want, NULL, NULL) < 0);
+	pthread_mutex_unlock(&b->lock);
+	if (due && builder_start(b, BUILD_AUTO, NULL, &err) < 0)
+		log_error("the template is old and can't be refreshed: %s", err.text);
+}
+
+/* Waits while there is nothing to tell; the lock is held. */
+static void await(struct builder *b, uint64_t ticket, enum build_step step)
+{
+	for (;;) {
+		uint64_t number = ticket <= b->superseded ? b->superseded + 1 : ticket;
+		bool waits = number > b->builds ? b->queued
+						: number == b->builds && b->running &&
+							  b->step <= step;
+
+		if (!waits)
+			return;
+		pthread_cond_wait(&b->changed, &b->lock);
+	}
 }
 
 bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
@@ -182,14 +298,19 @@ bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
 	bool goes_on;
 
 	pthread_mutex_lock(&b->lock);
-	while (b->running && b->builds == ticket && b->step <= *step)
-		pthread_cond_wait(&b->changed, &b->lock);
+	await(b, ticket, *step);
+	if (ticket <= b->superseded)
+		ticket = b->superseded + 1;
 	/* A step that was missed while the client was slow is told before the end. */
 	goes_on = b->builds == ticket && b->step > *step;
-	if (goes_on)
+	if (goes_on) {
 		*step = *step + 1;
-	else
+	} else if (ticket > b->builds) {
+		*ret = (struct build_result){0};
+		ret->code = err_set(&ret->err, -ECANCELED, "the build was cancelled");
+	} else {
 		*ret = b->last;
+	}
 	pthread_mutex_unlock(&b->lock);
 	return goes_on;
 }
@@ -214,11 +335,11 @@ static int kill_recorded(const char *dir)
 }
 
 /* Kills the build's QEMU as soon as there is one, or returns when the build has ended. */
-static void kill_vm(struct builder *b, const char *dir)
+static void kill_vm(const char *dir, int ended_fd)
 {
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	struct pollfd fds[2] = {
-		{.fd = watch, .events = POLLIN}, {.fd = b->ended_fd, .events = POLLIN}};
+		{.fd = watch, .events = POLLIN}, {.fd = ended_fd, .events = POLLIN}};
 	char events[4096];
 
 	if (watch < 0 || inotify_add_watch(watch, dir, IN_MOVED_TO | IN_DELETE_SELF) < 0)
@@ -235,21 +356,21 @@ static void kill_vm(struct builder *b, const char *dir)
 void builder_cancel(struct builder *b)
 {
 	_cleanup_free_ char *dir = NULL;
+	_cleanup_close_ int ended_fd = -1;
+	uint64_t number;
 
 	pthread_mutex_lock(&b->lock);
-	if (b->running) {
-		b->build.cancelled = true;
-		/* The folder's name is set before the step that makes a VM is announced,
-		 * so either the build stops at that announcement or there is a folder to
-		 * watch. */
-		if (b->step >= BUILD_BOOTING)
-			dir = xstrdup(b->build.dir);
-	}
+	number = b->builds;
+	b->resting = true;
+	b->queued = false;
+	pthread_cond_broadcast(&b->changed);
+	if (b->running)
+		cancel(b, &dir, &ended_fd);
 	pthread_mutex_unlock(&b->lock);
 	if (dir)
-		kill_vm(b, dir);
+		kill_vm(dir, ended_fd);
 	pthread_mutex_lock(&b->lock);
-	while (b->running)
+	while (b->running && b->builds == number)
 		pthread_cond_wait(&b->changed, &b->lock);
 	pthread_mutex_unlock(&b->lock);
 }
@@ -273,26 +394,26 @@ bool builder_excuse(struct builder *b, char *buf, size_t size)
 	if (running)
 		snprintf(buf, size, "the template is being built (%s)",
 			step_names[b->step]);
-	else if (b->builds > 0 && b->last.code < 0)
+	else if (b->report.result.code < 0)
 		snprintf(buf, size, "there is no template, its last build failed: %.400s",
-			b->last.err.text);
+			b->report.result.err.text);
 	else
 		snprintf(buf, size, "there is no template; templatectl init makes one");
 	pthread_mutex_unlock(&b->lock);
 	return running;
 }
 
-static struct json_object *last_to_json(const struct builder *b)
+static struct json_object *report_to_json(const struct report *report)
 {
 	struct json_object *obj = json_object_new_object();
 
-	json_set_bool(obj, "ok", b->last.code == 0);
-	if (b->last.code < 0)
-		json_set_string(obj, "error", b->last.err.text);
+	json_set_bool(obj, "ok", report->result.code == 0);
+	if (report->result.code < 0)
+		json_set_string(obj, "error", report->result.err.text);
 	else
-		json_set_string(obj, "generation", b->last.id);
-	json_set_i64(obj, "ms", b->ended_ms - b->began_ms);
-	json_set_i64(obj, "age_s", (now_ms() - b->ended_ms) / 1000);
+		json_set_string(obj, "generation", report->result.id);
+	json_set_i64(obj, "ms", report->took_ms);
+	json_set_i64(obj, "age_s", (now_ms() - report->ended_ms) / 1000);
 	return obj;
 }
 
@@ -302,12 +423,13 @@ struct json_object *builder_status(struct builder *b)
 
 	pthread_mutex_lock(&b->lock);
 	json_set_bool(obj, "running", b->running);
+	json_set_bool(obj, "queued", b->queued);
 	if (b->running) {
 		json_set_string(obj, "step", step_names[b->step]);
 		json_set_i64(obj, "ms", now_ms() - b->began_ms);
-	} else if (b->builds > 0) {
-		json_object_object_add(obj, "last", last_to_json(b));
 	}
+	if (b->report.ended_ms)
+		json_object_object_add(obj, "last", report_to_json(&b->report));
 	pthread_mutex_unlock(&b->lock);
 	return obj;
 }

@@ -21,6 +21,16 @@ enum build_step {
 	BUILD_STEPS,
 };
 
+/* Weaker ones first. */
+enum build_how {
+	BUILD_AUTO =
+		-1,  /* nobody asked: as the next, but not what failed the last time with
+			    the same inputs, and nothing after builder_cancel() */
+	BUILD_LOOK,  /* unless there is a sound generation that is up to date */
+	BUILD_FORCE, /* in any case; the old one serves meanwhile */
+	BUILD_NOW,   /* the same, with the old one retired first */
+};
+
 const char *build_step_name(enum build_step step); /* "booting", "agent up", … */
 
 struct builder *builder_new(struct daemon *d);
@@ -28,11 +38,17 @@ struct builder *builder_new(struct daemon *d);
 void builder_free(struct builder *b);
 
 /*
- * Starts a build, or joins the one that runs. force: build even if the current generation
- * is sound and up to date. *ret_ticket names it for builder_follow(). -ECANCELED after
- * builder_close().
+ * Starts a build, or where one runs has another one follow it: the inputs of the one that
+ * runs may be older than the request. All who ask meanwhile share that one. BUILD_NOW
+ * ends the one that runs, for the same reason; those who follow it get the next.
+ * *ret_ticket names the build for builder_follow(). -ECANCELED after builder_close().
  */
-int builder_start(struct builder *b, bool force, uint64_t *ret_ticket, struct err *err);
+int builder_start(
+	struct builder *b, enum build_how how, uint64_t *ret_ticket, struct err *err);
+
+/* What there is was found to be old: BUILD_AUTO, unless a build runs or is to follow, or
+ * the last one failed with these inputs. */
+void builder_nudge(struct builder *b, const struct manifest *want);
 
 struct build_result {
 	bool built; /* false: what was there is up to date */
@@ -48,7 +64,8 @@ struct build_result {
 bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
 	struct build_result *ret);
 
-/* Ends the build that runs, if there is one, and returns when it has ended. */
+/* Ends the build that runs, if there is one, and returns when it has ended. None starts
+ * by itself until somebody asks for one. */
 void builder_cancel(struct builder *b);
 
 /* The same, and starts none any more. */
@@ -58,5 +75,6 @@ void builder_close(struct builder *b);
  * Returns whether one is being built. */
 bool builder_excuse(struct builder *b, char *buf, size_t size);
 
-/* {"running", "step", "ms", "last": {"ok", "error", "generation", "ms", "age_s"}} */
+/* {"running", "step", "ms", "queued", "last": {"ok", "error", "generation", "ms",
+ * "age_s"}}; last is of those that built or failed. */
 struct json_object *builder_status(struct builder *b);

@@ -57,15 +57,22 @@ static int receive(int fd, int64_t deadline, void (*progress)(const char *step),
 int ctl_ask(const struct config *c, enum lease_verb verb,
 	void (*progress)(const char *step), struct json_object **ret, struct err *err)
 {
+	return ctl_send(c, verb, lease_request_new(verb, NULL, NULL), progress, ret, err);
+}
+
+int ctl_send(const struct config *c, enum lease_verb verb, struct json_object *request,
+	void (*progress)(const char *step), struct json_object **ret, struct err *err)
+{
 	bool builds = verb == LEASE_VERB_INIT || verb == LEASE_VERB_REFRESH ||
 		      verb == LEASE_VERB_DESTROY;
 	_cleanup_close_ int fd = -1;
 	int r = connect_to(c, &fd, err);
 
-	if (r < 0)
+	if (r < 0) {
+		json_object_put(request);
 		return r;
-	r = lease_send(fd, lease_request_new(verb, NULL, NULL), NULL, 0,
-		deadline_after_ms(ANSWER_MS));
+	}
+	r = lease_send(fd, request, NULL, 0, deadline_after_ms(ANSWER_MS));
 	if (r < 0)
 		return err_sys(err, r, "templated does not take the request");
 	do

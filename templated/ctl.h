@@ -19,6 +19,10 @@
 int ctl_ask(const struct config *c, enum lease_verb verb,
 	void (*progress)(const char *step), struct json_object **ret, struct err *err);
 
+/* The same for a request with members of its own (taken). */
+int ctl_send(const struct config *c, enum lease_verb verb, struct json_object *request,
+	void (*progress)(const char *step), struct json_object **ret, struct err *err);
+
 /* For people, at most 80 columns wide as long as paths and reasons are short. */
 void ctl_print_status(struct json_object *status, FILE *out);
 /* With the lines for fstab and for a mount unit. */

@@ -80,6 +80,8 @@ static void print_generation(struct json_object *g, FILE *out)
 		mib(number(g, "state_bytes")), number(g, "leases"));
 	if (*text(g, "reason"))
 		fprintf(out, "  %s\n", text(g, "reason"));
+	if (*text(g, "stale"))
+		fprintf(out, "  stale: %s\n", text(g, "stale_reason"));
 	for (size_t i = 0; i < (sandboxes ? json_object_array_length(sandboxes) : 0);
 		i++) {
 		const char *id =
@@ -110,16 +112,17 @@ static void print_build(struct json_object *build, FILE *out)
 
 	fputs("build      ", out);
 	if (truth(build, "running"))
-		fprintf(out, "running for %.1f s: %s\n",
-			(double)number(build, "ms") / 1000, text(build, "step"));
-	else if (!last)
+		fprintf(out, "running for %.1f s: %s%s\n           ",
+			(double)number(build, "ms") / 1000, text(build, "step"),
+			truth(build, "queued") ? "; another one follows" : "");
+	if (!last)
 		fputs("none yet\n", out);
 	else if (truth(last, "ok"))
-		fprintf(out, "%.1f s, %s ago\n", (double)number(last, "ms") / 1000,
+		fprintf(out, "last %.1f s, %s ago\n", (double)number(last, "ms") / 1000,
 			age(buf, number(last, "age_s")));
 	else
-		fprintf(out, "FAILED %s ago: %s\n", age(buf, number(last, "age_s")),
-			text(last, "error"));
+		fprintf(out, "last build FAILED %s ago: %s\n",
+			age(buf, number(last, "age_s")), text(last, "error"));
 }
 
 static void print_counters(struct json_object *counters, FILE *out)
@@ -127,8 +130,9 @@ static void print_counters(struct json_object *counters, FILE *out)
 	struct json_object *misses = object(counters, "misses");
 	int column;
 
-	fprintf(out, "granted    %" PRIu64 "\nmissed     %" PRIu64,
-		number(counters, "hits"), number(misses, "total"));
+	fprintf(out, "granted    %" PRIu64 ", of stale generations %" PRIu64 "\n",
+		number(counters, "hits"), number(counters, "stale_grants"));
+	fprintf(out, "missed     %" PRIu64, number(misses, "total"));
 	column = 14;
 	if (misses) {
 		json_object_object_foreach (misses, reason, count) {
@@ -152,6 +156,9 @@ void ctl_print_status(struct json_object *status, FILE *out)
 
 	fprintf(out, "templated  %s, pid %" PRIu64 ", up %s\n", text(status, "version"),
 		number(status, "pid"), age(buf, number(status, "uptime_s")));
+	if (*text(status, "config_error"))
+		fprintf(out, "config     REFUSED, the former one is in force: %s\n",
+			text(status, "config_error"));
 	fprintf(out, "template   %s%s%s\n",
 		truth(template, "enabled") ? text(template, "state") : "switched off",
 		*text(template, "reason") ? ": " : "", text(template, "reason"));

@@ -9,11 +9,14 @@
 #include "base/util.h"
 #include "templated/builder.h"
 
-void daemon_init(struct daemon *d)
+void daemon_init(struct daemon *d, struct config *c, const char *config_path)
 {
+	*d = (struct daemon){.config_path = config_path};
+	d->settings = settings_new(c);
+	pthread_mutex_init(&d->settings_lock, NULL);
 	d->inputs = vm_inputs_new();
 	d->foreign_inputs = vm_inputs_new();
-	d->store = store_new(d->config.template_path);
+	d->store = store_new(d->settings->config.template_path);
 	stats_init(&d->stats);
 	d->builder = builder_new(d);
 	d->started_ms = now_ms();
@@ -26,6 +29,38 @@ void daemon_done(struct daemon *d)
 	vm_inputs_free(d->inputs);
 	vm_inputs_free(d->foreign_inputs);
 	stats_done(&d->stats);
+	settings_put(steal_ptr(d->settings));
+	pthread_mutex_destroy(&d->settings_lock);
+}
+
+/* ---- the configuration ---- */
+
+struct settings *daemon_settings(struct daemon *d)
+{
+	struct settings *s;
+
+	pthread_mutex_lock(&d->settings_lock);
+	s = settings_ref(d->settings);
+	pthread_mutex_unlock(&d->settings_lock);
+	return s;
+}
+
+void daemon_change_settings(struct daemon *d, struct settings *next)
+{
+	struct settings *former;
+
+	pthread_mutex_lock(&d->settings_lock);
+	former = d->settings;
+	d->settings = next;
+	pthread_mutex_unlock(&d->settings_lock);
+	settings_put(former);
+}
+
+void daemon_note_config(struct daemon *d, const char *error)
+{
+	pthread_mutex_lock(&d->settings_lock);
+	snprintf(d->config_error, sizeof(d->config_error), "%.500s", error);
+	pthread_mutex_unlock(&d->settings_lock);
 }
 
 /* ---- the tmpfs ---- */
@@ -46,13 +81,14 @@ static int plan_size(const struct config *c, bool retained, struct size_plan *re
 	return 0;
 }
 
-static int open_store(struct daemon *d, bool recovered, struct err *err)
+static int open_store(
+	struct daemon *d, const struct config *c, bool recovered, struct err *err)
 {
 	struct tmpfs_usage usage;
 	struct size_plan plan;
 	int r;
 
-	r = plan_size(&d->config, recovered, &plan, &usage, err);
+	r = plan_size(c, recovered, &plan, &usage, err);
 	if (r == 0)
 		r = size_check(&plan, err);
 	if (r == 0)
@@ -60,13 +96,13 @@ static int open_store(struct daemon *d, bool recovered, struct err *err)
 	return r;
 }
 
-int daemon_open_store(struct daemon *d, struct err *err)
+int daemon_open_store(struct daemon *d, const struct config *c, struct err *err)
 {
 	/* What a killed build left would count as retained until it is recovered: look
 	 * twice. */
-	int r = open_store(d, false, err);
+	int r = open_store(d, c, false, err);
 
-	return r < 0 ? r : open_store(d, true, err);
+	return r < 0 ? r : open_store(d, c, true, err);
 }
 
 int daemon_size(const struct config *c, struct json_object **ret, struct err *err)
@@ -96,13 +132,13 @@ int daemon_size(const struct config *c, struct json_object **ret, struct err *er
 /* ---- acquiring ---- */
 
 /* What the sandbox's own configuration makes of a VM. */
-static int collect_foreign(struct daemon *d, const struct lease_request *request,
-	struct manifest *ret, struct err *err)
+static int collect_foreign(struct daemon *d, const struct config *own,
+	const struct lease_request *request, struct manifest *ret, struct err *err)
 {
 	struct config c;
 	int r;
 
-	r = lease_request_config(request, &d->config, &c, err);
+	r = lease_request_config(request, own, &c, err);
 	if (r < 0)
 		return r;
 	r = vm_inputs_collect(d->foreign_inputs, &c, ret, err);
@@ -118,15 +154,15 @@ static int miss(struct daemon *d, enum stats_miss why, enum manifest_field field
 
 /* Another QEMU is a miss in any case: it isn't executed to learn its version. */
 static bool differs_in_qemu(
-	struct daemon *d, const struct lease_request *request, struct err *err)
+	const struct config *own, const struct lease_request *request, struct err *err)
 {
 	const char *want = request->want[LEASE_WANT_QEMU_PATH];
 
-	if (strcmp(want, d->config.qemu_path) == 0)
+	if (strcmp(want, own->qemu_path) == 0)
 		return false;
 	err_set(err, -ESTALE, "%s: wanted %s, the template has %s",
 		manifest_field_name(MANIFEST_QEMU_PATH), err_quote(want, 100),
-		err_quote(d->config.qemu_path, 100));
+		err_quote(own->qemu_path, 100));
 	return true;
 }
 
@@ -134,8 +170,9 @@ static int no_template(struct daemon *d, struct err *err)
 {
 	char excuse[512];
 	bool building = builder_excuse(d->builder, excuse, sizeof(excuse));
+	const struct err why = *err;
 
-	err_set(err, -ENOENT, "%s", excuse);
+	err_set(err, -ENOENT, "%s%s%s", why.text, *why.text ? ", " : "", excuse);
 	return miss(d, building ? STATS_MISS_BUILDING : STATS_MISS_NONE, 0);
 }
 
@@ -148,7 +185,7 @@ static int match(struct daemon *d, const struct manifest *want, const char *sand
 	switch (store_grant(
 		d->store, want, sandbox, ret, fds, ret_manifest, &field, err)) {
 	case STORE_GRANTED:
-		stats_hit(&d->stats);
+		stats_hit(&d->stats, store_lease_stale(*ret));
 		return 0;
 	case STORE_NONE:
 		return no_template(d, err);
@@ -161,32 +198,60 @@ static int match(struct daemon *d, const struct manifest *want, const char *sand
 	abort();
 }
 
-int daemon_acquire(struct daemon *d, const struct lease_request *request,
-	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-	const char **ret_field, struct err *err)
+/* A sandbox with templated's own configuration. What it can't have, or has of an old
+ * generation, a build may mend. */
+static int acquire_own(struct daemon *d, const struct config *c,
+	const struct lease_request *request, struct store_lease **ret, int fds[2],
+	struct manifest *ret_manifest, const char **ret_field, struct err *err)
+{
+	struct manifest want;
+	int r = vm_inputs_collect(d->inputs, c, &want, err);
+
+	if (r < 0)
+		return miss(d, STATS_MISS_INPUTS, 0);
+	r = match(d, &want, request->sandbox, ret, fds, ret_manifest, ret_field, err);
+	if (r == 0 ? store_lease_stale(*ret) != NULL : **ret_field != '\0')
+		builder_nudge(d->builder, &want);
+	manifest_done(&want);
+	return r;
+}
+
+static int acquire_foreign(struct daemon *d, const struct config *c,
+	const struct lease_request *request, struct store_lease **ret, int fds[2],
+	struct manifest *ret_manifest, const char **ret_field, struct err *err)
 {
 	struct manifest want;
 	int r;
 
-	*ret_field = "";
-	if (!d->config.enable_template) {
-		err_set(err, -ENOENT,
-			"templated is configured with enable_template = false");
-		return miss(d, STATS_MISS_DISABLED, 0);
-	}
-	if (lease_request_is_own(request, &d->config)) {
-		r = vm_inputs_collect(d->inputs, &d->config, &want, err);
-	} else if (differs_in_qemu(d, request, err)) {
+	if (differs_in_qemu(c, request, err)) {
 		*ret_field = manifest_field_name(MANIFEST_QEMU_PATH);
 		return miss(d, STATS_MISS_FIELD, MANIFEST_QEMU_PATH);
-	} else {
-		r = collect_foreign(d, request, &want, err);
 	}
+	r = collect_foreign(d, c, request, &want, err);
 	if (r < 0)
 		return miss(d, STATS_MISS_INPUTS, 0);
 	r = match(d, &want, request->sandbox, ret, fds, ret_manifest, ret_field, err);
 	manifest_done(&want);
 	return r;
+}
+
+int daemon_acquire(struct daemon *d, const struct lease_request *request,
+	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
+	const char **ret_field, struct err *err)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(d);
+	const struct config *c = &s->config;
+
+	*ret_field = "";
+	if (!c->enable_template) {
+		err_set(err, -ENOENT,
+			"templated is configured with enable_template = false");
+		return miss(d, STATS_MISS_DISABLED, 0);
+	}
+	return lease_request_is_own(request, c) ? acquire_own(d, c, request, ret, fds,
+							  ret_manifest, ret_field, err)
+						: acquire_foreign(d, c, request, ret, fds,
+							  ret_manifest, ret_field, err);
 }
 
 /* ---- status ---- */
@@ -195,12 +260,16 @@ struct json_object *daemon_status(struct daemon *d)
 {
 	struct json_object *obj = json_object_new_object(),
 			   *template = json_object_new_object();
+	_cleanup_settings_ struct settings *s = daemon_settings(d);
 
 	json_set_string(obj, "version", STENCIL_VERSION);
 	json_set_i64(obj, "pid", getpid());
 	json_set_i64(obj, "uptime_s", (now_ms() - d->started_ms) / 1000);
-	json_set_string(obj, "config", d->config.loaded_from);
-	json_set_bool(template, "enabled", d->config.enable_template);
+	json_set_string(obj, "config", s->config.loaded_from);
+	pthread_mutex_lock(&d->settings_lock);
+	json_set_string(obj, "config_error", d->config_error);
+	pthread_mutex_unlock(&d->settings_lock);
+	json_set_bool(template, "enabled", s->config.enable_template);
 	store_status(d->store, template);
 	json_object_object_add(obj, "template", template);
 	json_object_object_add(obj, "build", builder_status(d->builder));

@@ -6,16 +6,20 @@
 #include <stdint.h>
 
 #include "base/config.h"
+#include "templated/settings.h"
 #include "templated/stats.h"
 #include "templated/store.h"
 #include "vm/vm.h"
 
 struct builder;
 
-/* Filled by main() before there are threads; nothing in it changes afterwards but by the
- * objects' own locks. */
+/* Filled by daemon_init() before there are threads; nothing in it changes afterwards but
+ * by the objects' own locks. */
 struct daemon {
-	struct config config;
+	const char *config_path;          /* of the --config option, or NULL */
+	pthread_mutex_t settings_lock;    /* of the next two */
+	struct settings *settings;        /* see daemon_settings() */
+	char config_error[512];           /* why the file was refused at the last look */
 	struct vm_inputs *inputs;         /* of the own configuration */
 	struct vm_inputs *foreign_inputs; /* of sandboxes configured otherwise */
 	struct store *store;
@@ -24,15 +28,23 @@ struct daemon {
 	int64_t started_ms;
 };
 
-void daemon_init(struct daemon *d); /* after daemon.config was read */
+/* c was read from config_path (the caller's, may be NULL), and is emptied. */
+void daemon_init(struct daemon *d, struct config *c, const char *config_path);
 void daemon_done(struct daemon *d);
+
+/* The configuration in force, for settings_put(). A request or build takes it once and
+ * works with that. */
+struct settings *daemon_settings(struct daemon *d);
+void daemon_change_settings(struct daemon *d, struct settings *next); /* takes next */
+/* For the status: why a configuration was refused, or "". */
+void daemon_note_config(struct daemon *d, const char *error);
 
 /*
  * Mounts or grows the tmpfs as calculated and recovers what is in it. Fails if tmpfs_size
  * does not leave room for one generation more; a tmpfs that the administrator mounted
  * larger than that is taken as it is.
  */
-int daemon_open_store(struct daemon *d, struct err *err);
+int daemon_open_store(struct daemon *d, const struct config *c, struct err *err);
 
 /* What a sandbox with this request gets; fds, lease and manifest are filled on a hit. On
  * a miss *ret_field is the field's name or "", and err the reason. It is counted. */
@@ -40,7 +52,7 @@ int daemon_acquire(struct daemon *d, const struct lease_request *request,
 	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
 	const char **ret_field, struct err *err);
 
-/* {"version", "pid", "uptime_s", "config", "template": {…}, "build": {…}, "counters":
+/* {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…}, "counters":
  * {…}} */
 struct json_object *daemon_status(struct daemon *d);
 /* {"plan": {…}, "tmpfs": {…}, "missing_bytes"}: needs no daemon that runs. */

@@ -184,6 +184,8 @@ int lease_request_parse(
 		if (r == 0)
 			r = parse_wants(obj, request.want, err);
 	}
+	if (r == 0 && request.verb == LEASE_VERB_REFRESH)
+		r = json_get_bool_opt(obj, "now", false, &request.now, err);
 	if (r < 0)
 		lease_request_done(&request);
 	else

@@ -17,7 +17,8 @@
  *
  *   request   {"version": 1, "request": <verb>, …}
  *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as in the file>}
- *     status, init, refresh, destroy, size     nothing more
+ *     refresh   "now": <bool>, may be missing: retire what there is before building
+ *     status, init, destroy, size              nothing more
  *
  *   reply     {"version": 1, "result": <result>, …}
  *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
@@ -66,6 +67,7 @@ struct lease_request {
 	enum lease_verb verb;
 	char sandbox[LEASE_SANDBOX_MAX]; /* acquire: letters, digits, "_.-" */
 	char *want[LEASE_WANTS];         /* acquire; else NULL */
+	bool now;                        /* refresh */
 };
 
 const char *lease_verb_name(enum lease_verb verb);

@@ -24,13 +24,15 @@ static const char usage[] =
 	"a\n"
 	"            sound one that is up to date\n"
 	"  status    what there is, who uses it, what was granted and refused\n"
-	"  refresh   build a new template; the old one serves until it stands\n"
+	"  refresh   build a new template; the old one serves until it stands, with --now\n"
+	"            it is retired first and sandboxes are booted meanwhile\n"
 	"  destroy   remove the template and unmount; what sandboxes still use goes "
 	"with\n"
 	"            the last of them\n"
 	"  size      calculate the tmpfs, and print its lines for fstab and systemd\n"
 	"\n"
 	"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
+	"  --now            refresh: grant nothing of the old template any more\n"
 	"  --json           status, size: for programs; keys stay the same\n"
 	"  --help           this text\n"
 	"  --version        version\n"
@@ -42,6 +44,7 @@ static const char usage[] =
 static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"json", no_argument, NULL, 'j'},
+	{"now", no_argument, NULL, 'n'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'v'},
 	{0},
@@ -49,7 +52,7 @@ static const struct option options[] = {
 
 struct command {
 	struct config config;
-	bool json;
+	bool json, now;
 };
 
 /* ---- progress ---- */
@@ -85,12 +88,15 @@ static void print_json(struct json_object *obj)
 
 static int build(const struct command *cmd, enum lease_verb verb, struct err *err)
 {
+	struct json_object *request = lease_request_new(verb, NULL, NULL);
 	_cleanup_json_ struct json_object *reply = NULL;
 	const char *id, *what;
 	int r;
 
 	began_us = now_us();
-	r = ctl_ask(&cmd->config, verb, show_step, &reply, err);
+	if (cmd->now)
+		json_set_bool(request, "now", true);
+	r = ctl_send(&cmd->config, verb, request, show_step, &reply, err);
 	end_steps();
 	if (r == 0)
 		r = json_get_string(reply, "generation", &id, err);
@@ -207,6 +213,9 @@ static int parse_options(
 		case 'j':
 			cmd->json = true;
 			break;
+		case 'n':
+			cmd->now = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return 0;
@@ -238,6 +247,8 @@ static int find_command(int argc, char **argv, const struct command *cmd,
 			err_quote(argv[optind + 1], 64));
 	if (cmd->json && !verb->json)
 		return err_set(err, -EINVAL, "--json goes with status and size only");
+	if (cmd->now && strcmp(verb->name, "refresh") != 0)
+		return err_set(err, -EINVAL, "--now goes with refresh only");
 	*ret = verb;
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include "templated/lock.h"
 #include "templated/notify.h"
 #include "templated/privileges.h"
+#include "templated/reload.h"
 #include "templated/server.h"
 
 enum {
@@ -44,7 +45,8 @@ static const char usage[] =
 	"\n"
 	"It stays in the foreground and logs to standard error. SIGTERM ends it and "
 	"leaves\n"
-	"the template in place; SIGHUP builds a new one. See templatectl for the rest.\n"
+	"the template in place; SIGHUP reads the configuration again and builds a new one\n"
+	"if anything differs. See templatectl for the rest.\n"
 	"Exit status: 0 ended by a signal, 1 failed, 2 wrong options or configuration.\n";
 
 enum mode {
@@ -148,20 +150,17 @@ static int make_signal_fd(struct err *err)
 
 /* A failure here is not the end: sandboxes get it as the reason why there is no template.
  */
-static void begin_templates(struct daemon *d)
+static void begin_templates(struct daemon *d, const struct config *c)
 {
 	struct err err = ERR_INIT;
 
-	if (!d->config.enable_template)
-		return;
-	if (daemon_open_store(d, &err) < 0)
+	if (c->enable_template && daemon_open_store(d, c, &err) < 0)
 		log_error("the templates that may be there cannot be used: %s", err.text);
 }
 
-static void wait_for_signals(struct daemon *d, int signal_fd)
+static void wait_for_signals(struct reload *reload, int signal_fd)
 {
 	struct signalfd_siginfo info;
-	struct err err = ERR_INIT;
 
 	for (;;) {
 		ssize_t n = read(signal_fd, &info, sizeof(info));
@@ -177,54 +176,69 @@ static void wait_for_signals(struct daemon *d, int signal_fd)
 				info.ssi_pid);
 			return;
 		}
-		if (d->config.enable_template &&
-			builder_start(d->builder, true, NULL, &err) < 0)
-			log_error("cannot refresh the template: %s", err.text);
+		reload_now(reload);
 	}
 }
 
-static int serve(struct daemon *d, int signal_fd, struct err *err)
+/* Before the first build, so that no change of its inputs goes unnoticed. */
+static int follow(
+	struct daemon *d, const struct config *c, int signal_fd, struct err *err)
+{
+	struct reload *reload;
+	int r = reload_start(d, &reload, err);
+
+	if (r < 0)
+		return r;
+	notify("READY=1\nSTATUS=Granting templates");
+	log_info("templated " STENCIL_VERSION " answers at %s", c->template_endpoint);
+	if (c->enable_template)
+		r = builder_start(d->builder, BUILD_LOOK, NULL, err);
+	if (r == 0)
+		wait_for_signals(reload, signal_fd);
+	notify("STOPPING=1\nSTATUS=Ending");
+	reload_stop(reload);
+	return r;
+}
+
+static int serve(struct daemon *d, const struct config *c, int signal_fd, struct err *err)
 {
 	struct server *server;
 	int r;
 
-	r = build_recover(&d->config, err);
+	r = build_recover(c, err);
 	if (r < 0)
 		return r;
-	begin_templates(d);
+	begin_templates(d, c);
 	r = server_start(d, &server, err);
 	if (r < 0)
 		return r;
-	notify("READY=1\nSTATUS=Granting templates");
-	log_info("templated " STENCIL_VERSION " answers at %s",
-		d->config.template_endpoint);
-	if (d->config.enable_template)
-		r = builder_start(d->builder, false, NULL, err);
-	if (r == 0)
-		wait_for_signals(d, signal_fd);
-	notify("STOPPING=1\nSTATUS=Ending");
+	r = follow(d, c, signal_fd, err);
 	builder_close(d->builder);
 	server_stop(server);
 	return r;
 }
 
-static int run(struct daemon *d, struct err *err)
+/* Takes c. */
+static int run(struct config *c, const char *config_path, struct err *err)
 {
+	_cleanup_settings_ struct settings *first = NULL;
 	_cleanup_close_ int signal_fd = -1;
 	struct locks locks;
+	struct daemon d;
 	int r;
 
-	log_init("templated", STDERR_FILENO, (enum log_level)d->config.log_level);
+	log_init("templated", STDERR_FILENO, (enum log_level)c->log_level);
 	signal_fd = make_signal_fd(err);
 	if (signal_fd < 0)
 		return signal_fd;
-	r = take_locks(&d->config, &locks, err);
+	r = take_locks(c, &locks, err);
 	if (r == 0)
 		r = privileges_cut(err);
 	if (r == 0) {
-		daemon_init(d);
-		r = serve(d, signal_fd, err);
-		daemon_done(d);
+		daemon_init(&d, c, config_path);
+		first = daemon_settings(&d);
+		r = serve(&d, &first->config, signal_fd, err);
+		daemon_done(&d);
 	}
 	drop_locks(&locks);
 	return r;
@@ -235,29 +249,29 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	const char *config = NULL;
 	enum mode mode = MODE_SERVE;
-	struct daemon d = {0};
+	struct config c;
 	int r = parse_options(argc, argv, &mode, &config);
 
 	if (r >= 0)
 		return r;
-	config_init(&d.config);
-	r = config_load_default(&d.config, config, &err);
+	config_init(&c);
+	r = config_load_default(&c, config, &err);
 	if (r < 0) {
 		fprintf(stderr, "templated: %s\n", err.text);
-		config_done(&d.config);
+		config_done(&c);
 		return EXIT_USAGE;
 	}
 	if (mode == MODE_DUMP)
-		config_dump(&d.config, stdout);
+		config_dump(&c, stdout);
 	else if (mode == MODE_CHECK)
 		printf("%s: the configuration is right\n",
-			*d.config.loaded_from ? d.config.loaded_from : "built-in values");
+			*c.loaded_from ? c.loaded_from : "built-in values");
 	else if (geteuid() != 0)
 		r = err_set(&err, -EPERM, "only root can run it");
 	else
-		r = run(&d, &err);
+		r = run(&c, config, &err);
 	if (r < 0)
 		fprintf(stderr, "templated: %s\n", err.text);
-	config_done(&d.config);
+	config_done(&c);
 	return r < 0 ? EXIT_FAILED : 0;
 }

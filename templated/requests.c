@@ -91,19 +91,20 @@ static int follow_build(struct connection *c, uint64_t ticket,
 	return 0;
 }
 
-static int build(struct connection *c, bool force, struct err *err)
+static int build(struct connection *c, enum build_how how, struct err *err)
 {
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
 	struct build_result result;
 	struct err why = ERR_INIT;
 	uint64_t ticket;
 	int r;
 
-	if (!c->daemon->config.enable_template) {
+	if (!s->config.enable_template) {
 		err_set(&why, -EINVAL,
 			"templates are switched off: enable_template = false");
 		return answer_error(c, &why, err);
 	}
-	if (builder_start(c->daemon->builder, force, &ticket, &why) < 0)
+	if (builder_start(c->daemon->builder, how, &ticket, &why) < 0)
 		return answer_error(c, &why, err);
 	r = follow_build(c, ticket, &result, err);
 	if (r < 0)
@@ -120,14 +121,13 @@ static int init(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	(void)request;
-	return build(c, false, err);
+	return build(c, BUILD_LOOK, err);
 }
 
 static int refresh(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
-	(void)request;
-	return build(c, true, err);
+	return build(c, request->now ? BUILD_NOW : BUILD_FORCE, err);
 }
 
 /* ---- the others ---- */
@@ -163,11 +163,12 @@ static int status(
 static int size(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
 	struct json_object *reply, *found;
 	struct err why = ERR_INIT;
 
 	(void)request;
-	if (daemon_size(&c->daemon->config, &found, &why) < 0)
+	if (daemon_size(&s->config, &found, &why) < 0)
 		return answer_error(c, &why, err);
 	reply = lease_reply_new("size");
 	json_object_object_add(reply, "size", found);

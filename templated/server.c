@@ -28,6 +28,7 @@
 
 struct server {
 	struct daemon *daemon;
+	char *path;
 	int listen_fd;
 	pthread_t accepter;
 	pthread_mutex_t lock; /* of what follows */
@@ -204,13 +205,16 @@ static void *accept_all(void *arg)
 
 int server_start(struct daemon *d, struct server **ret, struct err *err)
 {
+	_cleanup_settings_ struct settings *settings = daemon_settings(d);
+	const char *path = settings->config.template_endpoint;
 	struct server *s;
 	int fd, r;
 
-	r = unix_listen(d->config.template_endpoint, SOCK_SEQPACKET, &fd, err);
+	r = unix_listen(path, SOCK_SEQPACKET, &fd, err);
 	if (r < 0)
 		return r;
 	s = xnew0(struct server);
+	s->path = xstrdup(path);
 	s->daemon = d;
 	s->listen_fd = fd;
 	pthread_mutex_init(&s->lock, NULL);
@@ -218,6 +222,7 @@ int server_start(struct daemon *d, struct server **ret, struct err *err)
 	r = thread_start(accept_all, s, CONNECTION_STACK_BYTES, false, &s->accepter);
 	if (r < 0) {
 		close(fd);
+		free(s->path);
 		free(s);
 		return err_sys(err, r, "cannot start a thread");
 	}
@@ -236,7 +241,7 @@ void server_stop(struct server *s)
 {
 	if (!s)
 		return;
-	unlink(s->daemon->config.template_endpoint);
+	unlink(s->path);
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	for (struct link *l = s->links; l; l = l->next)
@@ -252,5 +257,6 @@ void server_stop(struct server *s)
 	close(s->listen_fd);
 	pthread_cond_destroy(&s->gone);
 	pthread_mutex_destroy(&s->lock);
+	free(s->path);
 	free(s);
 }

@@ -29,9 +29,11 @@ static void count(struct stats *s, uint64_t *counter)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void stats_hit(struct stats *s)
+void stats_hit(struct stats *s, bool stale)
 {
 	count(s, &s->hits);
+	if (stale)
+		count(s, &s->stale_hits);
 }
 
 void stats_miss(struct stats *s, enum stats_miss miss, enum manifest_field field)
@@ -75,6 +77,7 @@ struct json_object *stats_to_json(struct stats *s)
 
 	pthread_mutex_lock(&s->lock);
 	json_set_u64(obj, "hits", s->hits);
+	json_set_u64(obj, "stale_grants", s->stale_hits);
 	json_object_object_add(obj, "misses", misses_to_json(s));
 	json_set_u64(obj, "builds", s->builds);
 	json_set_u64(obj, "build_failures", s->build_failures);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/json.h"
@@ -23,17 +24,18 @@ enum stats_miss {
 
 struct stats {
 	pthread_mutex_t lock;
-	uint64_t hits, misses[STATS_MISSES], fields[MANIFEST_FIELDS];
+	uint64_t hits, stale_hits, misses[STATS_MISSES], fields[MANIFEST_FIELDS];
 	uint64_t builds, build_failures, refused; /* refused: connections and requests */
 };
 
 void stats_init(struct stats *s);
 void stats_done(struct stats *s);
-void stats_hit(struct stats *s);
+/* stale: of a generation that is old, and to be replaced. Counted as both. */
+void stats_hit(struct stats *s, bool stale);
 /* field: of STATS_MISS_FIELD. */
 void stats_miss(struct stats *s, enum stats_miss miss, enum manifest_field field);
 void stats_build(struct stats *s, int result);
 void stats_refused(struct stats *s);
-/* {"hits", "misses": {<reason>: n…}, "builds", "build_failures", "refused"}; reasons that
+/* {"hits", "stale_grants", "misses": {<reason>: n…}, "builds", "build_failures", "refused"}; reasons that
  * did not happen are left out, but "total". */
 struct json_object *stats_to_json(struct stats *s);

@@ -142,6 +142,7 @@ static void make_current(struct store *s, struct held *h)
 	if (s->current)
 		retire(s, s->current);
 	s->current = h;
+	s->retired_early = false;
 	store_remove_unheld(s);
 }
 
@@ -267,7 +268,36 @@ int store_adopt(struct store *s, const char *id, struct err *err)
 	return r;
 }
 
+void store_retire(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->current) {
+		log_info("generation %s is retired before there is a new one",
+			s->current->g.id);
+		retire(s, s->current);
+		s->retired_early = true;
+		store_remove_unheld(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 /* ---- leases ---- */
+
+/* Like a verdict, logged once for each generation. */
+static void look_at_age(struct held *h, const struct manifest *want)
+{
+	enum manifest_field field;
+	struct err why = ERR_INIT;
+	const char *stale = manifest_aged(&h->g.manifest, want, &field, &why)
+				    ? manifest_field_name(field)
+				    : NULL;
+
+	if (stale && !h->stale)
+		log_warn("generation %s is stale and serves until there is a new one: %s",
+			h->g.id, why.text);
+	h->stale = stale;
+	h->stale_why = why;
+}
 
 /* A verdict is logged when it changes, not for each sandbox that meets it. */
 static enum store_answer find_unsound(struct held *h, struct err *err)
@@ -287,7 +317,8 @@ static enum store_answer grant(struct store *s, const struct manifest *want, int
 	struct held *h = s->current;
 
 	if (!h) {
-		err_set(err, -ENOENT, "there is no template");
+		err_set(err, -ENOENT, "%s",
+			s->retired_early ? "retired by refresh --now" : "");
 		return STORE_NONE;
 	}
 	/* First what is wrong with it: a field that was tampered with does not match,
@@ -318,6 +349,8 @@ enum store_answer store_grant(struct store *s, const struct manifest *want,
 		snprintf(lease->note.sandbox, sizeof(lease->note.sandbox), "%s", sandbox);
 		memcpy(lease->note.generation, s->current->g.id, GENERATION_ID_SIZE);
 		lease->since_ms = now_ms();
+		look_at_age(s->current, want);
+		lease->stale = s->current->stale;
 		lease->held = s->current;
 		lease->next = s->current->leases;
 		s->current->leases = lease;
@@ -333,6 +366,11 @@ enum store_answer store_grant(struct store *s, const struct manifest *want,
 const char *store_lease_generation(const struct store_lease *lease)
 {
 	return lease->held->g.id;
+}
+
+const char *store_lease_stale(const struct store_lease *lease)
+{
+	return lease->stale;
 }
 
 void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid)
@@ -397,7 +435,8 @@ bool store_has(
 	bool has;
 
 	pthread_mutex_lock(&s->lock);
-	has = grant(s, want, fds, &field, &err) == STORE_GRANTED;
+	has = grant(s, want, fds, &field, &err) == STORE_GRANTED &&
+	      !manifest_aged(&s->current->g.manifest, want, &field, &err);
 	if (has && ret_id)
 		memcpy(ret_id, s->current->g.id, GENERATION_ID_SIZE);
 	pthread_mutex_unlock(&s->lock);
@@ -426,6 +465,7 @@ int store_empty(struct store *s, struct json_object **ret_held, struct err *err)
 		list_leases(h->leases, names);
 	}
 	s->emptying = true;
+	s->retired_early = false;
 	store_remove_unheld(s);
 	r = finish_emptying(s, err);
 	pthread_mutex_unlock(&s->lock);
@@ -450,6 +490,10 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 			     : "current");
 	if (h->unsound)
 		json_set_string(obj, "reason", h->why.text);
+	if (h->stale) {
+		json_set_string(obj, "stale", h->stale);
+		json_set_string(obj, "stale_reason", h->stale_why.text);
+	}
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_CREATED, &number, NULL) == 0) {
 		json_set_u64(obj, "created", number);
 		json_set_i64(obj, "age_s", (int64_t)time(NULL) - (int64_t)number);

@@ -50,11 +50,15 @@ void store_unpin(struct store *s);
 /* Verifies a published generation and makes it current. */
 int store_adopt(struct store *s, const char *id, struct err *err);
 
+/* Retires the current generation before there is a new one: until then store_grant() says
+ * that this was done. */
+void store_retire(struct store *s);
+
 struct store_lease; /* borrowed from the store until store_release() */
 
 enum store_answer {
 	STORE_GRANTED,
-	STORE_NONE,    /* there is no current generation */
+	STORE_NONE, /* there is no current generation; err says more where it was retired */
 	STORE_UNSOUND, /* there is, but it is not what was published: err says what */
 	STORE_DIFFERS, /* err and *ret_field say in what */
 };
@@ -69,13 +73,15 @@ enum store_answer store_grant(struct store *s, const struct manifest *want,
  * the log. */
 void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid);
 const char *store_lease_generation(const struct store_lease *lease);
+/* The field in which the generation was older than what was wanted, or NULL. */
+const char *store_lease_stale(const struct store_lease *lease);
 void store_release(struct store *s, struct store_lease *lease);
 /* templated ends, and the lease does not: what it holds stays as it is, for the next
  * templated to find. */
 void store_leave(struct store *s, struct store_lease *lease);
 
-/* Whether there is a current generation that is sound and equals `want`. ret_id may be
- * NULL. */
+/* Whether there is a current generation that is sound and equals `want`, in the fields
+ * that may age as well. ret_id may be NULL. */
 bool store_has(
 	struct store *s, const struct manifest *want, char ret_id[GENERATION_ID_SIZE]);
 

@@ -10,6 +10,7 @@
 struct store_lease {
 	struct store_lease *next;
 	struct held *held;
+	const char *stale;      /* the field's name, or NULL */
 	struct lease_note note; /* without a name where it is not written down */
 	int64_t since_ms;
 };
@@ -24,6 +25,10 @@ struct held {
 	bool unsound; /* at the last look; lost: for ever */
 	bool lost;    /* its files are removed, only its leases are there */
 	struct err why;
+	const char
+		*stale; /* the field in which it was older than wanted at the last look,
+			      or NULL */
+	struct err stale_why;
 };
 
 struct store {
@@ -34,7 +39,8 @@ struct store {
 	struct held *all, *current;
 	struct followers *followers; /* of the holders of a former templated's leases */
 	unsigned int pins;
-	bool emptying; /* unmount as soon as nothing is held */
+	bool retired_early; /* there is no current one because of store_retire() */
+	bool emptying;      /* unmount as soon as nothing is held */
 };
 
 /* The lock is held. */

@@ -89,7 +89,8 @@ static void test_other_configuration(void **state)
 		{"[hypervisor]\npath = /usr/bin/other\n",
 			"qemu_path: wanted /usr/bin/other, the template has"},
 		{"[hypervisor]\ndefault_maxvcpus = 7\n", "argv: wanted …"},
-		{"[hypervisor]\nkernel = /bin/sh\n", "kernel_sha256: wanted "},
+		{"[hypervisor]\nkernel = /bin/sh\n",
+			"kernel_path: wanted /bin/sh, the template has"},
 		{"[hypervisor]\nkernel = /nowhere\n", "/nowhere"},
 	};
 

@@ -39,13 +39,15 @@ struct vm {
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool hold; /* vm_boot() waits while it is set */
-	unsigned int booting, boots, followers;
+	bool hold;        /* vm_boot() waits while it is set … */
+	bool release_one; /* … but for one */
+	unsigned int booting, boots;
 	int boot_result;
-	const char *qemu_version;
+	const char *qemu_version, *kernel;
 } script = {.lock = PTHREAD_MUTEX_INITIALIZER,
 	.changed = PTHREAD_COND_INITIALIZER,
-	.qemu_version = "7.2.22"};
+	.qemu_version = "7.2.22",
+	.kernel = DIGEST_A};
 
 struct vm_inputs *vm_inputs_new(void)
 {
@@ -70,11 +72,19 @@ int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
 	fixture_inputs(ret, number);
 	pthread_mutex_lock(&script.lock);
 	manifest_set(ret, MANIFEST_QEMU_VERSION, script.qemu_version);
+	manifest_set(ret, MANIFEST_KERNEL_SHA256, script.kernel);
 	pthread_mutex_unlock(&script.lock);
 	manifest_set(ret, MANIFEST_QEMU_PATH, c->qemu_path);
+	manifest_set(ret, MANIFEST_KERNEL_PATH, c->kernel);
 	manifest_set(
 		ret, MANIFEST_CMDLINE, *c->kernel_params ? c->kernel_params : "quiet");
 	return 0;
+}
+
+void vm_inputs_paths(const struct config *c,
+	void (*fn)(void *user, const char *path, bool folder), void *user)
+{
+	fn(user, c->kernel, false);
 }
 
 int vm_boot(
@@ -87,10 +97,13 @@ int vm_boot(
 	script.booting++;
 	script.boots++;
 	pthread_cond_broadcast(&script.changed);
-	while (script.hold)
-		pthread_cond_wait(&script.changed, &script.lock);
-	script.booting--;
 	r = script.boot_result;
+	while (script.hold && !script.release_one)
+		pthread_cond_wait(&script.changed, &script.lock);
+	script.release_one = false;
+	script.booting--;
+	if (r == 0)
+		r = script.boot_result;
 	pthread_mutex_unlock(&script.lock);
 	if (r < 0)
 		return err_set(err, r, "boot: the guest is silent");
@@ -142,6 +155,25 @@ static inline void script_hold(bool hold)
 	pthread_mutex_unlock(&script.lock);
 }
 
+/* The VM that waits, or the next one, boots on. */
+static inline void script_release_one(void)
+{
+	pthread_mutex_lock(&script.lock);
+	script.release_one = true;
+	pthread_cond_broadcast(&script.changed);
+	pthread_mutex_unlock(&script.lock);
+}
+
+static inline unsigned int script_boots(void)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&script.lock);
+	n = script.boots;
+	pthread_mutex_unlock(&script.lock);
+	return n;
+}
+
 static inline void script_wait_booting(void)
 {
 	pthread_mutex_lock(&script.lock);
@@ -169,18 +201,32 @@ static inline void set_config(struct config *c)
 	c->default_memory = 8;
 }
 
+/* templated's configuration but for one value. */
+static inline void change_config(const char *section, const char *key, const char *value)
+{
+	struct err err = ERR_INIT;
+	struct config c;
+
+	set_config(&c);
+	if (config_set(&c, section, key, value, "", &err) < 0)
+		fail_msg("%s", err.text);
+	daemon_change_settings(&daemon_, settings_new(&c));
+}
+
 static inline int setup(void **state)
 {
+	struct config c;
 	struct err err = ERR_INIT;
 
 	(void)state;
-	script.boots = script.followers = 0;
+	script.boots = 0;
 	script.boot_result = 0;
-	script.hold = false;
+	script.hold = script.release_one = false;
 	script.qemu_version = "7.2.22";
-	set_config(&daemon_.config);
+	script.kernel = DIGEST_A;
+	set_config(&c);
 	set_config(&client);
-	daemon_init(&daemon_);
+	daemon_init(&daemon_, &c, NULL);
 	if (server_start(&daemon_, &server, &err) < 0)
 		fail_msg("%s", err.text);
 	return 0;
@@ -197,7 +243,6 @@ static inline int teardown(void **state)
 	daemon_done(&daemon_);
 	if (tmpfs_unmount(PATH, &err) < 0)
 		fail_msg("%s", err.text);
-	config_done(&daemon_.config);
 	config_done(&client);
 	return access("/tmp/sock", F_OK) == 0 ||
 	       access("/tmp/state/.templated", F_OK) == 0;
@@ -214,9 +259,11 @@ static inline void stop(void)
 static inline void start(void)
 {
 	struct err err = ERR_INIT;
+	struct config c;
 
-	daemon_init(&daemon_);
-	if (daemon_open_store(&daemon_, &err) < 0 ||
+	set_config(&c);
+	daemon_init(&daemon_, &c, NULL);
+	if (daemon_open_store(&daemon_, &client, &err) < 0 ||
 		server_start(&daemon_, &server, &err) < 0)
 		fail_msg("%s", err.text);
 }
@@ -300,4 +347,17 @@ static inline int status_number(const char *path)
 	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
 	value = status_at(reply, path);
 	return value ? json_object_get_int(value) : -1;
+}
+
+static inline void assert_text(const char *path, const char *part)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	struct err err = ERR_INIT;
+	struct json_object *value;
+
+	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
+	value = status_at(reply, path);
+	assert_non_null(value);
+	if (!strstr(json_object_get_string(value), part))
+		fail_msg("\"%s\" is not in \"%s\"", part, json_object_get_string(value));
 }

@@ -54,7 +54,7 @@ static void test_miss_names_the_field(void **state)
 					 cases[i].value, "", &err),
 			0);
 		if (i > 0)
-			daemon_.config.default_memory = 128;
+			change_config("hypervisor", "default_memory", "128");
 		if (i == 1)
 			assert_int_equal(ask(LEASE_VERB_REFRESH, NULL, &err), 0);
 		acquire_nothing(cases[i].why);
@@ -77,7 +77,7 @@ static void test_disabled(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	daemon_.config.enable_template = false;
+	change_config("factory", "enable_template", "false");
 	acquire_nothing("enable_template = false");
 	assert_true(ask(LEASE_VERB_INIT, NULL, &err) < 0);
 	assert_error(err, "enable_template = false");

@@ -71,19 +71,6 @@ static void refresh(void)
 		fail_msg("%s", err.text);
 }
 
-static void assert_text(const char *path, const char *part)
-{
-	_cleanup_json_ struct json_object *reply = NULL;
-	struct err err = ERR_INIT;
-	struct json_object *value;
-
-	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
-	value = status_at(reply, path);
-	assert_non_null(value);
-	if (!strstr(json_object_get_string(value), part))
-		fail_msg("\"%s\" is not in \"%s\"", part, json_object_get_string(value));
-}
-
 /* ---- tests ---- */
 
 /* A retired generation with one sandbox, through two lives of templated. */

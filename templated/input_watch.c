@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Hearing of changed files: see input_watch.h.
+ *
+ * After each change all watches are made anew, in a new inotify instance: what a path
+ * leads over may be something else by now. The new ones stand before anybody looks at the
+ * files, so nothing can change unseen in between.
+ */
+#include "templated/input_watch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/util.h"
+
+#define LINKS_MAX 40 /* as the kernel's own limit */
+#define WATCH_MASK                                                                       \
+	(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE |          \
+		IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+
+/* What matters in a watched folder. */
+struct interest {
+	int wd;
+	char *name; /* NULL: anything */
+};
+
+struct input_watch {
+	struct input_watch_options o;
+	pthread_t thread;
+	int inotify_fd, timer_fd, poke_fd, stop_fd;
+	struct interest *interests;
+	size_t n_interests;
+	int64_t first_ms; /* of the events that have not settled; 0: none */
+	bool deaf;        /* it was said that watching fails */
+};
+
+/* ---- what is watched ---- */
+
+static void forget(struct input_watch *w)
+{
+	for (size_t i = 0; i < w->n_interests; i++)
+		free(w->interests[i].name);
+	free(steal_ptr(w->interests));
+	w->n_interests = 0;
+	close_fd(steal_fd(&w->inotify_fd));
+}
+
+static void watch(struct input_watch *w, const char *folder, const char *name)
+{
+	int wd = inotify_add_watch(w->inotify_fd, *folder ? folder : "/", WATCH_MASK);
+
+	if (wd < 0) {
+		/* A folder that was there a moment ago: its parent's watch tells. */
+		if (errno != ENOENT && errno != ENOTDIR && !w->deaf)
+			log_warn("changes in %s will go unnoticed: %s",
+				err_quote(folder, 256), strerror(errno));
+		w->deaf = w->deaf || (errno != ENOENT && errno != ENOTDIR);
+		return;
+	}
+	w->interests =
+		xreallocarray(w->interests, w->n_interests + 1, sizeof(*w->interests));
+	w->interests[w->n_interests++] =
+		(struct interest){.wd = wd, .name = name ? xstrdup(name) : NULL};
+}
+
+/* Where a link in `folder` leads, with what follows behind it; NULL if it is none any
+ * more. The caller's. */
+static char *follow_link(const char *link, const char *folder, const char *rest)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+	if (n <= 0)
+		return NULL;
+	target[n] = '\0';
+	return *target == '/' ? xasprintf("%s/%s", target, rest)
+			      : xasprintf("%s/%s/%s", folder, target, rest);
+}
+
+/* One step from *at, the path of a folder without links. 0: on; 1: the end; else as
+ * errno. */
+static int step(struct input_watch *w, char **at, const char *name, const char *rest,
+	char **ret_instead)
+{
+	char *next = xasprintf("%s/%s", *at, name);
+	struct stat st;
+	int r = 0;
+
+	if (strcmp(name, "..") != 0)
+		watch(w, *at, name);
+	if (lstat(next, &st) < 0)
+		r = -errno;
+	else if (S_ISLNK(st.st_mode))
+		*ret_instead = follow_link(next, *at, rest);
+	else if (!S_ISDIR(st.st_mode))
+		r = 1;
+	free(*at);
+	*at = next;
+	return r;
+}
+
+static void add_path(struct input_watch *w, const char *path, bool folder, int links)
+{
+	_cleanup_free_ char *at = xstrdup(""), *instead = NULL;
+	int r = 0;
+
+	while (r == 0 && *(path += strspn(path, "/"))) {
+		_cleanup_free_ char *name = xstrndup(path, strcspn(path, "/"));
+
+		path += strlen(name);
+		if (strcmp(name, ".") != 0)
+			r = step(w, &at, name, path, &instead);
+		if (!instead)
+			continue;
+		if (links < LINKS_MAX)
+			add_path(w, instead, folder, links + 1);
+		return;
+	}
+	if (r == 0 && folder)
+		watch(w, at, NULL);
+}
+
+void input_watch_add(struct input_watch *w, const char *path, bool folder)
+{
+	add_path(w, path, folder, 0);
+}
+
+static void arm(struct input_watch *w)
+{
+	forget(w);
+	w->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (w->inotify_fd >= 0) {
+		w->deaf = false;
+		w->o.list(w->o.user, w);
+	} else {
+		log_warn("changed files will go unnoticed, until SIGHUP: inotify: %s",
+			strerror(errno));
+	}
+}
+
+/* ---- events ---- */
+
+static bool matters(const struct input_watch *w, const struct inotify_event *e)
+{
+	if (e->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT))
+		return true;
+	for (size_t i = 0; i < w->n_interests; i++)
+		if (w->interests[i].wd == e->wd && e->len > 0 &&
+			(!w->interests[i].name ||
+				strcmp(w->interests[i].name, e->name) == 0))
+			return true;
+	return false;
+}
+
+static bool read_events(struct input_watch *w)
+{
+	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool any = false;
+	ssize_t n;
+
+	while ((n = read(w->inotify_fd, buf, sizeof(buf))) > 0) {
+		for (char *p = buf; p < buf + n;) {
+			const struct inotify_event *e = (const void *)p;
+
+			any = any || matters(w, e);
+			p += sizeof(*e) + e->len;
+		}
+	}
+	return any;
+}
+
+static void set_timer(struct input_watch *w, int64_t at_ms)
+{
+	struct itimerspec spec = {
+		.it_value = {.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000}};
+
+	timerfd_settime(w->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void note_event(struct input_watch *w)
+{
+	int64_t now = now_ms();
+
+	if (w->first_ms == 0)
+		w->first_ms = now;
+	set_timer(w, MIN(now + w->o.settle_ms, w->first_ms + w->o.limit_ms));
+}
+
+static void settled(struct input_watch *w, bool asked)
+{
+	w->first_ms = 0;
+	set_timer(w, 0);
+	w->o.reload(w->o.user);
+	arm(w);
+	w->o.look(w->o.user, asked);
+}
+
+static void *run(void *arg)
+{
+	struct input_watch *w = arg;
+	uint64_t count;
+
+	for (;;) {
+		struct pollfd fds[] = {
+			{.fd = w->stop_fd, .events = POLLIN},
+			{.fd = w->poke_fd, .events = POLLIN},
+			{.fd = w->timer_fd, .events = POLLIN},
+			{.fd = w->inotify_fd, .events = POLLIN},
+		};
+
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+			continue;
+		if (fds[0].revents)
+			return NULL;
+		if (fds[1].revents && read(w->poke_fd, &count, sizeof(count)) > 0)
+			settled(w, true);
+		else if (fds[2].revents && read(w->timer_fd, &count, sizeof(count)) > 0)
+			settled(w, false);
+		else if (fds[3].revents && read_events(w))
+			note_event(w);
+	}
+}
+
+/* ---- life ---- */
+
+static void done(struct input_watch *w)
+{
+	forget(w);
+	close_fd(w->timer_fd);
+	close_fd(w->poke_fd);
+	close_fd(w->stop_fd);
+	free(w);
+}
+
+int input_watch_start(const struct input_watch_options *options, struct input_watch **ret,
+	struct err *err)
+{
+	struct input_watch *w = xnew0(struct input_watch);
+	int r = 0;
+
+	w->o = *options;
+	w->inotify_fd = -1;
+	w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	w->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	w->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (w->timer_fd < 0 || w->poke_fd < 0 || w->stop_fd < 0) {
+		r = err_sys(err, errno, "cannot watch files");
+	} else {
+		arm(w);
+		r = thread_start(run, w, 256 << 10, false, &w->thread);
+		if (r < 0)
+			err_sys(err, r, "cannot start a thread");
+	}
+	if (r < 0)
+		done(w);
+	else
+		*ret = w;
+	return r;
+}
+
+void input_watch_poke(struct input_watch *w)
+{
+	eventfd_write(w->poke_fd, 1);
+}
+
+void input_watch_stop(struct input_watch *w)
+{
+	if (!w)
+		return;
+	eventfd_write(w->stop_fd, 1);
+	pthread_join(w->thread, NULL);
+	done(w);
+}
