@@ -88,8 +88,11 @@ int vm_cleanup(const struct config *c, const char *dir, struct err *err)
 	int r;
 
 	r = vm_record_read(dir, &record, err);
-	if (r == -ENOENT)
+	if (r == -ENOENT) {
+		/* The uid is taken before there is something to write down. */
+		vm_uid_release_all(c, dir);
 		return 0;
+	}
 	if (r == 0)
 		r = end_process(&record.qemu, err);
 	if (r == 0)

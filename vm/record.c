@@ -2,6 +2,7 @@
 /* What a VM has made outside its memory: see record.h. */
 #include "vm/record.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -109,13 +110,32 @@ int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct 
 		(unsigned long long)c->uid_count);
 }
 
-void vm_uid_release(const struct config *c, const char *dir, uid_t uid)
+static void release(const char *link, const char *dir)
 {
-	_cleanup_free_ char *link = xasprintf("%s/.uids/%u", c->state_dir, uid);
 	char target[PATH_MAX];
 	ssize_t len = readlink(link, target, sizeof(target) - 1);
 
 	if (len > 0 && (size_t)len == strlen(dir) &&
 		memcmp(target, dir, (size_t)len) == 0)
 		unlink(link);
+}
+
+void vm_uid_release(const struct config *c, const char *dir, uid_t uid)
+{
+	_cleanup_free_ char *link = xasprintf("%s/.uids/%u", c->state_dir, uid);
+
+	release(link, dir);
+}
+
+void vm_uid_release_all(const struct config *c, const char *dir)
+{
+	_cleanup_free_ char *folder = xasprintf("%s/.uids", c->state_dir);
+	_cleanup_closedir_ DIR *all = opendir(folder);
+	struct dirent *entry;
+
+	while (all && (entry = readdir(all))) {
+		_cleanup_free_ char *link = xasprintf("%s/%s", folder, entry->d_name);
+
+		release(link, dir);
+	}
 }

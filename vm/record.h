@@ -24,5 +24,7 @@ int vm_record_read(const char *dir, struct vm_record *ret, struct err *err);
  * dir. -EBUSY when all are taken. A link whose folder is gone counts as free.
  */
 int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct err *err);
+/* Gives back whatever is dir's, for an owner that was killed before he wrote it down. */
+void vm_uid_release_all(const struct config *c, const char *dir);
 /* Gives it back if it is dir's; idempotent. */
 void vm_uid_release(const struct config *c, const char *dir, uid_t uid);

@@ -181,8 +181,16 @@ static void test_cleanup_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct vm_record record = {.cgroup = "stencil-test-none"};
+	_cleanup_free_ char *link = NULL;
+	char byte;
+	uid_t uid;
 
 	assert_int_equal(0, vm_cleanup(&f->config, "/nowhere", &f->err));
+	/* Killed between taking a uid and writing it down. */
+	assert_int_equal(0, vm_uid_take(&f->config, f->dir, &uid, &f->err));
+	link = xasprintf("%s/.uids/%u", f->config.state_dir, uid);
+	assert_int_equal(0, vm_cleanup(&f->config, f->dir, &f->err));
+	assert_int_equal(-1, readlink(link, &byte, 1));
 	assert_int_equal(0, vm_record_write(f->dir, &record, &f->err));
 	assert_int_equal(0, vm_cleanup(&f->config, f->dir, &f->err));
 	assert_int_equal(0, vm_cleanup(&f->config, f->dir, &f->err));
