@@ -47,8 +47,24 @@ templated_try_start
 ok $? 'templated starts again' || diag "$(tail "$TEMPLATED_LOG")"
 works 'the next container' again -- true
 is "$(trace_value "$WORLD-again" factory)" template 'is a clone of the template that was there'
+first=$(basename "$(dirname /run/stencil/template/*/memory)")
+capture templatectl --config "$STENCIL_CONF" refresh
+ok $? 'a refresh, with a clone that the new templated did not start' || diag "$(cat "$ERR")"
+[ -e "/run/stencil/template/$first/memory" ]
+ok $? 'the generation of that clone stays'
+capture templatectl --config "$STENCIL_CONF" status
+like "$(cat "$OUT")" "$first +retired.* 1"$'\n'".*$WORLD-running" 'and status names who holds it'
+capture in_container running echo alive
+is "$(cat "$OUT")" alive 'the clone goes on'
 capture container_remove running
 ok $? 'the first clone can be removed'
+# Its shim ends in its own time; templated hears of that.
+deadline=$((SECONDS + WAIT_SECONDS))
+while [ -e "/run/stencil/template/$first" ] && [ "$SECONDS" -lt "$deadline" ]; do
+	templatectl --config "$STENCIL_CONF" status >/dev/null
+done
+is "$(ls -d "/run/stencil/template/$first" 2>/dev/null)" '' 'and its generation is freed with it'
+is "$(find /run/stencil/template/leases -type f 2>/dev/null)" '' 'no lease is left'
 
 # ---- both at once, and twice --------------------------------------------------------------------
 
