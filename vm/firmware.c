@@ -19,16 +19,51 @@
 #include "base/util.h"
 #include "mm/digest.h"
 
-const char *const firmware_folders[] = {
-	"/usr/share/qemu",
-	"/usr/share/seabios",
-	"/usr/lib/ipxe/qemu",
-	"/usr/lib/x86_64-linux-gnu/qemu", /* modules: Debian's folder, and others' */
-	"/usr/lib64/qemu",
-	"/usr/lib/qemu",
-	"/usr/lib64/qemu-kvm",
-	NULL,
+static const char *const below_prefix[] = {
+	"share/qemu",
+	"share/seabios",
+	"lib/ipxe/qemu",
+	"lib/x86_64-linux-gnu/qemu", /* modules: Debian's folder, and others' */
+	"lib64/qemu",
+	"lib/qemu",
+	"lib64/qemu-kvm",
 };
+
+/* "/opt/qemu" of "/opt/qemu/bin/qemu-system-x86_64"; the caller's. */
+static char *prefix_of(const char *qemu_path)
+{
+	char *prefix = xstrdup(qemu_path);
+
+	for (int i = 0; i < 2; i++) {
+		char *slash = strrchr(prefix, '/');
+
+		if (slash)
+			*slash = '\0';
+	}
+	return prefix;
+}
+
+char **firmware_folders_new(const char *qemu_path)
+{
+	_cleanup_free_ char *own = prefix_of(qemu_path);
+	const char *const prefixes[] = {own, "/usr"};
+	size_t n_prefixes = strcmp(own, "/usr") == 0 ? 1 : 2, n = 0;
+	char **folders = xreallocarray(
+		NULL, n_prefixes * ARRAY_SIZE(below_prefix) + 1, sizeof(*folders));
+
+	for (size_t p = 0; p < n_prefixes; p++)
+		for (size_t i = 0; i < ARRAY_SIZE(below_prefix); i++)
+			folders[n++] = xasprintf("%s/%s", prefixes[p], below_prefix[i]);
+	folders[n] = NULL;
+	return folders;
+}
+
+void firmware_folders_free(char **folders)
+{
+	for (char **folder = folders; *folder; folder++)
+		free(*folder);
+	free(folders);
+}
 
 /* Does something with each regular file of a folder, in the order of their names. A
  * missing folder has none. */
@@ -92,7 +127,7 @@ static int add_content(
 	return r;
 }
 
-static int sum(const char *const *folders,
+static int sum(char *const *folders,
 	int (*fn)(struct sha256_ctx *ctx, int dir_fd, const char *name,
 		const struct stat *st),
 	uint8_t ret[SHA256_DIGEST_SIZE], struct err *err)
@@ -113,7 +148,7 @@ static int sum(const char *const *folders,
 	return 0;
 }
 
-int firmware_look_in(const char *const *folders, struct firmware *f, struct err *err)
+int firmware_look(char *const *folders, struct firmware *f, struct err *err)
 {
 	uint8_t stamp[SHA256_DIGEST_SIZE], digest[SHA256_DIGEST_SIZE];
 	int r = sum(folders, add_stamp, stamp, err);
@@ -127,9 +162,4 @@ int firmware_look_in(const char *const *folders, struct firmware *f, struct err 
 	for (size_t i = 0; i < sizeof(digest); i++)
 		snprintf(f->digest + 2 * i, 3, "%02x", digest[i]);
 	return 0;
-}
-
-int firmware_look(struct firmware *f, struct err *err)
-{
-	return firmware_look_in(firmware_folders, f, err);
 }

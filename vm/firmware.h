@@ -7,8 +7,10 @@
 
 #include "base/err.h"
 
-/* The folders, present or not; ends with NULL. */
-extern const char *const firmware_folders[];
+/* The folders that this QEMU may load from, present or not: below its own prefix
+ * (/opt/qemu/bin/…) and below /usr. Ends with NULL, for firmware_folders_free(). */
+char **firmware_folders_new(const char *qemu_path);
+void firmware_folders_free(char **folders);
 
 /*
  * A digest over names and contents of the files in them. Kept as long as no file's stat
@@ -20,6 +22,4 @@ struct firmware {
 	char digest[2 * SHA256_DIGEST_SIZE + 1];
 };
 
-int firmware_look(struct firmware *f, struct err *err);
-/* The same for other folders, for tests. */
-int firmware_look_in(const char *const *folders, struct firmware *f, struct err *err);
+int firmware_look(char *const *folders, struct firmware *f, struct err *err);

@@ -191,6 +191,16 @@ static int look_at(struct cached *file, const char *path, bool is_qemu, struct e
 	return 0;
 }
 
+static int look_at_firmware(
+	struct firmware *firmware, const char *qemu_path, struct err *err)
+{
+	char **folders = firmware_folders_new(qemu_path);
+	int r = firmware_look(folders, firmware, err);
+
+	firmware_folders_free(folders);
+	return r;
+}
+
 /* ---- the host under KVM ---- */
 
 /* "vendor/family/model/stepping/microcode" of the first CPU: what a saved state depends
@@ -279,7 +289,7 @@ int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
 	if (r == 0)
 		r = look_at(&files[CACHED_INITRD], c->initrd, false, err);
 	if (r == 0)
-		r = firmware_look(&inputs->firmware, err);
+		r = look_at_firmware(&inputs->firmware, c->qemu_path, err);
 	if (r == 0) {
 		machine.kvm = accel.kvm;
 		machine.qemu_version = files[CACHED_QEMU].version_number;
@@ -300,9 +310,12 @@ int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
 void vm_inputs_paths(const struct config *c,
 	void (*fn)(void *user, const char *path, bool folder), void *user)
 {
+	char **folders = firmware_folders_new(c->qemu_path);
+
 	fn(user, c->qemu_path, false);
 	fn(user, c->kernel, false);
 	fn(user, c->initrd, false);
-	for (const char *const *folder = firmware_folders; *folder; folder++)
+	for (char **folder = folders; *folder; folder++)
 		fn(user, *folder, true);
+	firmware_folders_free(folders);
 }

@@ -281,29 +281,33 @@ static void test_firmware(void **state)
 	_cleanup_free_ char *folder = xasprintf("%s/rom", f->dir);
 	_cleanup_free_ char *bios = xasprintf("%s/rom/bios.bin", f->dir);
 	_cleanup_free_ char *other = xasprintf("%s/rom/other.bin", f->dir);
-	const char *const folders[] = {folder, "/nowhere", NULL};
+	char nowhere[] = "/nowhere", *folders[] = {folder, nowhere, NULL};
 	struct firmware one = {0}, two = {0};
+	char **own;
 	struct err err = ERR_INIT;
 
 	assert_int_equal(mkdir(folder, 0700), 0);
 	assert_int_equal(file_write_atomic(AT_FDCWD, bios, "one", 3, 0600, &err), 0);
-	assert_int_equal(firmware_look_in(folders, &one, &err), 0);
+	assert_int_equal(firmware_look(folders, &one, &err), 0);
 	assert_int_equal(strlen(one.digest), 64);
 	two = one;
 	assert_int_equal(file_write_atomic(AT_FDCWD, bios, "one", 3, 0600, &err), 0);
-	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	assert_int_equal(firmware_look(folders, &two, &err), 0);
 	assert_string_equal(one.digest, two.digest);
 	assert_memory_not_equal(one.stamp, two.stamp, sizeof(one.stamp));
 	assert_int_equal(file_write_atomic(AT_FDCWD, bios, "two", 3, 0600, &err), 0);
-	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	assert_int_equal(firmware_look(folders, &two, &err), 0);
 	assert_string_not_equal(one.digest, two.digest);
 	one = two;
 	assert_int_equal(rename(bios, other), 0);
-	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	assert_int_equal(firmware_look(folders, &two, &err), 0);
 	assert_string_not_equal(one.digest, two.digest);
 	assert_int_equal(unlink(other), 0);
 	assert_int_equal(rmdir(folder), 0);
-	assert_int_equal(firmware_look_in(folders, &two, &err), 0);
+	own = firmware_folders_new("/opt/qemu/bin/qemu-system-x86_64");
+	assert_string_equal(own[0], "/opt/qemu/share/qemu");
+	firmware_folders_free(own);
+	assert_int_equal(firmware_look(folders, &two, &err), 0);
 }
 
 int main(void)
