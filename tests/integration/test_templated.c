@@ -78,6 +78,73 @@ static void test_second_daemon(void **state)
 	ctl("status", 0, "template   ready");
 }
 
+/* With a template_path of its own, but the same socket or the same state. */
+static void test_second_daemon_elsewhere(void **state)
+{
+	static const struct {
+		const char *lines, *why;
+	} cases[] = {
+		{"[factory]\ntemplate_path = " DIR_ "/t2\n",
+			"has the template_endpoint " DIR_ "/sock"},
+		{"[factory]\ntemplate_path = " DIR_ "/t2\ntemplate_endpoint = " DIR_
+		 "/s2\n",
+			"has the state_dir " DIR_ "/state"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = NULL;
+
+		unlink(DIR_ "/second");
+		configure(cases[i].lines);
+		assert_int_equal(end_of(start("templated", NULL, DIR_ "/second", 0)), 1);
+		text = read_text(DIR_ "/second");
+		assert_in(text, cases[i].why);
+		assert_int_equal(access(DIR_ "/t2.lock", F_OK), -1);
+	}
+	configure("");
+	grant();
+}
+
+/* Clients that say nothing, or nothing that makes sense, and somebody who is not root:
+ * each gets an answer, and a sandbox its template meanwhile. */
+static void test_strange_clients(void **state)
+{
+	struct err err = ERR_INIT;
+	int silent[8], fds[2];
+	char byte;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		assert_int_equal(unix_connect(DIR_ "/sock", SOCK_SEQPACKET,
+					 deadline_after_ms(5000), &silent[i], &err),
+			0);
+		if (i % 2)
+			assert_int_equal(sock_send(silent[i], "{\"version\":1,", 13, NULL,
+						 0, deadline_after_ms(5000)),
+				0);
+		grant();
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		_cleanup_json_ struct json_object *reply = NULL;
+		const char *error;
+
+		/* LEASE_REQUEST_MS, and what a loaded machine adds. */
+		assert_int_equal(lease_receive(silent[i], &reply, fds,
+					 deadline_after_ms(30000), &err),
+			0);
+		assert_int_equal(json_get_string(reply, "error", &error, &err), 0);
+		assert_in(error, i % 2 ? "not valid JSON" : "no request was received");
+		assert_int_equal(
+			sock_recv(silent[i], &byte, 1, NULL, 0, deadline_after_ms(5000)),
+			0);
+		close(silent[i]);
+	}
+	assert_int_equal(chmod(CONF, 0644), 0);
+	ctl_as(65534, "refresh", 4, "only root may");
+	grant();
+}
+
 static void test_other_configuration(void **state)
 {
 	static const struct {
@@ -301,6 +368,42 @@ static void test_destroy(void **state)
 	stop_daemon(SIGINT, 0);
 }
 
+/* A template_path that can't be one: templated runs, and says why there is no template.
+ */
+static void bad_path(const char *why)
+{
+	start_daemon();
+	ctl("init", 1, why);
+	acquire_nothing(why);
+	ctl("destroy", 1, why);
+	stop_daemon(SIGTERM, 0);
+}
+
+static void test_bad_paths(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(rmdir(TEMPLATE), 0);
+	assert_int_equal(symlink("/tmp", TEMPLATE), 0);
+	bad_path(TEMPLATE " is a symbolic link");
+	assert_int_equal(unlink(TEMPLATE), 0);
+	assert_int_equal(mkdir(TEMPLATE, 0755), 0);
+	assert_int_equal(chown(TEMPLATE, 7, 0), 0);
+	bad_path(TEMPLATE " belongs to uid 7, not to root");
+	assert_int_equal(chown(TEMPLATE, 0, 0), 0);
+	assert_int_equal(
+		file_write_atomic(AT_FDCWD, TEMPLATE "/mine", "x", 1, 0600, &err), 0);
+	start_daemon();
+	ctl("init", 1, "is a folder on disk with files in it (mine)");
+	stop_daemon(SIGTERM, 0);
+	assert_int_equal(access(TEMPLATE "/mine", F_OK), 0);
+	assert_int_equal(unlink(TEMPLATE "/mine"), 0);
+	assert_int_equal(mount("proc", TEMPLATE, "proc", 0, NULL), 0);
+	bad_path("a mounted file system that is not tmpfs");
+	assert_int_equal(umount(TEMPLATE), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +411,8 @@ int main(void)
 		cmocka_unit_test(test_init_and_grant),
 		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_second_daemon),
+		cmocka_unit_test(test_second_daemon_elsewhere),
+		cmocka_unit_test(test_strange_clients),
 		cmocka_unit_test(test_other_configuration),
 		cmocka_unit_test(test_tampered_manifest),
 		cmocka_unit_test(test_status_during_build),
@@ -316,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_failing_builds),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_destroy),
+		cmocka_unit_test(test_bad_paths),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

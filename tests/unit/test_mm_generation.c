@@ -395,14 +395,18 @@ static void test_recover(void **state)
 	close(half.state_fd);
 	close(half.dir_fd);
 	assert_int_equal(mkdirat(rw_fd, "stranger", 0700), 0);
+	/* A link with a generation's name: removed, and not what it leads to. */
+	assert_int_equal(symlinkat("stranger", rw_fd, "20010102T030405678-9f3a2b1c"), 0);
 	assert_int_equal(mkdirat(rw_fd, GENERATION_LEASES, 0700), 0);
 	assert_int_equal(generation_recover(rw_fd, &found, &n, &err), 0);
-	assert_int_equal(n, 3);
-	assert_string_equal(found[0].g.id, old);
-	assert_string_equal(found[1].g.id, bad);
-	assert_string_equal(found[2].g.id, young);
-	assert_true(found[0].sound && !found[1].sound && found[2].sound);
-	assert_error(found[1].why, "state_sha256");
+	assert_int_equal(n, 4);
+	assert_error(found[0].why, "its folder cannot be opened");
+	assert_string_equal(found[1].g.id, old);
+	assert_string_equal(found[2].g.id, bad);
+	assert_string_equal(found[3].g.id, young);
+	assert_true(
+		!found[0].sound && found[1].sound && !found[2].sound && found[3].sound);
+	assert_error(found[2].why, "state_sha256");
 	assert_int_equal(faccessat(rw_fd, bad, F_OK, 0), -1);
 	for (size_t i = 0; i < n; i++) {
 		assert_int_equal(generation_remove(rw_fd, found[i].g.id, &err), 0);
