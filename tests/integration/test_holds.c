@@ -24,25 +24,6 @@
 #include "vm/qemu_version.h"
 #include "vm/vm.h"
 
-DEFINE_CLEANUP(vm, struct vm *, vm_free);
-
-static struct vm *make_clone(const char *name)
-{
-	struct template *t = template_get();
-	_cleanup_free_ char *dir = template_make_dir(name);
-	struct vm_options options = {.config = &t->config, .id = name, .dir = dir};
-	struct err err = ERR_INIT;
-	struct vm *vm = NULL;
-	int memory_fd, state_fd;
-
-	template_grant(&memory_fd, &state_fd);
-	check_result(
-		vm_clone(&options, memory_fd, state_fd, &t->g.manifest, &vm, &err), &err);
-	close(memory_fd);
-	close(state_fd);
-	return vm;
-}
-
 static bool opens_memory_itself(void)
 {
 	int version = qemu_version_parse(
@@ -212,7 +193,7 @@ static void assert_mounts_readonly(int pid)
 
 static void test_clone_holds(void **state)
 {
-	_cleanup_(vm) struct vm *vm = make_clone("holds");
+	_cleanup_(vm) struct vm *vm = template_clone("holds");
 	_cleanup_free_ char *memory = template_file(GENERATION_FILE_MEMORY);
 	int pid = vm_pid(vm);
 
@@ -240,7 +221,7 @@ static void test_opens_readonly_itself(void **state)
 		print_message("# not tried: QEMU before 8.2 insists on O_RDWR\n");
 		return;
 	}
-	vm = make_clone("itself");
+	vm = template_clone("itself");
 	memory = template_file(GENERATION_FILE_MEMORY);
 	assert_int_equal(0, stat(memory, &st));
 	for (int fd = VM_FD_MEMORY + 1; fd < 64; fd++) {
@@ -295,7 +276,7 @@ static void copy_file(struct vm *vm, const char *path, const char *text)
 
 static void test_serves_files(void **state)
 {
-	_cleanup_(vm) struct vm *vm = make_clone("serves");
+	_cleanup_(vm) struct vm *vm = template_clone("serves");
 	_cleanup_free_ char *rootfs = template_make_dir("rootfs"), *made = NULL,
 			    *text = NULL, *dir = NULL;
 	_cleanup_close_ int tree = -1;

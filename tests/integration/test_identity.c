@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The identity gate on clones of a template whose guest's clock is a week behind. */
-#include "tests/integration/vm_fixture.h"
-
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <time.h>
 
 #include "agent-client/oci_json.h"
+#include "base/io.h"
 #include "base/json.h"
+#include "base/util.h"
+#include "tests/lib/template.h"
+#include "tests/lib/test.h"
 
 #define WEEK_S (7 * 24 * 3600)
 
@@ -27,17 +32,10 @@ static void age(struct vm *vm)
 		fail_msg("%s", err.text);
 }
 
-static int make(void **state)
-{
-	(void)state;
-	fixture_make(age);
-	return 0;
-}
-
 /* A root file system of the probe alone, attached as <cid>/rootfs. */
 static void attach_rootfs(struct vm *vm, const char *cid)
 {
-	_cleanup_free_ char *rootfs = fixture_folder("rootfs");
+	_cleanup_free_ char *rootfs = template_make_dir("rootfs");
 	_cleanup_free_ char *target = xasprintf("%s/probe", rootfs);
 	_cleanup_free_ char *name = xasprintf("%s/rootfs", cid);
 	const char *probe = getenv("STENCIL_PROBE");
@@ -146,7 +144,7 @@ static void check_clock(struct vm *vm, const char *cid)
 /* Right from the first process on, and still right with the next. */
 static void test_clock_of_an_old_template(void **state)
 {
-	_cleanup_(vm) struct vm *vm = fixture_clone("clock");
+	_cleanup_(vm) struct vm *vm = template_clone("clock");
 	struct err err = ERR_INIT;
 
 	(void)state;
@@ -159,7 +157,7 @@ static void test_clock_of_an_old_template(void **state)
 /* A gate that failed half way may not be passed by the back door: there is no sandbox. */
 static void test_no_container_before_the_gate(void **state)
 {
-	_cleanup_(vm) struct vm *vm = fixture_clone("gate");
+	_cleanup_(vm) struct vm *vm = template_clone("gate");
 	Grpc__CreateContainerRequest create = GRPC__CREATE_CONTAINER_REQUEST__INIT;
 	struct err err = ERR_INIT;
 
@@ -179,5 +177,6 @@ int main(void)
 		cmocka_unit_test(test_no_container_before_the_gate),
 	};
 
-	return cmocka_run_group_tests(tests, make, fixture_remove);
+	template_on_save(age);
+	return cmocka_run_group_tests(tests, template_enter, template_leave);
 }

@@ -21,54 +21,27 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "hotplug/plug.h"
+#include "tests/lib/template.h"
+#include "tests/lib/test.h"
 #include "vm/record.h"
 #include "vm/vm.h"
 
-DEFINE_CLEANUP(vm, struct vm *, vm_free);
+static uint8_t template_digest[SHA256_DIGEST_SIZE];
 
-static struct {
-	struct config config;
-	char dir[64];
-	int memory_fd, state_fd; /* read-only */
-	struct manifest manifest;
-	uint8_t digest[SHA256_DIGEST_SIZE];
-} template;
-
-static void set_key(
-	struct config *c, const char *section, const char *key, const char *value)
+static int open_memory(void)
 {
-	struct err err = ERR_INIT;
+	_cleanup_free_ char *path = template_file(GENERATION_FILE_MEMORY);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (config_set(c, section, key, value, "test", &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static void set_guest(struct config *c, const char *key, const char *name)
-{
-	const char *guest = getenv("STENCIL_GUEST");
-	_cleanup_free_ char *path =
-		xasprintf("%s/%s", guest ? guest : "build/guest", name);
-	_cleanup_free_ char *full = realpath(path, NULL);
-
-	if (!full)
-		fail_msg("%s is missing: run `make guest`", path);
-	set_key(c, "hypervisor", key, full);
-}
-
-static char *make_dir(const char *name)
-{
-	char *dir = xasprintf("%s/%s", template.dir, name);
-
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		fail_msg("mkdir %s: %s", dir, strerror(errno));
-	return dir;
+	assert_true(fd >= 0);
+	return fd;
 }
 
 static void digest_memory(uint8_t *ret)
 {
-	size_t size = template.config.default_memory * MiB;
-	const uint8_t *mem =
-		mmap(NULL, size, PROT_READ, MAP_SHARED, template.memory_fd, 0);
+	size_t size = template_get()->config.default_memory * MiB;
+	_cleanup_close_ int fd = open_memory();
+	const uint8_t *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	struct sha256_ctx ctx;
 
 	assert_true(mem != MAP_FAILED);
@@ -78,80 +51,12 @@ static void digest_memory(uint8_t *ret)
 	munmap((void *)(uintptr_t)mem, size);
 }
 
-static int reopen_readonly(const char *path)
+static int enter(void **state)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = template_enter(state);
 
-	assert_true(fd >= 0);
-	return fd;
-}
-
-/* Boots and saves the template every test clones. */
-static int make_template(void **state)
-{
-	_cleanup_free_ char *memory = NULL, *saved = NULL, *dir = NULL;
-	struct vm_options options = {.config = &template.config, .id = "template"};
-	struct vm_inputs *inputs = vm_inputs_new();
-	struct err err = ERR_INIT;
-	struct vm *vm = NULL;
-	int fd, state_fd;
-
-	(void)state;
-	config_init(&template.config);
-	snprintf(template.dir, sizeof(template.dir), "/tmp/stencil-vm-XXXXXX");
-	assert_non_null(mkdtemp(template.dir));
-	set_guest(&template.config, "kernel", "vmlinuz");
-	set_guest(&template.config, "initrd", "initrd.img");
-	set_key(&template.config, "runtime", "state_dir", template.dir);
-	set_key(&template.config, "hypervisor", "default_maxvcpus", "2");
-	if (getenv("STENCIL_QEMU"))
-		set_key(&template.config, "hypervisor", "path", getenv("STENCIL_QEMU"));
-	if (vm_inputs_collect(inputs, &template.config, &template.manifest, &err) < 0)
-		fail_msg("%s", err.text);
-	vm_inputs_free(inputs);
-	memory = xasprintf("%s/memory", template.dir);
-	saved = xasprintf("%s/state", template.dir);
-	options.dir = dir = make_dir("vm-template");
-	fd = open(memory, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	state_fd = open(saved, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	assert_int_equal(0, ftruncate(fd, (off_t)(template.config.default_memory * MiB)));
-	if (vm_boot(&options, fd, &vm, &err) < 0 || vm_save(vm, state_fd, &err) < 0)
-		fail_msg("%s", err.text);
-	vm_free(vm);
-	close(fd);
-	close(state_fd);
-	template.memory_fd = reopen_readonly(memory);
-	template.state_fd = reopen_readonly(saved);
-	digest_memory(template.digest);
-	return 0;
-}
-
-static int remove_template(void **state)
-{
-	struct err err = ERR_INIT;
-
-	(void)state;
-	close(template.memory_fd);
-	close(template.state_fd);
-	manifest_done(&template.manifest);
-	config_done(&template.config);
-	if (remove_tree(AT_FDCWD, template.dir, &err) < 0)
-		fail_msg("%s", err.text);
-	return 0;
-}
-
-static struct vm *make_clone(const char *name)
-{
-	_cleanup_free_ char *dir = make_dir(name);
-	struct vm_options options = {.config = &template.config, .id = name, .dir = dir};
-	struct err err = ERR_INIT;
-	struct vm *vm = NULL;
-
-	assert_true(lseek(template.state_fd, 0, SEEK_SET) == 0);
-	if (vm_clone(&options, template.memory_fd, template.state_fd, &template.manifest,
-		    &vm, &err) < 0)
-		fail_msg("%s", err.text);
-	return vm;
+	digest_memory(template_digest);
+	return r;
 }
 
 /* The value behind "<key>:" in /proc/<pid>/status. */
@@ -192,19 +97,20 @@ static int held_flags(int pid, const struct stat *st)
 
 static void test_walls(void **state)
 {
-	_cleanup_(vm) struct vm *vm = make_clone("walls");
+	_cleanup_(vm) struct vm *vm = template_clone("walls");
+	_cleanup_close_ int fd = open_memory();
 	char value[64];
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(0, fstat(template.memory_fd, &st));
+	assert_int_equal(0, fstat(fd, &st));
 	assert_int_equal(O_RDONLY, held_flags(vm_pid(vm), &st) & O_ACCMODE);
 	proc_status(vm_pid(vm), "Seccomp", value, sizeof(value));
 	assert_string_equal("2", value);
 	proc_status(vm_pid(vm), "NoNewPrivs", value, sizeof(value));
 	assert_string_equal("1", value);
 	proc_status(vm_pid(vm), "Uid", value, sizeof(value));
-	assert_true(strtoull(value, NULL, 10) >= template.config.uid_base);
+	assert_true(strtoull(value, NULL, 10) >= template_get()->config.uid_base);
 	/* chown, dac_override, dac_read_search, fowner, fsetid, setfcap: to serve files,
 	 * no more. */
 	proc_status(vm_pid(vm), "CapEff", value, sizeof(value));
@@ -216,7 +122,7 @@ static void test_walls(void **state)
 /* A clone works and grows; its template stays as it was. */
 static void test_clone(void **state)
 {
-	_cleanup_(vm) struct vm *vm = make_clone("clone");
+	_cleanup_(vm) struct vm *vm = template_clone("clone");
 	uint8_t digest[SHA256_DIGEST_SIZE];
 	struct err err = ERR_INIT;
 	unsigned int present, max;
@@ -231,7 +137,7 @@ static void test_clone(void **state)
 	assert_int_equal(2, present);
 	assert_int_equal(2, max);
 	digest_memory(digest);
-	assert_memory_equal(template.digest, digest, sizeof(digest));
+	assert_memory_equal(template_digest, digest, sizeof(digest));
 }
 
 static bool visible(const struct vm *vm, const char *name)
@@ -254,8 +160,8 @@ static bool host_mounts_mention(const char *text)
 
 static void test_export(void **state)
 {
-	_cleanup_(vm) struct vm *vm = make_clone("export");
-	_cleanup_free_ char *rootfs = make_dir("rootfs"), *file = NULL;
+	_cleanup_(vm) struct vm *vm = template_clone("export");
+	_cleanup_free_ char *rootfs = template_make_dir("rootfs"), *file = NULL;
 	_cleanup_close_ int folder_fd = -1, file_fd = -1;
 	struct err err = ERR_INIT;
 
@@ -277,7 +183,7 @@ static void test_export(void **state)
 
 static void test_ports_run_out(void **state)
 {
-	_cleanup_(vm) struct vm *vm = make_clone("ports");
+	_cleanup_(vm) struct vm *vm = template_clone("ports");
 	struct err err = ERR_INIT;
 	const char *bus;
 	int r = 0, n;
@@ -292,36 +198,36 @@ static void test_ports_run_out(void **state)
 /* What `delete` does after the owner was killed: from the folder alone, twice. */
 static void test_cleanup(void **state)
 {
-	struct vm *vm = make_clone("cleanup");
-	_cleanup_free_ char *dir = make_dir("cleanup"), *record = NULL;
+	struct vm *vm = template_clone("cleanup");
+	_cleanup_free_ char *dir = template_make_dir("cleanup"), *record = NULL;
 	int pidfd = vm_pidfd(vm);
 	struct err err = ERR_INIT;
 
 	(void)state;
 	record = xasprintf("%s/vm.json", dir);
 	assert_int_equal(0, access(record, F_OK));
-	assert_int_equal(0, vm_cleanup(&template.config, dir, &err));
+	assert_int_equal(0, vm_cleanup(&template_get()->config, dir, &err));
 	assert_int_equal(0, wait_fd(pidfd, 1 /* POLLIN */, now_ms()));
 	assert_int_equal(-1, access(record, F_OK));
-	assert_int_equal(0, vm_cleanup(&template.config, dir, &err));
+	assert_int_equal(0, vm_cleanup(&template_get()->config, dir, &err));
 	vm_free(vm);
 }
 
 static void boot_fails(const char *key, const char *value, const char *timeout_ms,
 	int code, const char *const *parts)
 {
-	_cleanup_free_ char *dir = make_dir("fails");
+	_cleanup_free_ char *dir = template_make_dir("fails");
 	struct vm_options options = {.id = "fails", .dir = dir};
 	struct err err = ERR_INIT;
 	struct config config;
 	struct vm *vm = NULL;
 
 	config_init(&config);
-	set_guest(&config, "kernel", "vmlinuz");
-	set_guest(&config, "initrd", "initrd.img");
-	set_key(&config, "runtime", "state_dir", template.dir);
-	set_key(&config, "runtime", "boot_timeout_ms", timeout_ms);
-	set_key(&config, "hypervisor", key, value);
+	template_set_guest(&config, "kernel", "vmlinuz");
+	template_set_guest(&config, "initrd", "initrd.img");
+	template_set(&config, "runtime", "state_dir", TEMPLATE_DIR "/state");
+	template_set(&config, "runtime", "boot_timeout_ms", timeout_ms);
+	template_set(&config, "hypervisor", key, value);
 	options.config = &config;
 	assert_int_equal(code, vm_boot(&options, -1, &vm, &err));
 	for (; *parts; parts++)
@@ -334,7 +240,7 @@ static void boot_fails(const char *key, const char *value, const char *timeout_m
 /* The guest panics (its initramfs is none): the error has the end of its console. */
 static void test_guest_panics(void **state)
 {
-	_cleanup_free_ char *file = xasprintf("%s/none.img", template.dir);
+	_cleanup_free_ char *file = xasprintf("%s/none.img", TEMPLATE_DIR "/state");
 
 	(void)state;
 	assert_int_equal(
@@ -373,5 +279,5 @@ int main(void)
 		cmocka_unit_test(test_not_qemu),
 	};
 
-	return cmocka_run_group_tests(tests, make_template, remove_template);
+	return cmocka_run_group_tests(tests, enter, template_leave);
 }

@@ -2,6 +2,7 @@
 /* A published generation: see template.h. */
 #include "tests/lib/template.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 #include "vm/vm.h"
 
 static struct template world;
+static void (*on_save)(struct vm *vm);
 
 struct template *template_get(void)
 {
@@ -34,14 +36,20 @@ void check_result(int r, const struct err *err)
 		fail_msg("%s", err->text);
 }
 
-static void set_key(const char *section, const char *key, const char *value)
+void template_on_save(void (*fn)(struct vm *vm))
+{
+	on_save = fn;
+}
+
+void template_set(
+	struct config *c, const char *section, const char *key, const char *value)
 {
 	struct err err = ERR_INIT;
 
-	check_result(config_set(&world.config, section, key, value, "test", &err), &err);
+	check_result(config_set(c, section, key, value, "test", &err), &err);
 }
 
-static void set_guest(const char *key, const char *name)
+void template_set_guest(struct config *c, const char *key, const char *name)
 {
 	const char *guest = getenv("STENCIL_GUEST");
 	_cleanup_free_ char *path =
@@ -50,7 +58,7 @@ static void set_guest(const char *key, const char *name)
 
 	if (!full)
 		fail_msg("%s is missing: run `make guest`", path);
-	set_key("hypervisor", key, full);
+	template_set(c, "hypervisor", key, full);
 }
 
 char *template_make_dir(const char *name)
@@ -94,6 +102,8 @@ static void build(struct manifest *inputs)
 			     world.rw_fd, world.config.default_memory * MiB, &g, &err),
 		&err);
 	check_result(vm_boot(&options, g.memory_fd, &vm, &err), &err);
+	if (on_save)
+		on_save(vm);
 	check_result(vm_save(vm, g.state_fd, &err), &err);
 	vm_free(vm);
 	/* Only the builder's own descriptor is left: QEMU has ended. */
@@ -118,12 +128,12 @@ int template_enter(void **state)
 	assert_int_equal(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	assert_int_equal(0, mount("test", TEMPLATE_DIR, "tmpfs", 0, "mode=0755"));
 	config_init(&world.config);
-	set_guest("kernel", "vmlinuz");
-	set_guest("initrd", "initrd.img");
-	set_key("runtime", "state_dir", TEMPLATE_DIR "/state");
-	set_key("hypervisor", "default_maxvcpus", "2");
+	template_set_guest(&world.config, "kernel", "vmlinuz");
+	template_set_guest(&world.config, "initrd", "initrd.img");
+	template_set(&world.config, "runtime", "state_dir", TEMPLATE_DIR "/state");
+	template_set(&world.config, "hypervisor", "default_maxvcpus", "2");
 	if (qemu)
-		set_key("hypervisor", "path", qemu);
+		template_set(&world.config, "hypervisor", "path", qemu);
 	check_result(
 		tmpfs_ensure(TEMPLATE_PATH, 2 * world.config.default_memory * MiB, &err),
 		&err);
@@ -136,9 +146,26 @@ int template_enter(void **state)
 	return 0;
 }
 
+/* A folder that is no VM's holds no record of one. */
+static void end_vms(void)
+{
+	_cleanup_closedir_ DIR *dir = opendir(TEMPLATE_DIR);
+	struct err err = ERR_INIT;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = xasprintf(TEMPLATE_DIR "/%s", entry->d_name);
+
+		if (entry->d_name[0] != '.' && entry->d_type == DT_DIR &&
+			vm_cleanup(&world.config, path, &err) < 0)
+			print_error("%s\n", err.text);
+	}
+}
+
 int template_leave(void **state)
 {
 	(void)state;
+	end_vms();
 	generation_done(&world.g);
 	close(world.ro_fd);
 	close(world.rw_fd);
@@ -153,4 +180,21 @@ void template_grant(int *ret_memory_fd, int *ret_state_fd)
 	check_result(generation_grant(
 			     world.ro_fd, &world.g, ret_memory_fd, ret_state_fd, &err),
 		&err);
+}
+
+struct vm *template_clone(const char *name)
+{
+	_cleanup_free_ char *dir = template_make_dir(name);
+	struct vm_options options = {.config = &world.config, .id = name, .dir = dir};
+	struct err err = ERR_INIT;
+	struct vm *vm = NULL;
+	int memory_fd, state_fd;
+
+	template_grant(&memory_fd, &state_fd);
+	check_result(
+		vm_clone(&options, memory_fd, state_fd, &world.g.manifest, &vm, &err),
+		&err);
+	close(memory_fd);
+	close(state_fd);
+	return vm;
 }

@@ -5,7 +5,9 @@
 #include <stdbool.h>
 
 #include "base/config.h"
+#include "base/util.h"
 #include "mm/generation.h"
+#include "vm/vm.h"
 
 /* A tmpfs of the test's own mount namespace. */
 #define TEMPLATE_DIR  "/mnt"
@@ -18,9 +20,12 @@ struct template
 	struct generation g;
 };
 
-/* Group fixtures of cmocka: *template_get() is there between them. */
+/* Group fixtures of cmocka: *template_get() is there between them. Leaving ends the VMs of
+ * tests that failed. */
 int template_enter(void **state);
 int template_leave(void **state);
+/* Before template_enter(): gets the running guest before it is saved. */
+void template_on_save(void (*fn)(struct vm *vm));
 struct template *template_get(void);
 
 /* "<TEMPLATE_DIR>/<name>", made if it isn't there. All paths are the caller's to free. */
@@ -28,6 +33,14 @@ char *template_make_dir(const char *name);
 char *template_file(enum generation_file file);
 /* The descriptors that a sandbox gets. */
 void template_grant(int *ret_memory_fd, int *ret_state_fd);
+/* A clone, not unique yet, with template_make_dir(name) as its folder. */
+struct vm *template_clone(const char *name);
+DEFINE_CLEANUP(vm, struct vm *, vm_free);
+
+void template_set(
+	struct config *c, const char *section, const char *key, const char *value);
+/* `key` of [hypervisor] becomes a file of the guest that the tests use. */
+void template_set_guest(struct config *c, const char *key, const char *name);
 
 /* Whether anybody, by a descriptor or a mapping, could write the file now. */
 bool template_has_writer(const char *path);
