@@ -62,7 +62,7 @@ help:
 	@echo 'make guest        the guest: Debian kernel and our initramfs, in $(B)/guest/'
 	@echo 'make quickstart   all of it, then containers in cloned VMs through a real containerd'
 	@echo 'make check        all tests; TESTS="unit lint" for some of them, one summary at the end'
-	@echo 'make fuzz         FUZZ=<name> SECONDS=60: libFuzzer on tests/fuzz/fuzz_<name>.c'
+	@echo 'make fuzz         FUZZ=<name> SECONDS=60 or RUNS=<n>: libFuzzer on tests/fuzz/fuzz_<name>.c'
 	@echo '                  SAN=address,undefined or SAN=thread before any of these: instrumented'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make clean'

@@ -61,6 +61,7 @@ check:
 # tests/fuzz/corpus/<name>/. A crash leaves its input beside them.
 
 SECONDS	 = 60
+RUNS	 =
 fuzz:
 	@test -n '$(FUZZ)' || { echo "make fuzz FUZZ=<name>, one of:" \
 		$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)) >&2; exit 1; }
@@ -69,7 +70,7 @@ fuzz:
 	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined B=build-fuzz \
 		build-fuzz/fuzz_$(FUZZ)
 	@mkdir -p build-fuzz/corpus/$(FUZZ)
-	build-fuzz/fuzz_$(FUZZ) -max_total_time=$(SECONDS) -timeout=5 -rss_limit_mb=1024 \
+	build-fuzz/fuzz_$(FUZZ) $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) -timeout=5 -rss_limit_mb=1024 \
 		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$(FUZZ) $(wildcard tests/fuzz/corpus/$(FUZZ))
 
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(TEST_LIBS)
