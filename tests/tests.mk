@@ -58,7 +58,8 @@ check:
 
 # ---- fuzzing -----------------------------------------------------------------------------------
 # New inputs that reach new code land in $(B)-fuzz/corpus/<name>/; add the telling ones to
-# tests/fuzz/corpus/<name>/. A crash leaves its input beside them.
+# tests/fuzz/corpus/<name>/. A crash leaves its input beside them. The libraries that parse are
+# not instrumented: all seeds stay, or whole documents would go for fragments that reach as much.
 
 SECONDS	 = 60
 RUNS	 =
@@ -70,7 +71,8 @@ fuzz:
 	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined B=build-fuzz \
 		build-fuzz/fuzz_$(FUZZ)
 	@mkdir -p build-fuzz/corpus/$(FUZZ)
-	build-fuzz/fuzz_$(FUZZ) $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) -timeout=5 -rss_limit_mb=1024 \
+	build-fuzz/fuzz_$(FUZZ) $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) -timeout=5 \
+		-rss_limit_mb=1024 -keep_seed=1 \
 		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$(FUZZ) $(wildcard tests/fuzz/corpus/$(FUZZ))
 
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(TEST_LIBS)

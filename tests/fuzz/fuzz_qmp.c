@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "base/io.h"
@@ -18,7 +19,7 @@
  * end after the last.
  */
 #define INPUT_MAX 65536 /* one chunk always fits into the socket */
-#define STALL_MS  5
+#define STALL_MS  1
 #define CHUNK_END '\f'
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -65,6 +66,7 @@ static void use_session(struct qmp *q)
 {
 	_cleanup_free_ char *status = NULL, *text = NULL;
 	_cleanup_json_ struct json_object *data = NULL;
+	_cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
 	int64_t deadline = deadline_after_ms(5000);
 	unsigned int present, max;
 	struct plug_fdset set;
@@ -77,6 +79,8 @@ static void use_session(struct qmp *q)
 	plug_fdset_find(q, "disk", &set, deadline, &err);
 	qmp_wait_event(q, 0, "DEVICE_DELETED", any_device, NULL, 0, &data, &err);
 	qmp_stop(q, deadline, &err);
+	qmp_migrate_to_fd(q, state_fd, deadline, &err);
+	unplug_block(q, "disk", deadline, &err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
