@@ -295,7 +295,7 @@ static void test_client(void **state)
 				 "/tmp/nobody", "", &err),
 		0);
 	assert_int_equal(
-		lease_acquire(&client, "s", deadline_after_ms(50), &lease, &err), 0);
+		lease_acquire(&client, "s", deadline_after_ms(5000), &lease, &err), 0);
 	assert_non_null(strstr(
 		lease.reason, "templated is not there: cannot connect to /tmp/nobody"));
 	memset(longer, 'x', sizeof(longer) - 1);
@@ -303,7 +303,8 @@ static void test_client(void **state)
 	longer[sizeof(longer) - 1] = '\0';
 	assert_int_equal(
 		config_set(&client, "factory", "template_endpoint", longer, "", &err), 0);
-	assert_int_equal(lease_acquire(&client, "s", deadline_after_ms(50), &lease, &err),
+	assert_int_equal(
+		lease_acquire(&client, "s", deadline_after_ms(5000), &lease, &err),
 		-ENAMETOOLONG);
 	assert_int_equal(ctl_ask(&client, LEASE_VERB_STATUS, NULL,
 				 &(struct json_object *){NULL}, &err),
