@@ -67,7 +67,7 @@ static Grpc__Spec *make_spec(const char *cid)
 		cid);
 	_cleanup_json_ struct json_object *json = NULL;
 	struct err err = ERR_INIT;
-	Grpc__Spec *spec;
+	Grpc__Spec *spec = NULL;
 
 	if (json_parse("spec", text, strlen(text), 16, &json, &err) < 0 ||
 		oci_spec_from_json(json, &spec, NULL, NULL, &err) < 0)
