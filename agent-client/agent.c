@@ -35,9 +35,9 @@ int agent_closed_fd(const struct agent *a)
 }
 
 /* The service's descriptor knows what a method answers. */
-static int call(struct agent *a, const ProtobufCServiceDescriptor *service,
+static int call_until(struct agent *a, const ProtobufCServiceDescriptor *service,
 	const char *method, const ProtobufCMessage *req, ProtobufCMessage **ret,
-	int64_t deadline, struct err *err)
+	int64_t deadline, const struct ttrpc_cancel *cancel, struct err *err)
 {
 	const ProtobufCMethodDescriptor *m;
 
@@ -45,8 +45,15 @@ static int call(struct agent *a, const ProtobufCServiceDescriptor *service,
 		return ttrpc_client_call(
 			client(a), service->name, method, req, NULL, NULL, deadline, err);
 	m = protobuf_c_service_descriptor_get_method_by_name(service, method);
-	return ttrpc_client_call(
-		client(a), service->name, method, req, m->output, ret, deadline, err);
+	return ttrpc_client_call_until(client(a), service->name, method, req, m->output,
+		ret, deadline, cancel, err);
+}
+
+static int call(struct agent *a, const ProtobufCServiceDescriptor *service,
+	const char *method, const ProtobufCMessage *req, ProtobufCMessage **ret,
+	int64_t deadline, struct err *err)
+{
+	return call_until(a, service, method, req, ret, deadline, NULL, err);
 }
 
 int agent_check(struct agent *a, int64_t deadline, struct err *err)
@@ -102,3 +109,35 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	}
 
 AGENT_CALLS(AGENT_CALL_DEFINE, AGENT_CALL_RET_DEFINE)
+
+int agent_read_output(struct agent *a, bool is_err, const Grpc__ReadStreamRequest *req,
+	Grpc__ReadStreamResponse **ret, const struct ttrpc_cancel *cancel,
+	struct err *err)
+{
+	ProtobufCMessage *m = NULL;
+	int r = call_until(a, &grpc__agent_service__descriptor,
+		is_err ? "ReadStderr" : "ReadStdout", &req->base, &m, DEADLINE_NONE,
+		cancel, err);
+
+	if (r == 0)
+		*ret = (Grpc__ReadStreamResponse *)m;
+	return r;
+}
+
+int agent_write_input(struct agent *a, const Grpc__WriteStreamRequest *req,
+	Grpc__WriteStreamResponse **ret, const struct ttrpc_cancel *cancel,
+	struct err *err)
+{
+	ProtobufCMessage *m = NULL;
+	int r = call_until(a, &grpc__agent_service__descriptor, "WriteStdin", &req->base,
+		&m, DEADLINE_NONE, cancel, err);
+
+	if (r == 0)
+		*ret = (Grpc__WriteStreamResponse *)m;
+	return r;
+}
+
+void agent_cancel(struct agent *a, struct ttrpc_cancel *cancel)
+{
+	ttrpc_client_cancel(client(a), cancel);
+}

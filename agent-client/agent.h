@@ -97,6 +97,19 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	CALL(resize_volume, ResizeVolume, ResizeVolumeRequest)                           \
 	CALL(set_policy, SetPolicy, SetPolicyRequest)
 
+/*
+ * A process's streams, for as long as it takes: agent_read_stdout() or _stderr(), and
+ * agent_write_stdin(), without a deadline. They return -ECANCELED once agent_cancel() was
+ * called with the same *cancel (see ttrpc_client_call_until()).
+ */
+int agent_read_output(struct agent *a, bool is_err, const Grpc__ReadStreamRequest *req,
+	Grpc__ReadStreamResponse **ret, const struct ttrpc_cancel *cancel,
+	struct err *err);
+int agent_write_input(struct agent *a, const Grpc__WriteStreamRequest *req,
+	Grpc__WriteStreamResponse **ret, const struct ttrpc_cancel *cancel,
+	struct err *err);
+void agent_cancel(struct agent *a, struct ttrpc_cancel *cancel);
+
 #define AGENT_CALL_DECLARE(name, method, request)                                        \
 	int agent_##name(struct agent *a, const Grpc__##request *req, int64_t deadline,  \
 		struct err *err);

@@ -74,6 +74,20 @@ int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *m
 	const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
 	ProtobufCMessage **ret, int64_t deadline, struct err *err);
 
+/*
+ * Calls that may last for ever can be given up: all that were given the same *cancel, the
+ * caller's and all zeros at first, return -ECANCELED from ttrpc_client_cancel() on. The
+ * peer is not told; its answer is nobody's. `cancel` may be NULL.
+ */
+struct ttrpc_cancel {
+	bool given_up; /* under the client's lock */
+};
+int ttrpc_client_call_until(struct ttrpc_client *c, const char *service,
+	const char *method, const ProtobufCMessage *req,
+	const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret, int64_t deadline,
+	const struct ttrpc_cancel *cancel, struct err *err);
+void ttrpc_client_cancel(struct ttrpc_client *c, struct ttrpc_cancel *cancel);
+
 /* ---- server ---- */
 
 struct ttrpc_request; /* one request under way; lives until its handler has returned */

@@ -23,6 +23,7 @@ struct call {
 	uint32_t stream;
 	bool done, too_large;
 	struct ttrpc_frame answer;
+	const struct ttrpc_cancel *cancel; /* or NULL */
 	pthread_cond_t wake;
 };
 
@@ -212,15 +213,22 @@ static int send_request(struct ttrpc_client *c, struct call *call, const char *s
 	return 0;
 }
 
+static bool is_given_up(const struct call *call)
+{
+	return call->cancel && call->cancel->given_up;
+}
+
 static int wait_answer(
 	struct ttrpc_client *c, struct call *call, int64_t deadline, struct err *err)
 {
 	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
-	while (!call->done && r == 0)
+	while (!call->done && r == 0 && !is_given_up(call))
 		r = cond_wait(&call->wake, &c->lock, deadline);
-	if (!call->done)
+	if (!call->done && is_given_up(call))
+		r = err_set(err, -ECANCELED, "given up");
+	else if (!call->done)
 		r = err_set(err, -ETIMEDOUT, "no answer in time");
 	else if (call->too_large)
 		r = err_set(err, -EMSGSIZE, "an answer of %u bytes; the most is %u",
@@ -271,12 +279,13 @@ static int unpack_answer(struct call *call, const ProtobufCMessageDescriptor *ty
 	return r;
 }
 
-int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
-	const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
-	ProtobufCMessage **ret, int64_t deadline, struct err *err)
+int ttrpc_client_call_until(struct ttrpc_client *c, const char *service,
+	const char *method, const ProtobufCMessage *req,
+	const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret, int64_t deadline,
+	const struct ttrpc_cancel *cancel, struct err *err)
 {
 	struct err local = ERR_INIT, *e = err ? err : &local;
-	struct call call = {0};
+	struct call call = {.cancel = cancel};
 	int r;
 
 	r = enter(c, &call, e);
@@ -292,6 +301,24 @@ int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *m
 	}
 	leave(c, &call);
 	return r < 0 ? err_wrap(e, "%s", method) : 0;
+}
+
+int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
+	const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
+	ProtobufCMessage **ret, int64_t deadline, struct err *err)
+{
+	return ttrpc_client_call_until(
+		c, service, method, req, type, ret, deadline, NULL, err);
+}
+
+void ttrpc_client_cancel(struct ttrpc_client *c, struct ttrpc_cancel *cancel)
+{
+	pthread_mutex_lock(&c->lock);
+	cancel->given_up = true;
+	for (struct call *call = c->calls; call; call = call->next)
+		if (call->cancel == cancel)
+			pthread_cond_signal(&call->wake);
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- the connection ---- */

@@ -28,7 +28,8 @@ struct stdio {
 	bool terminal;
 	struct agent *agent;
 	struct stream streams[STREAMS];
-	int cancel_fd; /* eventfd: readable once the threads must end */
+	int cancel_fd;              /* eventfd: readable once the threads must end */
+	struct ttrpc_cancel cancel; /* the same, for their calls */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -188,9 +189,7 @@ static size_t relay_chunk(struct stream *stream, bool is_err)
 	request.container_id = s->container_id;
 	request.exec_id = s->exec_id;
 	request.len = STDIO_CHUNK;
-	r = is_err ? agent_read_stderr(s->agent, &request, &response, DEADLINE_NONE, &err)
-		   : agent_read_stdout(
-			     s->agent, &request, &response, DEADLINE_NONE, &err);
+	r = agent_read_output(s->agent, is_err, &request, &response, &s->cancel, &err);
 	if (r < 0) {
 		/* Agents differ in how they tell the end: an empty chunk, or an error. */
 		log_debug("container %s, %s: %s has ended: %s", s->container_id,
@@ -212,21 +211,12 @@ static size_t relay_chunk(struct stream *stream, bool is_err)
 	return len;
 }
 
-static bool is_cancelled(const struct stdio *s)
-{
-	struct pollfd p = {.fd = s->cancel_fd, .events = POLLIN};
-
-	return poll(&p, 1, 0) > 0;
-}
-
 static void *run_output(void *arg)
 {
 	struct stream *stream = arg;
 	struct stdio *s = stream->stdio;
 
-	/* The guest may talk for ever. */
-	while (!is_cancelled(s) &&
-		relay_chunk(stream, stream == &s->streams[STREAM_ERR]) > 0)
+	while (relay_chunk(stream, stream == &s->streams[STREAM_ERR]) > 0)
 		;
 	/* Its readers see the end of the FIFO. */
 	close_fd(steal_fd(&stream->fd));
@@ -250,7 +240,7 @@ static int send_input(struct stdio *s, uint8_t *data, size_t len)
 
 		request.data.data = data;
 		request.data.len = len;
-		r = agent_write_stdin(s->agent, &request, &response, DEADLINE_NONE, NULL);
+		r = agent_write_input(s->agent, &request, &response, &s->cancel, NULL);
 		if (r < 0)
 			return r;
 		written = MIN((size_t)response->len, len);
@@ -346,6 +336,8 @@ void stdio_hang_up(struct stdio *s)
 {
 	if (eventfd_write(s->cancel_fd, 1) < 0)
 		log_warn("cannot end the standard streams: %s", strerror(errno));
+	if (s->agent)
+		agent_cancel(s->agent, &s->cancel);
 	for (int i = 0; i < STREAMS; i++)
 		if (s->streams[i].started)
 			pthread_join(s->streams[i].thread, NULL);

@@ -42,6 +42,6 @@ int stdio_drain(struct stdio *s, int64_t deadline);
 /* For a process that did not start: closes the FIFOs, so that clients see the end of the
  * output. */
 void stdio_hang_up(struct stdio *s);
-/* Ends the threads: those in an agent call return with the agent's connection, or its
- * answer. */
+/* Ends the threads, wherever they are: a child of the process may keep its output open
+ * for ever, or its input unread. */
 void stdio_free(struct stdio *s);

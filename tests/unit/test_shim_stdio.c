@@ -16,6 +16,7 @@ struct script {
 	char heard[64];
 	bool closed;
 	bool repeats; /* out[0] for ever */
+	bool silent;  /* stdout stays open and says nothing more */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 };
@@ -46,7 +47,9 @@ static int say(const char *const *chunks, unsigned int *n, ProtobufCMessage **re
 static int on_read(void *user, struct ttrpc_request *request, const ProtobufCMessage *in,
 	ProtobufCMessage **ret_out, struct err *err)
 {
-	(void)user, (void)request, (void)err;
+	(void)user, (void)err;
+	if (script.silent && !script.out[script.n_out])
+		wait_fd(ttrpc_request_closed_fd(request), POLLIN, soon());
 	assert_string_equal(((const Grpc__ReadStreamRequest *)in)->container_id, "c1");
 	return say(script.out, &script.n_out, ret_out);
 }
@@ -259,6 +262,25 @@ static void test_nobody_reads(void **state)
 	stdio_free(s);
 }
 
+/* A child that lives on keeps the stream open: the relay ends all the same, at once. */
+static void test_stream_stays_open(void **state)
+{
+	_cleanup_free_ char *out = make_fifo("out");
+	struct stdio *s = open_relay("", out, "", true);
+	_cleanup_close_ int out_fd = open(out, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int64_t before;
+
+	(void)state;
+	script.silent = true;
+	script.out[0] = "said";
+	assert_ok(stdio_start(s, agent, err));
+	assert_int_equal(stdio_drain(s, deadline_after_ms(50)), -ETIMEDOUT);
+	before = now_ms();
+	stdio_free(s);
+	assert_true(now_ms() < before + 1000);
+	assert_reads(out_fd, "said");
+}
+
 static void test_input(void **state)
 {
 	_cleanup_free_ char *in = make_fifo("in");
@@ -305,6 +327,7 @@ int main(void)
 		TEST(test_no_output),
 		TEST(test_file),
 		TEST(test_nobody_reads),
+		TEST(test_stream_stays_open),
 		TEST(test_input),
 		TEST(test_refused),
 	};
