@@ -29,6 +29,11 @@ void agent_free(struct agent *a)
 	ttrpc_client_free(client(a));
 }
 
+int agent_detach(struct agent *a, int *ret_fd, struct err *err)
+{
+	return ttrpc_client_detach(client(a), ret_fd, err);
+}
+
 int agent_closed_fd(const struct agent *a)
 {
 	return ttrpc_client_closed_fd(client(a));

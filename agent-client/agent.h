@@ -31,6 +31,8 @@ struct agent;
 /* Takes fd. */
 int agent_new(int fd, struct agent **ret, struct err *err);
 void agent_free(struct agent *a);
+/* As ttrpc_client_detach(): the stream, for an agent_new() elsewhere. */
+int agent_detach(struct agent *a, int *ret_fd, struct err *err);
 int agent_closed_fd(const struct agent *a); /* readable when the guest end is gone */
 
 /* Health.Check: 0 when the agent answers SERVING; -EHOSTDOWN if it says anything else. */

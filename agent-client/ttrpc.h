@@ -56,6 +56,13 @@ int ttrpc_client_new(int fd, struct ttrpc_client **ret, struct err *err);
 /* Ends every call in flight with -ECONNRESET, then waits until those callers have left.
  * NULL is fine. */
 void ttrpc_client_free(struct ttrpc_client *c);
+/*
+ * Frees c and hands its stream out, to be given to ttrpc_client_new() by whoever goes on
+ * with it. Not a byte is lost: -EBUSY while a call is in flight or an answer is
+ * outstanding that its caller did not wait for, else what ended the connection; c is
+ * freed and the stream closed then, too.
+ */
+int ttrpc_client_detach(struct ttrpc_client *c, int *ret_fd, struct err *err);
 /* Becomes readable (POLLIN) when the connection is gone; owned by the client. */
 int ttrpc_client_closed_fd(const struct ttrpc_client *c);
 

@@ -30,13 +30,15 @@ struct call {
 struct ttrpc_client {
 	struct ttrpc_io io;
 	pthread_t reader;
+	bool reader_ended; /* and was joined */
 
 	pthread_mutex_t lock;
 	pthread_cond_t left;
 	unsigned int n_callers; /* inside of ttrpc_client_call() */
 	struct call *calls;
 	uint32_t next_stream;
-	bool wrapped; /* every odd id has been used */
+	bool wrapped;                /* every odd id has been used */
+	uint64_t n_sent, n_answered; /* requests, and answers that came */
 	struct err
 		down; /* why the connection has ended; set once, code 0 while it is up */
 };
@@ -96,6 +98,7 @@ static bool deliver(struct ttrpc_client *c, struct ttrpc_frame *f, bool too_larg
 	}
 	/* An answer that came after its caller's deadline is nobody's. */
 	known = call || (f->stream % 2 && (c->wrapped || f->stream < c->next_stream));
+	c->n_answered += known;
 	pthread_mutex_unlock(&c->lock);
 	return known;
 }
@@ -162,6 +165,7 @@ static int enter(struct ttrpc_client *c, struct call *call, struct err *err)
 		call->next = c->calls;
 		c->calls = call;
 		c->n_callers++;
+		c->n_sent++;
 		cond_init(&call->wake);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -355,7 +359,8 @@ void ttrpc_client_free(struct ttrpc_client *c)
 	if (!c)
 		return;
 	go_down(c, -ECONNRESET, why_ended(-ECANCELED));
-	pthread_join(c->reader, NULL);
+	if (!c->reader_ended)
+		pthread_join(c->reader, NULL);
 	pthread_mutex_lock(&c->lock);
 	while (c->n_callers)
 		cond_wait(&c->left, &c->lock, DEADLINE_NONE);
@@ -364,6 +369,45 @@ void ttrpc_client_free(struct ttrpc_client *c)
 	pthread_cond_destroy(&c->left);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
+}
+
+/* Whether the stream is between two frames, in both directions, and nothing is to come.
+ */
+static int check_quiet(struct ttrpc_client *c, struct err *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->down.code)
+		r = err_copy(err, &c->down);
+	else if (c->n_callers || c->n_sent != c->n_answered)
+		r = err_set(err, -EBUSY, "a call is unanswered");
+	else
+		err_set(&c->down, -ECONNRESET, "the connection was handed over");
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+int ttrpc_client_detach(struct ttrpc_client *c, int *ret_fd, struct err *err)
+{
+	int r = check_quiet(c, err), fd = -1;
+
+	if (r == 0) {
+		ttrpc_io_hang_up(&c->io);
+		pthread_join(c->reader, NULL);
+		c->reader_ended = true;
+		/* Nobody was owed an answer, so whatever came is the peer's mistake. */
+		if (c->io.torn || c->io.begin != c->io.end || c->io.rest)
+			r = err_set(err, -EBADMSG,
+				"the connection is in the middle of a frame");
+		else
+			fd = steal_fd(&c->io.fd);
+	}
+	ttrpc_client_free(c);
+	if (r < 0)
+		return err_wrap(err, "hand the agent's connection over");
+	*ret_fd = fd;
+	return 0;
 }
 
 int ttrpc_client_closed_fd(const struct ttrpc_client *c)

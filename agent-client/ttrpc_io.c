@@ -134,6 +134,7 @@ static int io_take_all(struct ttrpc_io *io, uint8_t *dest, size_t size)
 	while (done < size) {
 		ssize_t n = io_take(io, dest ? dest + done : NULL, size - done);
 
+		io->torn |= n <= 0 && done > 0;
 		if (n < 0)
 			return (int)n;
 		if (n == 0)
@@ -187,6 +188,7 @@ int ttrpc_io_recv(struct ttrpc_io *io, struct ttrpc_frame *ret)
 		return r > 0 ? -EMSGSIZE : r < 0 ? r : -ECONNRESET;
 	}
 	r = recv_data(io, &f);
+	io->torn |= r <= 0;
 	if (r > 0)
 		*ret = f;
 	return r;

@@ -50,6 +50,7 @@ struct ttrpc_io {
 	/* The receiving thread's. */
 	size_t begin, end;
 	uint8_t buf[4096];
+	bool torn; /* receiving ended in the middle of a frame */
 
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t turn;

@@ -143,6 +143,7 @@ int qmp_command(struct qmp *q, const char *name, struct json_object *args, int f
 	call.id = q->next_id++;
 	call.next = q->calls;
 	q->calls = &call;
+	q->n_sent++;
 	line = command_line(name, args, call.id);
 	r = send_line(q, line, fd, deadline, err);
 	if (r == 0)
@@ -273,7 +274,7 @@ static int negotiate(struct qmp *q, int64_t deadline, struct err *err)
 	return qmp_command(q, "qmp_capabilities", NULL, -1, deadline, NULL, err);
 }
 
-static int start_reader(struct qmp *q, struct err *err)
+int qmp_start_reader(struct qmp *q, struct err *err)
 {
 	int r = thread_start(qmp_reader_main, q, READER_STACK_BYTES, false, &q->reader);
 
@@ -283,20 +284,44 @@ static int start_reader(struct qmp *q, struct err *err)
 	return 0;
 }
 
-int qmp_new(int fd, int64_t deadline, struct qmp **ret, struct err *err)
+struct qmp *qmp_alloc(int fd)
 {
 	struct qmp *q = xnew0(struct qmp);
-	int r;
 
 	q->fd = fd;
 	q->next_id = 1;
 	pthread_mutex_init(&q->lock, NULL);
 	cond_init(&q->changed);
 	q->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->closed_fd < 0)
-		r = err_sys(err, errno, "cannot make an eventfd");
-	else
-		r = start_reader(q, err);
+	q->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (q->closed_fd >= 0 && q->stop_fd >= 0)
+		return q;
+	close_fd(fd);
+	qmp_destroy(q);
+	return NULL;
+}
+
+void qmp_destroy(struct qmp *q)
+{
+	for (unsigned int i = 0; i < QMP_EVENTS_KEPT; i++) {
+		free(q->events[i].name);
+		json_object_put(q->events[i].data);
+	}
+	close_fd(q->closed_fd);
+	close_fd(q->stop_fd);
+	pthread_cond_destroy(&q->changed);
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+}
+
+int qmp_new(int fd, int64_t deadline, struct qmp **ret, struct err *err)
+{
+	struct qmp *q = qmp_alloc(fd);
+	int r;
+
+	if (!q)
+		return err_sys(err, errno, "cannot make an eventfd");
+	r = qmp_start_reader(q, err);
 	if (r == 0)
 		r = negotiate(q, deadline, err);
 	if (r < 0) {
@@ -320,15 +345,8 @@ void qmp_free(struct qmp *q)
 	while (q->users > 0)
 		cond_wait(&q->changed, &q->lock, DEADLINE_NONE);
 	pthread_mutex_unlock(&q->lock);
-	for (unsigned int i = 0; i < QMP_EVENTS_KEPT; i++) {
-		free(q->events[i].name);
-		json_object_put(q->events[i].data);
-	}
 	close_fd(q->fd);
-	close_fd(q->closed_fd);
-	pthread_cond_destroy(&q->changed);
-	pthread_mutex_destroy(&q->lock);
-	free(q);
+	qmp_destroy(q);
 }
 
 unsigned int qmp_version(const struct qmp *q)

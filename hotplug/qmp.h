@@ -31,6 +31,20 @@ unsigned int qmp_version(const struct qmp *q);
 int qmp_closed_fd(const struct qmp *q); /* readable when QEMU's end is gone */
 
 /*
+ * A session moves to another process by its descriptor. First qmp_quiesce(): commands and
+ * waits for an event fail with -ECANCELED from now on; -EBUSY, and nothing has changed,
+ * while a command is unanswered. When all who use q have left, qmp_detach() frees it in
+ * any case: the reader ends between two lines, and what it did not read is still in the
+ * socket. Where it fails the descriptor is closed: with -EBUSY if something was read
+ * after the first step, since nobody will hear of it, with -ETIMEDOUT if QEMU is in the
+ * middle of a line at the deadline, else with what ended the session. qmp_adopt() takes fd (also on failure); version is qmp_version() of
+ * the session before.
+ */
+int qmp_quiesce(struct qmp *q, struct err *err);
+int qmp_detach(struct qmp *q, int64_t deadline, int *ret_fd, struct err *err);
+int qmp_adopt(int fd, unsigned int version, struct qmp **ret, struct err *err);
+
+/*
  * One command. args is taken (NULL: none). fd >= 0 is sent along (not taken). *ret (may
  * be NULL) is the "return" value, the caller's. A QMP error is -EREMOTEIO
  * ("CommandNotFound" is -ENOSYS, "DeviceNotFound" -ENODEV) with command, class and QEMU's

@@ -40,6 +40,8 @@ struct qmp {
 	int closed_fd; /* eventfd, written once by the reader when it ends */
 	pthread_t reader;
 	bool reading; /* there is a reader to join */
+	int stop_fd;  /* eventfd: the reader shall end at the next end of a line … */
+	int64_t stop_deadline; /* … or at this time; set before stop_fd is written */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -50,14 +52,23 @@ struct qmp {
 	unsigned int users; /* threads inside a call: qmp_free() waits for them */
 	uint64_t next_id;
 	struct qmp_call *calls;
+	uint64_t n_sent, n_answered; /* commands, and answers that came */
 	uint64_t
 		n_events; /* since the start; event n is in events[n % QMP_EVENTS_KEPT] */
 	struct qmp_event events[QMP_EVENTS_KEPT];
+	uint64_t n_quiet;   /* n_events + n_dropped when it was quiesced */
 	uint64_t n_dropped; /* answers nobody asked for, and events that were too long */
 };
 
-/* The reader thread: arg is the struct qmp. */
+/* The reader thread: arg is the struct qmp. Returns it if it ended for stop_fd, between
+ * two lines; else NULL, and the session has ended. */
 void *qmp_reader_main(void *arg);
+
+/* A session without a reader; NULL and errno. Takes fd in any case. */
+struct qmp *qmp_alloc(int fd);
+int qmp_start_reader(struct qmp *q, struct err *err);
+/* Frees it and all but its descriptor. The reader was joined. */
+void qmp_destroy(struct qmp *q);
 
 /* Ends the session for `why` unless it has ended: the socket is shut down, all waits end.
  */

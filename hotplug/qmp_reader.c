@@ -115,6 +115,7 @@ static int sort_message(
 		return err_set(err, -EBADMSG,
 			"a QMP message is neither event nor answer: %s",
 			err_quote(json_object_to_json_string(msg), 120));
+	q->n_answered++;
 	if (take_answer(q, msg))
 		steal_ptr(owned);
 	else
@@ -150,7 +151,35 @@ static int take_line(struct qmp *q, const char *line, size_t len, struct err *er
 	return r;
 }
 
-/* Reads once; 0 is the end of the stream. */
+/*
+ * Waits for bytes: 0; -ECANCELED when the reader is to stop and stands between two lines,
+ * -ETIMEDOUT when it was to stop and the rest of a line does not come.
+ */
+static int wait_input(struct qmp *q, const struct input *in)
+{
+	struct pollfd fds[] = {
+		{.fd = q->fd, .events = POLLIN}, {.fd = q->stop_fd, .events = POLLIN}};
+
+	for (;;) {
+		int n = poll(
+			fds, 2, fds[1].fd < 0 ? deadline_poll_ms(q->stop_deadline) : -1);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return -ETIMEDOUT;
+		if (n < 0)
+			continue;
+		/* What is in the socket by now is for whoever reads it next. */
+		if (fds[1].fd < 0 || !fds[1].revents)
+			return 0;
+		if (in->len == 0)
+			return -ECANCELED;
+		fds[1].fd = -1;
+	}
+}
+
+/* Reads once; 0 is the end of the stream, or as wait_input(). */
 static ssize_t read_more(struct qmp *q, struct input *in)
 {
 	if (in->size - in->len < READ_BYTES) {
@@ -158,15 +187,17 @@ static ssize_t read_more(struct qmp *q, struct input *in)
 		in->data = xreallocarray(in->data, in->size, 1);
 	}
 	for (;;) {
-		ssize_t n = recv(q->fd, in->data + in->len, in->size - in->len, 0);
+		int r = wait_input(q, in);
+		ssize_t n;
 
+		if (r < 0)
+			return r;
+		n = recv(q->fd, in->data + in->len, in->size - in->len, MSG_DONTWAIT);
 		if (n >= 0) {
 			in->len += (size_t)n;
 			return n;
 		}
-		if (errno == EAGAIN) /* the caller gave us a non-blocking socket */
-			wait_fd(q->fd, POLLIN, DEADLINE_NONE);
-		else if (errno != EINTR)
+		if (errno != EINTR && errno != EAGAIN)
 			return errno == ECONNRESET ? 0 : -errno;
 	}
 }
@@ -213,6 +244,10 @@ void *qmp_reader_main(void *arg)
 	while (err.code == 0) {
 		ssize_t n = read_more(q, &in);
 
+		if (n == -ECANCELED) {
+			free(in.data);
+			return q;
+		}
 		if (n > 0)
 			take_lines(q, &in, &err);
 		else if (n == 0)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -107,6 +108,39 @@ int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err)
 		}
 	}
 	return 0;
+}
+
+/* One hierarchy: -ENOENT if the controller isn't there for this group. */
+static int limit_cpu_in(
+	const char *root, const char *name, unsigned int percent, struct err *err)
+{
+	bool unified = strcmp(root, CGROUP_ROOT) == 0;
+	_cleanup_free_ char *file = xasprintf("%s/" CGROUP_PARENT "/%s/%s", root, name,
+		unified ? "cpu.max" : "cpu.cfs_quota_us");
+	/* Per period, of which both versions have one of 100000 us. */
+	_cleanup_free_ char *quota = xasprintf("%u", percent * 1000);
+
+	if (access(file, F_OK) < 0)
+		return -ENOENT;
+	return file_write_text(AT_FDCWD, file,
+		percent   ? quota
+		: unified ? "max"
+			  : "-1",
+		err);
+}
+
+int cgroup_limit_cpu(const char *name, unsigned int percent, struct err *err)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = hierarchies(roots);
+
+	for (unsigned int i = 0; i < n; i++) {
+		int r = limit_cpu_in(roots[i], name, percent, err);
+
+		if (r != -ENOENT)
+			return r;
+	}
+	return err_set(err, -EOPNOTSUPP, "the host has no cpu controller for VMs");
 }
 
 /* Kills every process of the group and waits for each one's end. */

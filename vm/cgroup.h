@@ -14,6 +14,10 @@
  */
 int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err);
 
+/* What the group may use in percent of one CPU; 0: as much as there is. -EOPNOTSUPP where
+ * no hierarchy has the cpu controller for it. */
+int cgroup_limit_cpu(const char *name, unsigned int percent, struct err *err);
+
 /* Kills what is still in the group, waits for it to be empty, removes it, and stencil/
  * too if it was the last. A group that isn't there is fine. */
 int cgroup_remove(const char *name, struct err *err);

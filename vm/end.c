@@ -34,10 +34,19 @@ static int undo(const struct config *c, const char *dir, const struct vm_record 
 	if (r < 0)
 		return r;
 	if (record->uid != 0)
-		vm_uid_release(c, dir, record->uid);
+		vm_uid_release(c, dir, record->born, record->uid);
 	if (unlink(file) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove %s", file);
 	return 0;
+}
+
+void vm_free_struct(struct vm *vm)
+{
+	pthread_mutex_destroy(&vm->lock);
+	free(vm->console);
+	free(vm->id);
+	free(vm->dir);
+	free(vm);
 }
 
 void vm_free(struct vm *vm)
@@ -56,11 +65,7 @@ void vm_free(struct vm *vm)
 	close_fd(vm->stderr_fd);
 	if (undo(vm->config, vm->dir, &vm->record, &err) < 0)
 		log_error("something of the VM %s is left behind: %s", vm->id, err.text);
-	pthread_mutex_destroy(&vm->lock);
-	free(vm->console);
-	free(vm->id);
-	free(vm->dir);
-	free(vm);
+	vm_free_struct(vm);
 }
 
 static int end_process(const struct proc_id *qemu, struct err *err)

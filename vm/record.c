@@ -27,6 +27,8 @@ int vm_record_write(const char *dir, const struct vm_record *record, struct err 
 	json_set_string(obj, "cgroup", record->cgroup);
 	json_set_u64(obj, "pid", (uint64_t)record->qemu.pid);
 	json_set_u64(obj, "start_ticks", record->qemu.start_ticks);
+	if (*record->born)
+		json_set_string(obj, "born", record->born);
 	text = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN);
 	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
@@ -37,7 +39,7 @@ int vm_record_read(const char *dir, struct vm_record *ret, struct err *err)
 	_cleanup_json_ struct json_object *obj = NULL;
 	_cleanup_free_ char *text = NULL;
 	uint64_t uid, pid, ticks;
-	const char *cgroup;
+	const char *cgroup, *born;
 	size_t len;
 	int r;
 
@@ -52,14 +54,27 @@ int vm_record_read(const char *dir, struct vm_record *ret, struct err *err)
 		r = json_get_u64(obj, "pid", &pid, err);
 	if (r == 0)
 		r = json_get_u64(obj, "start_ticks", &ticks, err);
+	if (r == 0)
+		r = json_get_string_opt(obj, "born", "", &born, err);
 	if (r < 0)
 		return r;
 	if (strchr(cgroup, '/') || strlen(cgroup) >= sizeof(ret->cgroup) ||
-		pid > INT_MAX || uid > UINT32_MAX)
+		strlen(born) >= sizeof(ret->born) || pid > INT_MAX || uid > UINT32_MAX)
 		return err_set(err, -EBADMSG, "%s: a value is out of its range", path);
 	*ret = (struct vm_record){
 		.uid = (uid_t)uid, .qemu = {.pid = (pid_t)pid, .start_ticks = ticks}};
 	memcpy(ret->cgroup, cgroup, strlen(cgroup) + 1);
+	memcpy(ret->born, born, strlen(born) + 1);
+	return 0;
+}
+
+int vm_record_move(const char *from, const char *to, struct err *err)
+{
+	_cleanup_free_ char *old = xasprintf("%s/vm.json", from);
+	_cleanup_free_ char *new = xasprintf("%s/vm.json", to);
+
+	if (rename(old, new) < 0)
+		return err_sys(err, errno, "cannot move %s to %s", old, to);
 	return 0;
 }
 
@@ -110,32 +125,68 @@ int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct 
 		(unsigned long long)c->uid_count);
 }
 
-static void release(const char *link, const char *dir)
+/* Whether the link leads to that folder. */
+static bool leads_to(const char *link, const char *dir)
 {
 	char target[PATH_MAX];
 	ssize_t len = readlink(link, target, sizeof(target) - 1);
 
-	if (len > 0 && (size_t)len == strlen(dir) &&
-		memcmp(target, dir, (size_t)len) == 0)
-		unlink(link);
+	return len > 0 && (size_t)len == strlen(dir) &&
+	       memcmp(target, dir, (size_t)len) == 0;
 }
 
-void vm_uid_release(const struct config *c, const char *dir, uid_t uid)
+void vm_uid_release(const struct config *c, const char *dir, const char *born, uid_t uid)
 {
 	_cleanup_free_ char *link = xasprintf("%s/.uids/%u", c->state_dir, uid);
+	_cleanup_free_ char *new = xasprintf("%s.new", link); /* of a killed mover */
 
-	release(link, dir);
+	if (leads_to(link, dir) || (*born && leads_to(link, born)))
+		unlink(link);
+	if (leads_to(new, dir))
+		unlink(new);
 }
 
-void vm_uid_release_all(const struct config *c, const char *dir)
+int vm_uid_move(const struct config *c, uid_t uid, const char *dir, struct err *err)
+{
+	_cleanup_free_ char *link = xasprintf("%s/.uids/%u", c->state_dir, uid);
+	_cleanup_free_ char *new = xasprintf("%s.new", link);
+
+	/* One that was left by a mover who was killed: the uid is ours alone. */
+	if (unlink(new) < 0 && errno != ENOENT)
+		return err_sys(err, errno, "cannot remove %s", new);
+	if (symlink(dir, new) < 0)
+		return err_sys(err, errno, "cannot make the link %s", new);
+	if (rename(new, link) < 0)
+		return err_sys(err, errno, "cannot replace the link %s", link);
+	return 0;
+}
+
+/* Whether there is a link to dir; with `release` it is removed, and all others, too. */
+static bool find_links(const struct config *c, const char *dir, bool release)
 {
 	_cleanup_free_ char *folder = xasprintf("%s/.uids", c->state_dir);
 	_cleanup_closedir_ DIR *all = opendir(folder);
 	struct dirent *entry;
+	bool found = false;
 
 	while (all && (entry = readdir(all))) {
 		_cleanup_free_ char *link = xasprintf("%s/%s", folder, entry->d_name);
 
-		release(link, dir);
+		if (!leads_to(link, dir))
+			continue;
+		found = true;
+		if (release)
+			unlink(link);
 	}
+	return found;
+}
+
+void vm_uid_release_all(const struct config *c, const char *dir)
+{
+	find_links(c, dir, true);
+}
+
+bool vm_uid_is_held(const struct config *c, const char *dir)
+{
+	return find_links(c, dir, false);
 }

@@ -177,24 +177,39 @@ int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
 
 void spawned_kill(struct spawned *s)
 {
-	/* Not reaped yet, so the pid is still its own. */
-	if (s->pid > 0)
+	/* A child that was not reaped yet keeps its pid; a foreign one may not. */
+	if (s->foreign)
+		pidfd_kill(s->pidfd, SIGKILL);
+	else if (s->pid > 0)
 		kill(s->pid, SIGKILL);
+}
+
+static int reap(struct spawned *s)
+{
+	int status = 0;
+
+	if (s->foreign) {
+		int r = pidfd_wait(s->pidfd, deadline_after_ms(SPAWN_TIMEOUT_MS));
+
+		return r < 0 ? r : -ECHILD;
+	}
+	while (waitpid(s->pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status;
 }
 
 int spawned_end(struct spawned *s)
 {
-	int status = 0, r = 0;
+	int r = 0;
 
 	spawned_kill(s);
-	if (s->pid > 0) {
-		while (waitpid(s->pid, &status, 0) < 0 && r == 0)
-			r = errno == EINTR ? 0 : -errno;
-		s->pid = 0;
-	}
+	if (s->pid > 0)
+		r = reap(s);
+	s->pid = 0;
 	if (s->supervised)
 		pthread_join(s->supervisor, NULL);
 	s->supervised = false;
 	close_fd(steal_fd(&s->pidfd));
-	return r < 0 ? r : status;
+	return r;
 }

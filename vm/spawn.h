@@ -40,6 +40,7 @@ struct spawn {
 struct spawned {
 	pid_t pid;
 	int pidfd;
+	bool foreign; /* adopted: not a child of ours, so there is no status to reap */
 	bool supervised;
 	pthread_t supervisor; /* answers the open of the memory; ends with QEMU at the
 				 latest */
@@ -50,5 +51,5 @@ int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err);
 /* SIGKILL; its connections end, threads that wait on them go on. */
 void spawned_kill(struct spawned *s);
 /* SIGKILL, wait, reap, join the supervisor. Returns the wait status (waitpid(2)), or a
- * negative errno if it was not ours. */
+ * negative errno: -ECHILD for a foreign one. */
 int spawned_end(struct spawned *s);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,6 +40,9 @@ struct vm *vm_new(const struct vm_options *options)
 	vm->id = xstrdup(options->id);
 	vm->dir = xstrdup(options->dir);
 	vm->trace = options->trace;
+	vm->cpu_percent = options->cpu_percent;
+	vm->spawned = options->spawned;
+	vm->user = options->user;
 	vm->stderr_fd = vm->agent_fd = vm->qemu.pidfd = -1;
 	vm->vcpus = (unsigned int)options->config->default_vcpus;
 	pthread_mutex_init(&vm->lock, NULL);
@@ -76,7 +80,22 @@ static int record_pid(void *user, pid_t pid, struct err *err)
 
 	if (r < 0)
 		return err_sys(err, r, "cannot read QEMU's start time");
-	return vm_record_write(vm->dir, &vm->record, err);
+	r = vm_record_write(vm->dir, &vm->record, err);
+	if (r == 0 && vm->spawned)
+		r = vm->spawned(vm->user, &vm->record.qemu, err);
+	return r;
+}
+
+/* A host that can't is no reason not to have the VM. */
+static void limit_cpu(const struct vm *vm)
+{
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+	struct err err = ERR_INIT;
+
+	if (vm->cpu_percent &&
+		cgroup_limit_cpu(vm->record.cgroup, vm->cpu_percent, &err) < 0 &&
+		!atomic_flag_test_and_set(&told))
+		log_warn("VMs that are being prepared may use all CPUs: %s", err.text);
 }
 
 /* uid and cgroup are written down before they are made. */
@@ -92,6 +111,8 @@ static int take_resources(
 	r = vm_record_write(vm->dir, &vm->record, err);
 	if (r == 0)
 		r = cgroup_create(vm->record.cgroup, cgroup_fds, err);
+	if (r == 0)
+		limit_cpu(vm);
 	return r;
 }
 
@@ -228,18 +249,27 @@ static void append_tail(char *buf, size_t size, const char *what, char *text, si
 			err_quote(from, (unsigned int)max));
 }
 
-void vm_post_mortem(struct vm *vm, char *buf, size_t size)
+void vm_append_stderr(int stderr_fd, char *buf, size_t size)
 {
 	char text[STDERR_BYTES + 1];
-	_cleanup_free_ char *console = NULL;
 	ssize_t n;
 
+	if (stderr_fd < 0)
+		return;
+	n = pread(stderr_fd, text, STDERR_BYTES, 0);
+	text[MAX(n, (ssize_t)0)] = '\0';
+	append_tail(buf, size, "QEMU's standard error", text, 300);
+}
+
+void vm_post_mortem(struct vm *vm, char *buf, size_t size)
+{
+	_cleanup_free_ char *console = NULL;
+
 	*buf = '\0';
-	if (vm->stderr_fd >= 0) {
-		n = pread(vm->stderr_fd, text, STDERR_BYTES, 0);
-		text[MAX(n, (ssize_t)0)] = '\0';
-		append_tail(buf, size, "QEMU's standard error", text, 300);
-	}
+	if (vm->qemu.foreign)
+		snprintf(buf, size,
+			"; its exit status is not known here: it came from templated's cache");
+	vm_append_stderr(vm->stderr_fd, buf, size);
 	pthread_mutex_lock(&vm->lock);
 	if (vm->console)
 		console = xstrdup(vm->console);

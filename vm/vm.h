@@ -8,6 +8,7 @@
 #include "agent-client/agent.h"
 #include "base/config.h"
 #include "base/err.h"
+#include "base/proc.h"
 #include "base/trace.h"
 #include "hotplug/qmp.h"
 #include "mm/manifest.h"
@@ -25,6 +26,13 @@ struct vm_options {
 	const char *id;              /* sandbox id, or the generation's for a template */
 	const char *dir;     /* the VM's own existing folder, mode 0700; absolute */
 	struct trace *trace; /* may be NULL; outlives the boot or clone */
+	/* What QEMU may use of one CPU in percent until vm_detach(); 0: no limit. A host
+	 * without the controller for it is told about in the log, once. */
+	unsigned int cpu_percent;
+	/* Called with QEMU's process before it is executed (may be NULL); a failure ends
+	 * the start with it. */
+	int (*spawned)(void *user, const struct proc_id *qemu, struct err *err);
+	void *user;
 };
 
 /*
@@ -99,8 +107,8 @@ struct agent *vm_agent(struct vm *vm);
 struct qmp *vm_qmp(struct vm *vm);
 int vm_pidfd(const struct vm *vm); /* readable when QEMU has ended */
 int vm_pid(const struct vm *vm);
-/* Why QEMU ended or the guest is silent: status, the last of its standard error and
- * console. */
+/* Why QEMU ended or the guest is silent: the last of its standard error and console. Of
+ * an adopted VM that no exit status can be known. */
 void vm_post_mortem(struct vm *vm, char *buf, size_t size);
 
 /* Kills QEMU, waits for its end, removes cgroup, uid and control files. NULL is fine. */

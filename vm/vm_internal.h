@@ -13,13 +13,16 @@ struct vm {
 	const struct config *config;
 	char *id, *dir;
 	struct trace *trace;
+	unsigned int cpu_percent;
+	int (*spawned)(void *user, const struct proc_id *qemu, struct err *err);
+	void *user;
 	struct vm_record record;
 	struct spawned qemu;
 	struct qmp *qmp;
 	struct agent *agent;
-	int stderr_fd; /* a sealed memfd that QEMU's standard error goes to */
-	int agent_fd;  /* host end of the channel until the agent client has it */
-	bool watched;
+	int stderr_fd;       /* a sealed memfd that QEMU's standard error goes to */
+	int agent_fd;        /* host end of the channel until the agent client has it */
+	bool watched, ended; /* ended: the guest has, by itself (of the watcher) */
 	pthread_t watcher;
 	pthread_mutex_t lock; /* of what follows */
 	char *console;        /* its end, kept when the guest ended by itself; or NULL */
@@ -49,5 +52,9 @@ int vm_watch(struct vm *vm, struct err *err);
 void vm_unwatch(struct vm *vm);
 /* Waits for the agent's first answer; a silent guest's last words are in err. */
 int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err);
+/* Appends the end of QEMU's standard error, kept in a memfd, to a text. */
+void vm_append_stderr(int stderr_fd, char *buf, size_t size);
+/* Frees the struct alone. */
+void vm_free_struct(struct vm *vm);
 /* Appends what the guest's console and QEMU said last to an error that is set. */
 int vm_explain(struct vm *vm, struct err *err);

@@ -29,6 +29,7 @@ static void *watch(void *arg)
 		vm->console = console;
 		pthread_mutex_unlock(&vm->lock);
 	}
+	vm->ended = true;
 	log_warn("the guest of the VM %s has ended by itself; its QEMU is ended", vm->id);
 	pidfd_kill(vm->qemu.pidfd, SIGKILL);
 	return NULL;

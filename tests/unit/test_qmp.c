@@ -444,6 +444,124 @@ static void test_trickle(void **state)
 	peer_end(&peer);
 }
 
+/* ---- moving to another process ---- */
+
+/* What came before is the first session's, what comes later the second's; ids begin anew.
+ */
+static void test_detach(void **state)
+{
+	struct qmp *old;
+	int fd = -1;
+
+	(void)state;
+	START(HELLO,
+		{"{\"execute\":\"a\",\"id\":2}", OK(2) EVENT("STOP", "{}"), PEER_NONE});
+	assert_ok(command(q, "a", err));
+	assert_ok(qmp_wait_event(q, 0, "STOP", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_quiesce(q, err));
+	assert_err(command(q, "b", err), -ECANCELED,
+		"QMP b: the QMP session was handed over");
+	assert_err(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err), -ECANCELED,
+		"waiting for QMP event X: the QMP session was handed over");
+	old = steal_ptr(q);
+	assert_ok(qmp_detach(old, soon(), &fd, err));
+	assert_int_equal(
+		0, write_full(peer.fd, EVENT("LATE", "{}"), strlen(EVENT("LATE", "{}"))));
+	assert_ok(qmp_adopt(fd, 70222, &q, err));
+	assert_int_equal(70222, qmp_version(q));
+	assert_ok(qmp_wait_event(q, 0, "LATE", NULL, NULL, soon(), NULL, err));
+	assert_int_equal(1, qmp_mark(q));
+	peer_end(&peer);
+}
+
+static void *wait_in_thread(void *arg)
+{
+	return qmp_wait_event(arg, 0, "X", NULL, NULL, DEADLINE_NONE, NULL, NULL) ==
+			       -ECANCELED
+		       ? arg
+		       : NULL;
+}
+
+/* One who waits for an event leaves at the first step. */
+static void test_detach_wakes(void **state)
+{
+	pthread_t thread;
+	void *woken;
+	int fd = -1;
+
+	(void)state;
+	START(HELLO);
+	assert_int_equal(0, thread_start(wait_in_thread, q, 0, false, &thread));
+	assert_ok(qmp_quiesce(q, err));
+	pthread_join(thread, &woken);
+	assert_ptr_equal(woken, q);
+	assert_ok(qmp_detach(steal_ptr(q), soon(), &fd, err));
+	close(fd);
+	peer_end(&peer);
+}
+
+/* A command without an answer, also one that nobody waits for any more. */
+static void test_detach_busy(void **state)
+{
+	(void)state;
+	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", NULL, PEER_NONE});
+	assert_err(qmp_command(q, "a", NULL, -1, deadline_after_ms(20), NULL, err),
+		-ETIMEDOUT, "QMP a: no answer from QEMU in time");
+	assert_err(qmp_quiesce(q, err), -EBUSY, "a QMP command is unanswered");
+	assert_int_equal(0, write_full(peer.fd, OK(2) EVENT("X", "{}"),
+				    strlen(OK(2) EVENT("X", "{}"))));
+	assert_ok(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_quiesce(q, err));
+	peer_end(&peer);
+}
+
+/* In the middle of a line: the reader stays for its rest, and no longer than that. */
+static void test_detach_torn(void **state)
+{
+	static const char begun[] = EVENT("X", "{}") "{\"event\": ";
+	int fd = -1;
+
+	(void)state;
+	START(HELLO);
+	assert_int_equal(0, write_full(peer.fd, begun, strlen(begun)));
+	assert_ok(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_quiesce(q, err));
+	assert_err(qmp_detach(steal_ptr(q), deadline_after_ms(20), &fd, err), -ETIMEDOUT,
+		"hand the QMP session over: QEMU stays in the middle of a line");
+	assert_int_equal(-1, fd);
+	peer_end(&peer);
+}
+
+/* What is said between the two steps would be lost. */
+static void test_detach_not_quiet(void **state)
+{
+	static const char begun[] = EVENT("X", "{}") "{\"event\": ";
+	static const char rest[] = "\"SHUTDOWN\"}\n";
+	int fd = -1;
+
+	(void)state;
+	START(HELLO);
+	assert_int_equal(0, write_full(peer.fd, begun, strlen(begun)));
+	assert_ok(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_quiesce(q, err));
+	assert_int_equal(0, write_full(peer.fd, rest, strlen(rest)));
+	assert_err(qmp_detach(steal_ptr(q), soon(), &fd, err), -EBUSY,
+		"hand the QMP session over: QEMU said something meanwhile");
+	peer_end(&peer);
+}
+
+static void test_detach_gone(void **state)
+{
+	int fd = -1;
+
+	(void)state;
+	START(HELLO, {NULL, "{", PEER_HANGS_UP});
+	assert_int_equal(0, wait_fd(qmp_closed_fd(q), POLLIN, soon()));
+	assert_err(qmp_quiesce(q, err), -ECONNRESET, "QEMU closed its QMP connection");
+	assert_int_equal(-1, fd);
+	peer_end(&peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -463,6 +581,12 @@ int main(void)
 		cmocka_unit_test(test_broken_streams),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_trickle),
+		cmocka_unit_test(test_detach),
+		cmocka_unit_test(test_detach_wakes),
+		cmocka_unit_test(test_detach_busy),
+		cmocka_unit_test(test_detach_torn),
+		cmocka_unit_test(test_detach_not_quiet),
+		cmocka_unit_test(test_detach_gone),
 	};
 
 	return cmocka_run_group_tests_name("qmp", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* agent-client/ttrpc, the calling end: against a peer that answers byte by byte as told.
  */
+#include "tests/lib/test.h"
 #include "tests/unit/ttrpc_peer.h"
 
 /* A client on one end of a socket pair, the test on the other. */
@@ -533,6 +534,63 @@ static void test_peer_is_gone(void **state)
 	ttrpc_client_free(client);
 }
 
+/* The stream goes on with another client, which begins with the first id again. */
+static void test_detach(void **state)
+{
+	struct ttrpc_client *client;
+	struct err err = ERR_INIT;
+	struct caller c;
+	int peer, fd = -1;
+
+	(void)state;
+	client = client_new(&peer);
+	caller_start(&c, client, "M", "one", soon());
+	send_answer(peer, expect_request(peer, "M", "one"), "1");
+	caller_end(&c, 0, "1");
+	assert_int_equal(0, ttrpc_client_detach(client, &fd, &err));
+	assert_int_equal(0, ttrpc_client_new(fd, &client, &err));
+	caller_start(&c, client, "M", "two", soon());
+	send_answer(peer, expect_request(peer, "M", "two"), "2");
+	caller_end(&c, 0, "2");
+	ttrpc_client_free(client);
+	assert_end_of_stream(peer);
+	close(peer);
+}
+
+/* An answer that is still to come, for a caller who has left. */
+static void test_detach_busy(void **state)
+{
+	struct ttrpc_client *client;
+	struct err err = ERR_INIT;
+	int peer, fd = -1;
+
+	(void)state;
+	client = client_new(&peer);
+	assert_call(client, "M", "x", deadline_after_ms(20), -ETIMEDOUT,
+		"M: no answer in time");
+	assert_error(ttrpc_client_detach(client, &fd, &err), -EBUSY,
+		"hand the agent's connection over: a call is unanswered");
+	assert_int_equal(-1, fd);
+	expect_request(peer, "M", "x");
+	assert_end_of_stream(peer);
+	close(peer);
+}
+
+static void test_detach_gone(void **state)
+{
+	struct ttrpc_client *client;
+	struct err err = ERR_INIT;
+	int peer, fd = -1;
+
+	(void)state;
+	client = client_new(&peer);
+	close(peer);
+	assert_int_equal(0, wait_fd(ttrpc_client_closed_fd(client), POLLIN, soon()));
+	assert_error(ttrpc_client_detach(client, &fd, &err), -ECONNRESET,
+		"hand the agent's connection over: the peer has closed the connection");
+	assert_int_equal(-1, fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -554,6 +612,9 @@ int main(void)
 		cmocka_unit_test(test_too_many_calls),
 		cmocka_unit_test(test_not_a_socket),
 		cmocka_unit_test(test_peer_is_gone),
+		cmocka_unit_test(test_detach),
+		cmocka_unit_test(test_detach_busy),
+		cmocka_unit_test(test_detach_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

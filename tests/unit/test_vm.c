@@ -165,11 +165,21 @@ static void test_uids(void **state)
 	assert_int_equal(-EBUSY, vm_uid_take(&f->config, c, &third, &f->err));
 	assert_non_null(strstr(f->err.text, "uid_count"));
 	/* Somebody else's is not given back by mistake. */
-	vm_uid_release(&f->config, c, first);
+	vm_uid_release(&f->config, c, "", first);
 	assert_int_equal(-EBUSY, vm_uid_take(&f->config, c, &third, &f->err));
-	vm_uid_release(&f->config, a, first);
+	vm_uid_release(&f->config, a, "", first);
 	assert_int_equal(0, vm_uid_take(&f->config, c, &third, &f->err));
 	assert_int_equal(first, third);
+	/* It moves to another folder, and is given back by that one, or by one who knows
+	 * where it was. */
+	assert_int_equal(0, vm_uid_move(&f->config, first, a, &f->err));
+	assert_false(vm_uid_is_held(&f->config, c));
+	assert_true(vm_uid_is_held(&f->config, a));
+	vm_uid_release(&f->config, c, "", first);
+	assert_true(vm_uid_is_held(&f->config, a));
+	vm_uid_release(&f->config, c, a, first);
+	assert_false(vm_uid_is_held(&f->config, a));
+	assert_int_equal(0, vm_uid_take(&f->config, c, &third, &f->err));
 	/* A folder that is gone holds nothing. */
 	assert_int_equal(0, rmdir(b));
 	assert_int_equal(0, vm_uid_take(&f->config, a, &third, &f->err));
