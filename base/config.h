@@ -40,11 +40,12 @@ struct config {
 	uint64_t uid_count;         /* how many uids, so how many VMs at once */
 	/* [factory] */
 	bool enable_template;
-	char *template_path;      /* where the template tmpfs is mounted */
-	char *template_endpoint;  /* templated's lease socket */
-	uint64_t tmpfs_size;      /* bytes; 0: by calculation ("auto") */
-	uint64_t vm_cache_number; /* VMs kept ready */
-	bool strict;              /* no cold boot behind a miss: an error instead */
+	char *template_path;           /* where the template tmpfs is mounted */
+	char *template_endpoint;       /* templated's lease socket */
+	uint64_t tmpfs_size;           /* bytes; 0: by calculation ("auto") */
+	uint64_t vm_cache_number;      /* VMs kept ready */
+	uint64_t vm_cache_cpu_percent; /* of one CPU, for preparing them; 0: no limit */
+	bool strict;                   /* no cold boot behind a miss: an error instead */
 	/* [runtime] */
 	char *state_dir;          /* one folder a sandbox */
 	int log_level;            /* enum log_level */

@@ -80,15 +80,64 @@ static int boot(struct sandbox *s, const struct vm_options *options, const char 
 	return vm_boot(options, -1, &s->vm, err);
 }
 
-static int get_lease(struct sandbox *s, struct err *err)
+/*
+ * A VM that templated kept ready. It is ours as soon as it is adopted, whatever becomes
+ * of the word that it was: templated would find that out by itself. The grant is over
+ * when the VM is ours.
+ */
+static int take_cached(
+	struct sandbox *s, const struct vm_options *options, struct err *err)
 {
+	struct err why = ERR_INIT;
+	int r = vm_adopt(options, &s->lease.vm, s->lease.vm_dir, &s->vm, err);
+
+	trace_end(&s->trace, TRACE_GRANT);
+	if (r < 0)
+		return r;
+	if (lease_taken(&s->lease, deadline_after_ms(LEASE_TIMEOUT_MS), &why) < 0)
+		log_warn("%s", why.text);
+	r = vm_resume(s->vm, err);
+	if (r < 0)
+		vm_free(steal_ptr(s->vm));
+	return r;
+}
+
+/* The next best after a cached VM that failed: a template, or none. */
+static int get_template_instead(
+	struct sandbox *s, const struct err *failure, struct err *err)
+{
+	int r = 0;
+
+	lease_release(&s->lease);
+	log_warn("a cached VM is not used: %s", failure->text);
+	if (s->config->enable_template)
+		r = lease_acquire_template(s->config, s->state->id,
+			deadline_after_ms(LEASE_TIMEOUT_MS), &s->lease, err);
+	if (r == 0 && !*s->lease.reason)
+		snprintf(s->lease.reason, sizeof(s->lease.reason),
+			"the cached VM failed: %.450s", failure->text);
+	return r;
+}
+
+/* s->vm, a lease of a template, or none and its reason. A second wait as long as that for
+ * a cached VM which is silent would outlast containerd's patience. */
+static int get_lease(struct sandbox *s, const struct vm_options *options, struct err *err)
+{
+	struct err why = ERR_INIT;
 	int r;
 
 	trace_begin(&s->trace, TRACE_GRANT);
 	r = lease_acquire(s->config, s->state->id, deadline_after_ms(LEASE_TIMEOUT_MS),
 		&s->lease, err);
-	trace_end(&s->trace, TRACE_GRANT);
-	return r;
+	if (r < 0 || s->lease.kind != LEASE_VM) {
+		trace_end(&s->trace, TRACE_GRANT);
+		return r;
+	}
+	s->factory = "cache";
+	r = take_cached(s, options, &why);
+	if (r == 0)
+		return 0;
+	return r == -ETIMEDOUT ? err_copy(err, &why) : get_template_instead(s, &why, err);
 }
 
 static int start_vm(struct sandbox *s, struct err *err)
@@ -100,15 +149,22 @@ static int start_vm(struct sandbox *s, struct err *err)
 	struct err why = ERR_INIT;
 	int r;
 
-	if (!s->config->enable_template)
+	if (!s->config->enable_template && s->config->vm_cache_number == 0)
 		return boot(s, &options, "enable_template is off", err);
-	r = get_lease(s, err);
-	if (r < 0)
+	r = get_lease(s, &options, err);
+	if (r < 0 || s->vm)
 		return r;
+	if (!s->config->enable_template) {
+		err_set(&why, -ENOENT, "enable_template is off, and %s", s->lease.reason);
+		lease_release(&s->lease);
+		return boot(s, &options, why.text, err);
+	}
 	if (s->lease.kind == LEASE_NONE) {
 		err_set(&why, -ENOENT, "no template: %s", s->lease.reason);
 	} else {
 		s->factory = "template";
+		if (*s->lease.reason)
+			str_copy(s->reason, s->lease.reason);
 		r = vm_clone(&options, s->lease.memory_fd, s->lease.state_fd,
 			&s->lease.manifest, &s->vm, &why);
 		if (r == 0)

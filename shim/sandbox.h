@@ -34,7 +34,7 @@ struct sandbox_config {
 struct sandbox;
 
 /*
- * A lease and a clone of it, or a cold boot and its reason; the identity gate; then side
+ * A cached VM, or a lease and a clone of it, or a cold boot and its reason; the identity gate; then side
  * by side the network and what the pod needs of CPU and memory. Ready when the guest has
  * acknowledged all of it. On failure nothing stays.
  */

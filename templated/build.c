@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "templated/cache.h"
 #include "templated/daemon.h"
 
 static int step(struct build *build, enum build_step at, struct err *err)
@@ -194,8 +195,10 @@ static int run(struct build *build, struct build_result *ret, struct err *err)
 	int r, root_fd;
 
 	/* Whatever comes of the rest: what there is must not be granted any more. */
-	if (build->how == BUILD_NOW)
+	if (build->how == BUILD_NOW) {
 		store_retire(d->store);
+		cache_drain(d->cache, "the template is retired");
+	}
 	r = daemon_open_store(d, &build->settings->config, err);
 	if (r == 0 && build->how == BUILD_NOW)
 		store_retire(d->store);

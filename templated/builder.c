@@ -32,6 +32,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "templated/build.h"
+#include "templated/cache.h"
 #include "templated/daemon.h"
 #include "vm/record.h"
 
@@ -197,6 +198,10 @@ static void *run(void *arg)
 		if (result.built || result.code < 0)
 			stats_build(&b->daemon->stats, result.code);
 		log_result(&result, now_ms() - b->began_ms);
+		if (result.built)
+			cache_drain(b->daemon->cache, "there is a new template");
+		else if (result.code == 0)
+			cache_kick(b->daemon->cache);
 	} while (end(b, &result));
 	return NULL;
 }

@@ -148,6 +148,23 @@ static void print_counters(struct json_object *counters, FILE *out)
 		number(counters, "builds"), number(counters, "build_failures"));
 }
 
+static void print_cache(struct json_object *cache, FILE *out)
+{
+	uint64_t wanted = number(cache, "wanted");
+
+	if (wanted == 0)
+		return;
+	fprintf(out,
+		"cache      %" PRIu64 " of %" PRIu64 " VMs ready%s; handed over %" PRIu64
+		", missed %" PRIu64 ", died %" PRIu64 ", failed %" PRIu64 "\n",
+		number(cache, "ready"), wanted,
+		number(cache, "preparing") ? ", one in the making" : "",
+		number(cache, "hits"), number(object(cache, "misses"), "total"),
+		number(cache, "died"), number(cache, "failures"));
+	if (*text(cache, "error"))
+		fprintf(out, "  %s\n", text(cache, "error"));
+}
+
 void ctl_print_status(struct json_object *status, FILE *out)
 {
 	struct json_object *template = object(status, "template"),
@@ -171,6 +188,7 @@ void ctl_print_status(struct json_object *status, FILE *out)
 			*text(tmpfs, "error") ? text(tmpfs, "error") : "not mounted");
 	print_build(object(status, "build"), out);
 	print_counters(object(status, "counters"), out);
+	print_cache(object(status, "cache"), out);
 	print_generations(object(template, "generations"), out);
 }
 

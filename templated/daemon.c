@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "templated/builder.h"
+#include "templated/cache.h"
 
 void daemon_init(struct daemon *d, struct config *c, const char *config_path)
 {
@@ -19,12 +20,14 @@ void daemon_init(struct daemon *d, struct config *c, const char *config_path)
 	d->store = store_new(d->settings->config.template_path);
 	stats_init(&d->stats);
 	d->builder = builder_new(d);
+	d->cache = cache_new(d);
 	d->started_ms = now_ms();
 }
 
 void daemon_done(struct daemon *d)
 {
 	builder_free(d->builder);
+	cache_free(d->cache);
 	store_free(d->store);
 	vm_inputs_free(d->inputs);
 	vm_inputs_free(d->foreign_inputs);
@@ -54,6 +57,8 @@ void daemon_change_settings(struct daemon *d, struct settings *next)
 	d->settings = next;
 	pthread_mutex_unlock(&d->settings_lock);
 	settings_put(former);
+	/* What was made under the former one is stale, or nobody knows. */
+	cache_drain(d->cache, "the configuration has changed");
 }
 
 void daemon_note_config(struct daemon *d, const char *error)
@@ -254,6 +259,36 @@ int daemon_acquire(struct daemon *d, const struct lease_request *request,
 							  ret_manifest, ret_field, err);
 }
 
+/* A machine that can't be found out is a miss of the template, too, with the reason. */
+static int collect_wanted(struct daemon *d, const struct config *c,
+	const struct lease_request *request, struct manifest *ret, struct err *err)
+{
+	if (lease_request_is_own(request, c))
+		return vm_inputs_collect(d->inputs, c, ret, err);
+	if (differs_in_qemu(c, request, err))
+		return -ESTALE;
+	return collect_foreign(d, c, request, ret, err);
+}
+
+struct cached *daemon_take_cached(
+	struct daemon *d, const struct lease_request *request, struct err *why)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(d);
+	struct cached *vm;
+	struct manifest want;
+
+	err_set(why, -ENOENT, "%s", "");
+	if (!request->state_dir || s->config.vm_cache_number == 0)
+		return NULL;
+	if (collect_wanted(d, &s->config, request, &want, why) < 0) {
+		stats_cache_miss(&d->stats, STATS_CACHE_DIFFERS);
+		return NULL;
+	}
+	vm = cache_take(d->cache, &want, request->template, request->state_dir, why);
+	manifest_done(&want);
+	return vm;
+}
+
 /* ---- status ---- */
 
 struct json_object *daemon_status(struct daemon *d)
@@ -274,5 +309,6 @@ struct json_object *daemon_status(struct daemon *d)
 	json_object_object_add(obj, "template", template);
 	json_object_object_add(obj, "build", builder_status(d->builder));
 	json_object_object_add(obj, "counters", stats_to_json(&d->stats));
+	json_object_object_add(obj, "cache", cache_status(d->cache));
 	return obj;
 }

@@ -12,6 +12,7 @@
 #include "vm/vm.h"
 
 struct builder;
+struct cache;
 
 /* Filled by daemon_init() before there are threads; nothing in it changes afterwards but
  * by the objects' own locks. */
@@ -24,6 +25,7 @@ struct daemon {
 	struct vm_inputs *foreign_inputs; /* of sandboxes configured otherwise */
 	struct store *store;
 	struct builder *builder;
+	struct cache *cache;
 	struct stats stats;
 	int64_t started_ms;
 };
@@ -52,8 +54,15 @@ int daemon_acquire(struct daemon *d, const struct lease_request *request,
 	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
 	const char **ret_field, struct err *err);
 
+/*
+ * A VM of the cache for a sandbox with this request, for cache_settle(); or NULL, counted
+ * if there is a cache, and the reason ("" if there is none).
+ */
+struct cached *daemon_take_cached(
+	struct daemon *d, const struct lease_request *request, struct err *why);
+
 /* {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…}, "counters":
- * {…}} */
+ * {…}, "cache": {…}} */
 struct json_object *daemon_status(struct daemon *d);
 /* {"plan": {…}, "tmpfs": {…}, "missing_bytes"}: needs no daemon that runs. */
 int daemon_size(const struct config *c, struct json_object **ret, struct err *err);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -66,12 +68,14 @@ static int check_fd(int fd, const char *name, const struct manifest *m,
 static int take_template(struct json_object *reply, struct lease *lease, struct err *err)
 {
 	struct json_object *manifest;
-	const char *id, *text;
+	const char *id, *text, *no_vm;
 	int r;
 
 	r = json_get_string(reply, "generation", &id, err);
 	if (r == 0)
 		r = json_get_object(reply, "manifest", &manifest, err);
+	if (r == 0)
+		r = json_get_string_opt(reply, "reason", "", &no_vm, err);
 	if (r < 0)
 		return r;
 	text = json_object_to_json_string_ext(manifest, JSON_C_TO_STRING_PLAIN);
@@ -85,17 +89,63 @@ static int take_template(struct json_object *reply, struct lease *lease, struct 
 	if (r < 0)
 		return r;
 	snprintf(lease->generation, sizeof(lease->generation), "%s", id);
+	snprintf(lease->reason, sizeof(lease->reason), "%s", no_vm);
 	lease->kind = LEASE_TEMPLATE;
 	return 0;
 }
 
-static int take_reply(struct json_object *reply, struct lease *lease, struct err *err)
+/* A cached VM: its descriptors are there already. */
+static int take_vm(struct json_object *reply, struct lease *lease, struct err *err)
+{
+	const char *id, *dir;
+	uint64_t version, pid;
+	int r;
+
+	r = json_get_string(reply, "generation", &id, err);
+	if (r == 0)
+		r = json_get_string(reply, "dir", &dir, err);
+	if (r == 0)
+		r = json_get_u64(reply, "qemu_version", &version, err);
+	if (r == 0)
+		r = json_get_u64(reply, "pid", &pid, err);
+	if (r < 0)
+		return r;
+	if (lease->vm.stderr_fd < 0 || pid > INT_MAX || version > INT_MAX)
+		return err_set(err, -EPROTO, "templated offered half a VM");
+	lease->vm.qemu_version = (unsigned int)version;
+	lease->vm.pid = (pid_t)pid;
+	lease->vm_dir = xstrdup(dir);
+	snprintf(lease->generation, sizeof(lease->generation), "%s", id);
+	lease->kind = LEASE_VM;
+	return 0;
+}
+
+/* The descriptors are what the result says they are; what it has no name for is closed.
+ */
+static void sort_fds(const char *result, struct lease *lease, int fds[LEASE_VM_FDS])
+{
+	if (strcmp(result, "template") == 0) {
+		lease->memory_fd = steal_fd(&fds[0]);
+		lease->state_fd = steal_fd(&fds[1]);
+	} else if (strcmp(result, "vm") == 0) {
+		lease->vm.qmp_fd = steal_fd(&fds[0]);
+		lease->vm.agent_fd = steal_fd(&fds[1]);
+		lease->vm.pid_fd = steal_fd(&fds[2]);
+		lease->vm.stderr_fd = steal_fd(&fds[3]);
+	}
+}
+
+static int take_reply(struct json_object *reply, struct lease *lease,
+	int fds[LEASE_VM_FDS], struct err *err)
 {
 	const char *result, *reason;
 	int r = json_get_string(reply, "result", &result, err);
 
 	if (r < 0)
 		return r;
+	sort_fds(result, lease, fds);
+	if (strcmp(result, "vm") == 0)
+		return take_vm(reply, lease, err);
 	if (strcmp(result, "template") == 0)
 		return take_template(reply, lease, err);
 	if (strcmp(result, "none") == 0)
@@ -105,13 +155,25 @@ static int take_reply(struct json_object *reply, struct lease *lease, struct err
 	return r < 0 ? r : none(lease, reason);
 }
 
-int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
+static struct json_object *new_request(
+	const struct config *c, const char *sandbox, bool vm)
+{
+	struct json_object *request = lease_request_new(LEASE_VERB_ACQUIRE, sandbox, c);
+
+	if (vm)
+		json_set_string(request, "state_dir", c->state_dir);
+	if (!c->enable_template)
+		json_set_bool(request, "template", false);
+	return request;
+}
+
+static int acquire(const struct config *c, const char *sandbox, bool vm, int64_t deadline,
 	struct lease *ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
 	struct lease lease = LEASE_INIT;
 	struct err why = ERR_INIT;
-	int fds[2] = {-1, -1}, r;
+	int fds[LEASE_VM_FDS] = {-1, -1, -1, -1}, r;
 
 	r = unix_connect(
 		c->template_endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
@@ -122,18 +184,39 @@ int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
 		*ret = lease;
 		return none(ret, why.text);
 	}
-	r = lease_send(lease.conn_fd, lease_request_new(LEASE_VERB_ACQUIRE, sandbox, c),
-		NULL, 0, deadline);
+	r = lease_send(lease.conn_fd, new_request(c, sandbox, vm), NULL, 0, deadline);
 	if (r < 0)
 		err_sys(&why, r, "templated does not take the request");
 	if (r == 0)
-		r = lease_receive(lease.conn_fd, &reply, fds, deadline, &why);
-	lease.memory_fd = fds[0];
-	lease.state_fd = fds[1];
+		r = lease_receive_fds(
+			lease.conn_fd, &reply, fds, LEASE_VM_FDS, deadline, &why);
 	if (r == 0)
-		r = take_reply(reply, &lease, &why);
+		r = take_reply(reply, &lease, fds, &why);
+	for (int i = 0; i < LEASE_VM_FDS; i++)
+		close_fd(fds[i]);
 	*ret = lease;
 	return r < 0 ? none(ret, why.text) : 0;
+}
+
+int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
+	struct lease *ret, struct err *err)
+{
+	return acquire(c, sandbox, c->vm_cache_number > 0, deadline, ret, err);
+}
+
+int lease_acquire_template(const struct config *c, const char *sandbox, int64_t deadline,
+	struct lease *ret, struct err *err)
+{
+	return acquire(c, sandbox, false, deadline, ret, err);
+}
+
+int lease_taken(struct lease *lease, int64_t deadline, struct err *err)
+{
+	int r = lease_send(lease->conn_fd,
+		lease_request_new(LEASE_VERB_TAKEN, NULL, NULL), NULL, 0, deadline);
+
+	return r < 0 ? err_sys(err, r, "templated does not hear that its VM was taken")
+		     : 0;
 }
 
 void lease_release(struct lease *lease)
@@ -141,6 +224,8 @@ void lease_release(struct lease *lease)
 	close_fd(steal_fd(&lease->memory_fd));
 	close_fd(steal_fd(&lease->state_fd));
 	close_fd(steal_fd(&lease->conn_fd));
+	vm_handover_done(&lease->vm);
+	free(lease->vm_dir);
 	manifest_done(&lease->manifest);
 	*lease = LEASE_INIT;
 }

@@ -18,6 +18,7 @@ static const char *const verb_names[LEASE_VERBS] = {
 	[LEASE_VERB_REFRESH] = "refresh",
 	[LEASE_VERB_DESTROY] = "destroy",
 	[LEASE_VERB_SIZE] = "size",
+	[LEASE_VERB_TAKEN] = "taken",
 };
 
 enum want_type {
@@ -167,6 +168,20 @@ static int parse_wants(struct json_object *obj, char *want[LEASE_WANTS], struct 
 	return 0;
 }
 
+/* What it will take instead of, or beside, a template. */
+static int parse_options(
+	struct json_object *obj, struct lease_request *request, struct err *err)
+{
+	const char *dir;
+	int r = json_get_bool_opt(obj, "template", true, &request->template, err);
+
+	if (r == 0)
+		r = json_get_string_opt(obj, "state_dir", "", &dir, err);
+	if (r == 0 && *dir)
+		request->state_dir = xstrdup(dir);
+	return r;
+}
+
 int lease_request_parse(
 	const char *text, size_t len, struct lease_request *ret, struct err *err)
 {
@@ -183,6 +198,8 @@ int lease_request_parse(
 		r = parse_sandbox(obj, request.sandbox, err);
 		if (r == 0)
 			r = parse_wants(obj, request.want, err);
+		if (r == 0)
+			r = parse_options(obj, &request, err);
 	}
 	if (r == 0 && request.verb == LEASE_VERB_REFRESH)
 		r = json_get_bool_opt(obj, "now", false, &request.now, err);
@@ -197,6 +214,7 @@ void lease_request_done(struct lease_request *request)
 {
 	for (int i = 0; i < LEASE_WANTS; i++)
 		free(request->want[i]);
+	free(request->state_dir);
 	*request = (struct lease_request){0};
 }
 
@@ -258,9 +276,15 @@ int lease_send(int fd, struct json_object *obj, const int *fds, unsigned int n_f
 int lease_receive(
 	int fd, struct json_object **ret, int fds[2], int64_t deadline, struct err *err)
 {
+	return lease_receive_fds(fd, ret, fds, 2, deadline, err);
+}
+
+int lease_receive_fds(int fd, struct json_object **ret, int *fds, unsigned int n_fds,
+	int64_t deadline, struct err *err)
+{
 	_cleanup_free_ char *buf = xmalloc(LEASE_MESSAGE_MAX + 1);
 	_cleanup_json_ struct json_object *obj = NULL;
-	ssize_t n = sock_recv(fd, buf, LEASE_MESSAGE_MAX, fds, 2, deadline);
+	ssize_t n = sock_recv(fd, buf, LEASE_MESSAGE_MAX, fds, n_fds, deadline);
 	int r;
 
 	if (n <= 0)
@@ -273,7 +297,7 @@ int lease_receive(
 	if (r == 0)
 		r = check_version(obj, "templated", err);
 	if (r < 0) {
-		for (int i = 0; i < 2; i++)
+		for (unsigned int i = 0; i < n_fds; i++)
 			close_fd(steal_fd(&fds[i]));
 		return r;
 	}

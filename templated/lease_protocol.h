@@ -17,11 +17,16 @@
  *
  *   request   {"version": 1, "request": <verb>, …}
  *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as in the file>}
+ *               and, if a VM is welcome, "state_dir": <path>; if no template is, "template": false
+ *     taken     the VM that was offered is the sandbox's now; no reply
  *     refresh   "now": <bool>, may be missing: retire what there is before building
  *     status, init, destroy, size              nothing more
  *
  *   reply     {"version": 1, "result": <result>, …}
  *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
+ *               and, where a VM was welcome, "reason": <sentence on why there is none>
+ *     vm        "generation" (or ""), "dir", "qemu_version", "pid"; beside it the descriptors of
+ *               QMP, agent, process and standard error: see vm/handover.h
  *     none      "reason": <sentence>, "field": <manifest field or "">
  *     done      of init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text"
  *     status    "status": {…}           size   "size": {…}
@@ -30,13 +35,15 @@
  * Before their reply init and refresh send any number of {"version": 1, "progress": <step>}.
  *
  * After `template` the connection is the lease: it lasts until the client closes it, and nothing
- * more may be sent. After any other reply the next request may follow. A message that is not
+ * more may be sent. After `vm` the client takes the VM and sends `taken` within LEASE_REQUEST_MS,
+ * or loses it; then the connection is the lease. After any other reply the next request may follow. A message that is not
  * understood is answered with `error` and the connection is closed.
  */
 #define LEASE_VERSION     1
 #define LEASE_REQUEST_MS  5000
 #define LEASE_SEND_MS     5000
 #define LEASE_DEPTH_MAX   8
+#define LEASE_VM_FDS      4   /* beside the reply `vm` */
 #define LEASE_SANDBOX_MAX 128 /* bytes of a sandbox id, with the NUL */
 
 enum lease_verb {
@@ -46,6 +53,7 @@ enum lease_verb {
 	LEASE_VERB_REFRESH,
 	LEASE_VERB_DESTROY,
 	LEASE_VERB_SIZE,
+	LEASE_VERB_TAKEN,
 	LEASE_VERBS,
 };
 
@@ -68,6 +76,8 @@ struct lease_request {
 	char sandbox[LEASE_SANDBOX_MAX]; /* acquire: letters, digits, "_.-" */
 	char *want[LEASE_WANTS];         /* acquire; else NULL */
 	bool now;                        /* refresh */
+	char *state_dir; /* acquire: a VM whose record can go below it will do; or NULL */
+	bool template;   /* acquire: so will a template */
 };
 
 const char *lease_verb_name(enum lease_verb verb);
@@ -97,7 +107,10 @@ int lease_send(int fd, struct json_object *obj, const int *fds, unsigned int n_f
 
 /*
  * Client: receives one message and checks its form and version. 0 with *ret (the
- * caller's); *fds (2 places) as sock_recv(). A message with "progress" is one, too.
+ * caller's); *fds (2 places, or n_fds) as sock_recv(). A message with "progress" is one,
+ * too.
  */
 int lease_receive(
 	int fd, struct json_object **ret, int fds[2], int64_t deadline, struct err *err);
+int lease_receive_fds(int fd, struct json_object **ret, int *fds, unsigned int n_fds,
+	int64_t deadline, struct err *err);

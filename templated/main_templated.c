@@ -6,7 +6,7 @@
  *   early   options, configuration; nothing is changed yet
  *   setup   locks, then capabilities are cut, signals become descriptors
  *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
- *   end     SIGTERM, SIGINT: a build and its VM end, the socket goes; the tmpfs and the published
+ *   end     SIGTERM, SIGINT: a build, its VM and the cached VMs end, the socket goes; the tmpfs and the published
  *           template stay, for the next start and for the VMs that use it
  */
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "templated/build.h"
 #include "templated/builder.h"
+#include "templated/cache.h"
 #include "templated/daemon.h"
 #include "templated/lock.h"
 #include "templated/notify.h"
@@ -193,6 +194,8 @@ static int follow(
 	log_info("templated " STENCIL_VERSION " answers at %s", c->template_endpoint);
 	if (c->enable_template)
 		r = builder_start(d->builder, BUILD_LOOK, NULL, err);
+	else
+		cache_kick(d->cache);
 	if (r == 0)
 		wait_for_signals(reload, signal_fd);
 	notify("STOPPING=1\nSTATUS=Ending");
@@ -205,7 +208,9 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 	struct server *server;
 	int r;
 
-	r = build_recover(c, err);
+	r = cache_recover(c, err);
+	if (r == 0)
+		r = build_recover(c, err);
 	if (r < 0)
 		return r;
 	begin_templates(d, c);
@@ -214,6 +219,7 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 		return r;
 	r = follow(d, c, signal_fd, err);
 	builder_close(d->builder);
+	cache_close(d->cache);
 	server_stop(server);
 	return r;
 }

@@ -7,8 +7,9 @@
  *   CAP_SETUID        QEMU's uid …
  *   CAP_SETGID        … and gid
  *   CAP_SETPCAP       emptying QEMU's bounding set
- *   CAP_CHOWN         QEMU's /dev/kvm
- *   CAP_MKNOD         the same
+ *   CAP_CHOWN         QEMU's /dev/kvm; and what a cached VM's QEMU has to serve files with …
+ *   CAP_DAC_READ_SEARCH, CAP_FSETID, CAP_SETFCAP     … with CAP_DAC_OVERRIDE and CAP_FOWNER
+ *   CAP_MKNOD         QEMU's /dev/kvm
  *   CAP_KILL          ending QEMU, which has another uid
  *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), cgroup files of a delegated tree
  *   CAP_FOWNER        modes and times of the generation's files
@@ -35,6 +36,9 @@ static const unsigned int kept[] = {
 	CAP_KILL,
 	CAP_DAC_OVERRIDE,
 	CAP_FOWNER,
+	CAP_DAC_READ_SEARCH,
+	CAP_FSETID,
+	CAP_SETFCAP,
 };
 
 int privileges_cut(struct err *err)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "templated/builder.h"
+#include "templated/cache.h"
 
 static int answer(struct connection *c, struct json_object *reply, const int *fds,
 	unsigned int n_fds, struct err *err)
@@ -38,8 +39,37 @@ static int answer_none(struct connection *c, const struct lease_request *request
 	return answer(c, reply, NULL, 0, err);
 }
 
-static int acquire(
+/* A cached VM on its way: the connection waits for `taken` now. */
+static int offer(struct connection *c, struct cached *vm,
+	const struct lease_request *request, struct err *err)
+{
+	const struct vm_handover *h = cached_handover(vm);
+	const int fds[LEASE_VM_FDS] = {h->qmp_fd, h->agent_fd, h->pid_fd, h->stderr_fd};
+	struct json_object *reply = lease_reply_new("vm");
+
+	c->offer = vm;
+	str_copy(c->sandbox, request->sandbox);
+	json_set_string(reply, "generation", cached_generation(vm));
+	json_set_string(reply, "dir", cached_dir(vm));
+	json_set_u64(reply, "qemu_version", h->qemu_version);
+	json_set_i64(reply, "pid", h->pid);
+	return answer(c, reply, fds, LEASE_VM_FDS, err);
+}
+
+static int taken(
 	struct connection *c, const struct lease_request *request, struct err *err)
+{
+	(void)request;
+	(void)err;
+	cache_settle(c->daemon->cache, steal_ptr(c->offer), true, c->sandbox, &c->lease);
+	if (c->lease)
+		store_lease_bind(c->daemon->store, c->lease, c->pid);
+	c->given = true;
+	return 0;
+}
+
+static int acquire_template(struct connection *c, const struct lease_request *request,
+	const char *no_vm, struct err *err)
 {
 	struct err why = ERR_INIT;
 	struct json_object *reply;
@@ -54,11 +84,31 @@ static int acquire(
 	reply = lease_reply_new("template");
 	json_set_string(reply, "generation", store_lease_generation(c->lease));
 	json_object_object_add(reply, "manifest", manifest_to_json(&manifest));
+	if (*no_vm)
+		json_set_string(reply, "reason", no_vm);
 	manifest_done(&manifest);
 	r = answer(c, reply, fds, 2, err);
 	close(fds[0]);
 	close(fds[1]);
 	return r;
+}
+
+static int acquire(
+	struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct err no_vm = ERR_INIT;
+	struct cached *vm = daemon_take_cached(c->daemon, request, &no_vm);
+
+	if (vm)
+		return offer(c, vm, request, err);
+	if (*no_vm.text)
+		log_info("no cached VM for the sandbox %s: %s", request->sandbox,
+			no_vm.text);
+	if (request->template)
+		return acquire_template(c, request, no_vm.text, err);
+	if (!*no_vm.text)
+		err_set(&no_vm, -ENOENT, "templated keeps no VMs ready");
+	return answer_none(c, request, "", &no_vm, err);
 }
 
 /* ---- init and refresh ---- */
@@ -137,10 +187,14 @@ static int destroy(
 {
 	struct json_object *held, *reply;
 	struct err why = ERR_INIT;
+	int r;
 
 	(void)request;
 	builder_cancel(c->daemon->builder);
-	if (store_empty(c->daemon->store, &held, &why) < 0)
+	cache_hold(c->daemon->cache, "the template is destroyed");
+	r = store_empty(c->daemon->store, &held, &why);
+	cache_release(c->daemon->cache);
+	if (r < 0)
 		return answer_error(c, &why, err);
 	reply = done_reply("", false,
 		json_object_array_length(held) > 0
@@ -175,9 +229,10 @@ static int size(
 	return answer(c, reply, NULL, 0, err);
 }
 
-/* Every request, and whether one that holds a lease may send it. */
+/* Every request, and whether it is the one that a sandbox with an offered VM sends. One
+ * that holds a lease sends none. */
 static const struct {
-	bool with_lease;
+	bool with_offer;
 	int (*handle)(struct connection *c, const struct lease_request *request,
 		struct err *err);
 } handlers[LEASE_VERBS] = {
@@ -187,14 +242,19 @@ static const struct {
 	[LEASE_VERB_REFRESH] = {false, refresh},
 	[LEASE_VERB_DESTROY] = {false, destroy},
 	[LEASE_VERB_SIZE] = {false, size},
+	[LEASE_VERB_TAKEN] = {true, taken},
 };
 
 int request_handle(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
-	if (c->lease && !handlers[request->verb].with_lease)
+	if (c->lease || c->given)
 		return err_set(err, -EPROTO,
 			"the request %s on a connection that is a lease",
 			lease_verb_name(request->verb));
+	if (!c->offer != !handlers[request->verb].with_offer)
+		return err_set(err, -EPROTO, "the request %s on a connection %s",
+			lease_verb_name(request->verb),
+			c->offer ? "that a VM is offered on" : "without an offer");
 	return handlers[request->verb].handle(c, request, err);
 }

@@ -2,6 +2,7 @@
 /* What templated does for each request of the lease protocol. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -13,6 +14,10 @@ struct connection {
 	int fd;
 	pid_t pid; /* of the peer, for the log */
 	struct store_lease *lease;
+	bool given; /* holds a cached VM, so it is silent as a lease is */
+	struct cached
+		*offer; /* of the cache, until the sandbox has said that it has it */
+	char sandbox[LEASE_SANDBOX_MAX]; /* that it is offered to */
 };
 
 /*

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "templated/cache.h"
 #include "templated/lease_protocol.h"
 #include "templated/requests.h"
 
@@ -85,7 +86,7 @@ static int converse(struct connection *c, struct err *err)
 		int r;
 
 		/* A lease is held in silence, for days: no buffer while it is. */
-		if (c->lease)
+		if (c->lease || c->given)
 			wait_fd(c->fd, POLLIN, DEADLINE_NONE);
 		r = receive(c, deadline_after_ms(LEASE_REQUEST_MS), &request, err);
 		if (r <= 0)
@@ -138,6 +139,9 @@ static void *serve(void *arg)
 			(int)l->c.pid, err.text);
 		send_error(l->server, l->c.fd, err.text);
 	}
+	if (l->c.offer)
+		cache_settle(l->server->daemon->cache, l->c.offer, false, l->c.sandbox,
+			&l->c.lease);
 	give_back(l);
 	forget(l);
 	return NULL;

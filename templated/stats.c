@@ -11,6 +11,15 @@ static const char *const miss_names[STATS_MISSES] = {
 	[STATS_MISS_FIELD] = "field",
 };
 
+static const char *const cache_names[STATS_CACHE_MISSES] = {
+	[STATS_CACHE_EMPTY] = "empty",
+	[STATS_CACHE_PREPARING] = "preparing",
+	[STATS_CACHE_DIFFERS] = "differs",
+	[STATS_CACHE_STALE] = "stale",
+	[STATS_CACHE_STATE_DIR] = "state_dir",
+	[STATS_CACHE_DIED] = "died",
+};
+
 void stats_init(struct stats *s)
 {
 	*s = (struct stats){0};
@@ -49,6 +58,45 @@ void stats_build(struct stats *s, int result)
 void stats_refused(struct stats *s)
 {
 	count(s, &s->refused);
+}
+
+void stats_cache_hit(struct stats *s)
+{
+	count(s, &s->cache_hits);
+}
+
+void stats_cache_miss(struct stats *s, enum stats_cache miss)
+{
+	count(s, &s->cache_misses[miss]);
+}
+
+void stats_cache_died(struct stats *s)
+{
+	count(s, &s->cache_died);
+}
+
+void stats_cache_failure(struct stats *s)
+{
+	count(s, &s->cache_failures);
+}
+
+void stats_cache_to_json(struct stats *s, struct json_object *obj)
+{
+	struct json_object *misses = json_object_new_object();
+	uint64_t total = 0;
+
+	pthread_mutex_lock(&s->lock);
+	json_set_u64(obj, "hits", s->cache_hits);
+	for (int i = 0; i < STATS_CACHE_MISSES; i++) {
+		if (s->cache_misses[i])
+			json_set_u64(misses, cache_names[i], s->cache_misses[i]);
+		total += s->cache_misses[i];
+	}
+	json_set_u64(misses, "total", total);
+	json_object_object_add(obj, "misses", misses);
+	json_set_u64(obj, "died", s->cache_died);
+	json_set_u64(obj, "failures", s->cache_failures);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static struct json_object *misses_to_json(const struct stats *s)

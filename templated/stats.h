@@ -22,9 +22,21 @@ enum stats_miss {
 	STATS_MISSES,
 };
 
+/* Why a sandbox got no VM of the cache. */
+enum stats_cache {
+	STATS_CACHE_EMPTY,     /* none ready, none being prepared */
+	STATS_CACHE_PREPARING, /* none ready, one being prepared */
+	STATS_CACHE_DIFFERS,   /* the sandbox wants another machine */
+	STATS_CACHE_STALE,     /* of a generation that is not current any more */
+	STATS_CACHE_STATE_DIR, /* the sandbox's state_dir is another one */
+	STATS_CACHE_DIED,      /* it had died and was not replaced yet */
+	STATS_CACHE_MISSES,
+};
+
 struct stats {
 	pthread_mutex_t lock;
 	uint64_t hits, stale_hits, misses[STATS_MISSES], fields[MANIFEST_FIELDS];
+	uint64_t cache_hits, cache_misses[STATS_CACHE_MISSES], cache_died, cache_failures;
 	uint64_t builds, build_failures, refused; /* refused: connections and requests */
 };
 
@@ -36,6 +48,12 @@ void stats_hit(struct stats *s, bool stale);
 void stats_miss(struct stats *s, enum stats_miss miss, enum manifest_field field);
 void stats_build(struct stats *s, int result);
 void stats_refused(struct stats *s);
+void stats_cache_hit(struct stats *s); /* a VM was taken */
+void stats_cache_miss(struct stats *s, enum stats_cache miss);
+void stats_cache_died(struct stats *s);    /* while it was ready */
+void stats_cache_failure(struct stats *s); /* none could be made */
+/* Adds "hits", "misses": {<reason>: n…, "total"}, "died" and "failures" to obj. */
+void stats_cache_to_json(struct stats *s, struct json_object *obj);
 /* {"hits", "stale_grants", "misses": {<reason>: n…}, "builds", "build_failures", "refused"}; reasons that
  * did not happen are left out, but "total". */
 struct json_object *stats_to_json(struct stats *s);

@@ -373,6 +373,14 @@ const char *store_lease_stale(const struct store_lease *lease)
 	return lease->stale;
 }
 
+void store_lease_rename(struct store *s, struct store_lease *lease, const char *sandbox)
+{
+	pthread_mutex_lock(&s->lock);
+	snprintf(lease->note.sandbox, sizeof(lease->note.sandbox), "%s", sandbox);
+	lease->since_ms = now_ms();
+	pthread_mutex_unlock(&s->lock);
+}
+
 void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid)
 {
 	struct err err = ERR_INIT;

@@ -75,6 +75,8 @@ void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid);
 const char *store_lease_generation(const struct store_lease *lease);
 /* The field in which the generation was older than what was wanted, or NULL. */
 const char *store_lease_stale(const struct store_lease *lease);
+/* It passes to another sandbox; store_lease_bind() is to follow. */
+void store_lease_rename(struct store *s, struct store_lease *lease, const char *sandbox);
 void store_release(struct store *s, struct store_lease *lease);
 /* templated ends, and the lease does not: what it holds stays as it is, for the next
  * templated to find. */

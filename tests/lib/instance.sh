@@ -13,11 +13,12 @@ WAIT_SECONDS=60
 export CONTAINERD_ADDRESS=/run/containerd-private/containerd.sock
 
 # Waits until a line of a file that a process is writing matches; fails if the process ends first.
-wait_line() # FILE PID REGEX
+# FIRST is the number of the first line that counts.
+wait_line() # FILE PID REGEX [FIRST]
 {
 	local tail_pid fd status=0
 
-	exec {fd}< <(exec timeout "$WAIT_SECONDS" tail -n +1 -f --pid="$2" -- "$1" 2>/dev/null)
+	exec {fd}< <(exec timeout "$WAIT_SECONDS" tail -n "+${4:-1}" -f --pid="$2" -- "$1" 2>/dev/null)
 	tail_pid=$!
 	grep -qEm1 -- "$3" <&"$fd" || status=1
 	exec {fd}<&-

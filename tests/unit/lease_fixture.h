@@ -19,13 +19,17 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/proc.h"
 #include "templated/builder.h"
+#include "templated/cache.h"
 #include "templated/ctl.h"
 #include "templated/daemon.h"
 #include "templated/lease.h"
 #include "templated/lease_note.h"
 #include "templated/lock.h"
 #include "templated/server.h"
+#include "vm/handover.h"
+#include "vm/record.h"
 #include "vm/vm.h"
 
 #define PATH "/tmp/template"
@@ -34,6 +38,7 @@
 
 struct vm {
 	int memory_fd;
+	int pidfd; /* of the process that stands for QEMU; -1: none */
 };
 
 static struct {
@@ -42,7 +47,9 @@ static struct {
 	bool hold;        /* vm_boot() waits while it is set … */
 	bool release_one; /* … but for one */
 	unsigned int booting, boots;
-	int boot_result;
+	int boot_result, clone_result;
+	bool hold_clones; /* a clone ends only by its QEMU's death */
+	unsigned int clones;
 	const char *qemu_version, *kernel;
 } script = {.lock = PTHREAD_MUTEX_INITIALIZER,
 	.changed = PTHREAD_COND_INITIALIZER,
@@ -87,6 +94,8 @@ void vm_inputs_paths(const struct config *c,
 	fn(user, c->kernel, false);
 }
 
+#include "tests/unit/handover_script.h"
+
 int vm_boot(
 	const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
 {
@@ -109,6 +118,9 @@ int vm_boot(
 		return err_set(err, r, "boot: the guest is silent");
 	*ret = xnew0(struct vm);
 	(*ret)->memory_fd = memory_fd;
+	(*ret)->pidfd = -1;
+	if (memory_fd < 0)
+		return script_spawn(options, *ret, err);
 	return pwrite(memory_fd, "guest", 5, 8192) == 5 ? 0 : -EIO;
 }
 
@@ -121,6 +133,11 @@ int vm_save(struct vm *vm, int state_fd, struct err *err)
 
 void vm_free(struct vm *vm)
 {
+	if (vm && vm->pidfd >= 0) {
+		pidfd_kill(vm->pidfd, SIGKILL);
+		waitid(P_PIDFD, (id_t)vm->pidfd, &(siginfo_t){0}, WEXITED);
+		close(vm->pidfd);
+	}
 	free(vm);
 }
 
@@ -219,9 +236,9 @@ static inline int setup(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	script.boots = 0;
-	script.boot_result = 0;
-	script.hold = script.release_one = false;
+	script.boots = script.clones = 0;
+	script.boot_result = script.clone_result = 0;
+	script.hold = script.release_one = script.hold_clones = false;
 	script.qemu_version = "7.2.22";
 	script.kernel = DIGEST_A;
 	set_config(&c);
@@ -239,6 +256,7 @@ static inline int teardown(void **state)
 	(void)state;
 	script_hold(false);
 	builder_close(daemon_.builder);
+	cache_close(daemon_.cache);
 	server_stop(server);
 	daemon_done(&daemon_);
 	if (tmpfs_unmount(PATH, &err) < 0)
@@ -252,6 +270,7 @@ static inline int teardown(void **state)
 static inline void stop(void)
 {
 	builder_close(daemon_.builder);
+	cache_close(daemon_.cache);
 	server_stop(server);
 	daemon_done(&daemon_);
 }

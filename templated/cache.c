@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache: see cache.h. Handing out, draining, status. */
+#include "templated/cache.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "templated/cache_internal.h"
+
+/* How long killed QEMUs may take to be gone and undone. */
+#define END_MS 20000
+
+struct cache *cache_new(struct daemon *d)
+{
+	struct cache *c = xnew0(struct cache);
+
+	c->daemon = d;
+	c->epoll_fd = c->stop_fd = -1;
+	pthread_mutex_init(&c->lock, NULL);
+	cond_init(&c->changed);
+	return c;
+}
+
+/* ---- starting and ending ---- */
+
+static int start(struct cache *c)
+{
+	struct epoll_event stop = {.events = EPOLLIN};
+	int r;
+
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	c->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (c->epoll_fd < 0 || c->stop_fd < 0 ||
+		epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, c->stop_fd, &stop) < 0)
+		return -errno;
+	r = thread_start(cache_keep_main, c, 256 << 10, false, &c->keeper);
+	if (r < 0)
+		return r;
+	r = thread_start(cache_fill_main, c, 512 << 10, false, &c->filler);
+	if (r < 0 && eventfd_write(c->stop_fd, 1) == 0)
+		pthread_join(c->keeper, NULL);
+	return r;
+}
+
+static int start_or_nothing(struct cache *c)
+{
+	int r = start(c);
+
+	if (r < 0) {
+		close_fd(steal_fd(&c->epoll_fd));
+		close_fd(steal_fd(&c->stop_fd));
+	}
+	return r;
+}
+
+uint64_t cache_wanted(struct cache *c)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
+
+	return s->config.vm_cache_number;
+}
+
+void cache_note_event(struct cache *c)
+{
+	int r;
+
+	if (!c->started && !c->closed && cache_wanted(c) > 0) {
+		r = start_or_nothing(c);
+		c->started = r == 0;
+		if (r < 0)
+			log_error("there is no cache of VMs, its threads can't start: %s",
+				strerror(-r));
+	}
+	c->events++;
+	pthread_cond_broadcast(&c->changed);
+}
+
+void cache_kick(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	cache_note_event(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+unsigned int cache_count(const struct cache *c, enum cached_state state)
+{
+	unsigned int n = 0;
+
+	for (const struct cached *vm = c->all; vm; vm = vm->next)
+		n += vm->state == state;
+	return n;
+}
+
+void cached_end(struct cached *vm)
+{
+	vm->state = CACHED_ENDING;
+	if (!vm->ended)
+		pidfd_kill(vm->vm.pid_fd, SIGKILL); /* fails if it has ended: as well */
+}
+
+/* The lock is held. The one that is being prepared stops at its next step. */
+static void cancel_preparing(struct cache *c)
+{
+	_cleanup_close_ int pidfd = -1;
+
+	if (!c->preparing)
+		return;
+	c->cancelled = true;
+	if (c->qemu.pid > 0 && proc_open(&c->qemu, &pidfd) == 0)
+		pidfd_kill(pidfd, SIGKILL);
+}
+
+void cache_hold(struct cache *c, const char *why)
+{
+	int64_t deadline = deadline_after_ms(END_MS);
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&c->lock);
+	c->held++;
+	cancel_preparing(c);
+	for (struct cached *vm = c->all; vm; vm = vm->next) {
+		if (vm->state != CACHED_READY)
+			continue;
+		cached_end(vm);
+		n++;
+	}
+	if (n > 0)
+		log_info("ending %u cached VMs: %s", n, why);
+	while (c->preparing || cache_count(c, CACHED_ENDING) > 0) {
+		if (cond_wait(&c->changed, &c->lock, deadline) == 0)
+			continue;
+		log_error("cached VMs have not ended in time: %s", why);
+		break;
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cache_release(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->held--;
+	cache_note_event(c);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cache_drain(struct cache *c, const char *why)
+{
+	cache_hold(c, why);
+	cache_release(c);
+}
+
+void cache_close(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->closed = true;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+	cache_hold(c, "templated is ending");
+	if (c->started)
+		pthread_join(c->filler, NULL);
+}
+
+void cache_free(struct cache *c)
+{
+	_cleanup_settings_ struct settings *s = NULL;
+	_cleanup_free_ char *folder = NULL;
+
+	if (!c)
+		return;
+	s = daemon_settings(c->daemon);
+	folder = xasprintf("%s/.templated", s->config.state_dir);
+	if (c->started) {
+		cache_hold(c, "templated is ending"); /* offers that were withdrawn */
+		if (eventfd_write(c->stop_fd, 1) < 0)
+			abort(); /* it counts to 2^64 - 2 before this can fail */
+		pthread_join(c->keeper, NULL);
+	}
+	if (c->started)
+		rmdir(folder); /* unless that of a given one is in it */
+	while (c->all) {
+		struct cached *next = c->all->next;
+
+		cached_free(c->all); /* given ones, which run on */
+		c->all = next;
+	}
+	close_fd(c->epoll_fd);
+	close_fd(c->stop_fd);
+	pthread_cond_destroy(&c->changed);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+/* ---- handing out; the lock is held ---- */
+
+static bool is_dead(const struct cached *vm)
+{
+	struct pollfd p = {.fd = vm->vm.pid_fd, .events = POLLIN};
+
+	return vm->ended || poll(&p, 1, 0) != 0;
+}
+
+/* Whether a clone's generation is the one that a new clone would get. */
+static bool is_current(
+	struct cache *c, const struct cached *vm, const struct manifest *want)
+{
+	char id[GENERATION_ID_SIZE];
+
+	return store_has(c->daemon->store, want, id) && strcmp(id, vm->generation) == 0;
+}
+
+static bool fits(struct cache *c, const struct cached *vm, const struct manifest *want,
+	bool template, enum stats_cache *ret_miss, struct err *why)
+{
+	enum manifest_field field;
+
+	if (is_dead(vm)) {
+		*ret_miss = STATS_CACHE_DIED;
+		err_set(why, -ESRCH, "the cached VM %s has died", vm->id);
+	} else if (vm->lease && !template) {
+		*ret_miss = STATS_CACHE_DIFFERS;
+		err_set(why, -ESTALE,
+			"cached VMs are clones, and enable_template is off");
+	} else if (manifest_match_all(&vm->want, want, &field, why) < 0) {
+		*ret_miss = STATS_CACHE_DIFFERS;
+		err_wrap(why, "the cached VMs differ");
+	} else if (vm->lease && !is_current(c, vm, want)) {
+		*ret_miss = STATS_CACHE_STALE;
+		err_set(why, -ESTALE, "the cached VM %s is stale", vm->id);
+	} else {
+		return true;
+	}
+	return false;
+}
+
+static struct cached *find(struct cache *c, const struct manifest *want, bool template,
+	enum stats_cache *ret_miss, struct err *why)
+{
+	*ret_miss = c->preparing ? STATS_CACHE_PREPARING : STATS_CACHE_EMPTY;
+	err_set(why, -ENOENT, "no cached VM is ready%s",
+		c->preparing          ? ", one is being prepared"
+		: c->failure.code < 0 ? ", the last one failed"
+				      : "");
+	for (struct cached *vm = c->all; vm; vm = vm->next) {
+		if (vm->state != CACHED_READY)
+			continue;
+		if (fits(c, vm, want, template, ret_miss, why))
+			return vm;
+		if (*ret_miss == STATS_CACHE_STALE)
+			cached_end(vm);
+	}
+	return NULL;
+}
+
+struct cached *cache_take(struct cache *c, const struct manifest *want, bool template,
+	const char *state_dir, struct err *why)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
+	enum stats_cache miss = STATS_CACHE_STATE_DIR;
+	struct cached *vm = NULL;
+
+	err_set(why, -ENOENT, "%s", "");
+	if (s->config.vm_cache_number == 0)
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	if (strcmp(state_dir, s->config.state_dir) != 0)
+		err_set(why, -EXDEV, "the cached VMs have another state_dir: %s",
+			s->config.state_dir);
+	else
+		vm = find(c, want, template, &miss, why);
+	if (vm && vm_offer(vm->dir, why) < 0) {
+		miss = STATS_CACHE_DIED;
+		cached_end(steal_ptr(vm));
+	}
+	if (vm)
+		vm->state = CACHED_OFFERED;
+	cache_note_event(c);
+	pthread_mutex_unlock(&c->lock);
+	if (!vm)
+		stats_cache_miss(&c->daemon->stats, miss);
+	return vm;
+}
+
+const struct vm_handover *cached_handover(const struct cached *vm)
+{
+	return &vm->vm;
+}
+
+const char *cached_dir(const struct cached *vm)
+{
+	return vm->dir;
+}
+
+const char *cached_generation(const struct cached *vm)
+{
+	return vm->generation;
+}
+
+/* ---- the end of an offer ---- */
+
+/* The connections are the sandbox's now; the pidfd stays, to reap by. */
+static void drop_connections(struct cached *vm)
+{
+	close_fd(steal_fd(&vm->vm.qmp_fd));
+	close_fd(steal_fd(&vm->vm.agent_fd));
+	close_fd(steal_fd(&vm->vm.stderr_fd));
+}
+
+/* 0: it was not taken and is ended; 1: it was, though nobody says so. */
+static int withdraw(struct cache *c, struct cached *vm, const char *sandbox)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
+	struct err err = ERR_INIT;
+	int r = vm_withdraw(&s->config, vm->dir, &err);
+
+	if (r < 0)
+		log_error(
+			"something of the cached VM %s is left until the next start: %s",
+			vm->id, err.text);
+	log_warn(r > 0 ? "the sandbox %s has taken the cached VM %s and left at once"
+		       : "the sandbox %s did not take the cached VM %s, which is ended",
+		sandbox, vm->id);
+	return r > 0;
+}
+
+void cache_settle(struct cache *c, struct cached *vm, bool taken, const char *sandbox,
+	struct store_lease **ret_lease)
+{
+	struct err err = ERR_INIT;
+	bool given = taken, gone;
+
+	if (!taken)
+		given = withdraw(c, vm, sandbox);
+	else if (vm_forget(vm->dir, &err) < 0)
+		log_error("the folder of a cached VM stays: %s", err.text);
+	if (taken) {
+		log_info("the cached VM %s is the sandbox %s's", vm->id, sandbox);
+		stats_cache_hit(&c->daemon->stats);
+		*ret_lease = steal_ptr(vm->lease);
+		if (*ret_lease)
+			store_lease_rename(c->daemon->store, *ret_lease, sandbox);
+	}
+	pthread_mutex_lock(&c->lock);
+	drop_connections(vm);
+	if (given)
+		vm->state = CACHED_GIVEN;
+	else
+		cached_end(vm);
+	gone = vm->ended;
+	cache_note_event(c);
+	pthread_mutex_unlock(&c->lock);
+	if (gone)
+		cache_remove(c, vm);
+}
+
+/* ---- status and recovery ---- */
+
+struct json_object *cache_status(struct cache *c)
+{
+	struct json_object *obj = json_object_new_object(),
+			   *list = json_object_new_array();
+
+	pthread_mutex_lock(&c->lock);
+	json_set_u64(obj, "wanted", cache_wanted(c));
+	json_set_u64(obj, "ready", cache_count(c, CACHED_READY));
+	json_set_u64(obj, "preparing", c->preparing);
+	stats_cache_to_json(&c->daemon->stats, obj);
+	if (c->failure.code < 0)
+		json_set_string(obj, "error", c->failure.text);
+	for (const struct cached *vm = c->all; vm; vm = vm->next) {
+		struct json_object *one;
+
+		if (vm->state != CACHED_READY)
+			continue;
+		one = json_object_new_object();
+		json_set_string(one, "id", vm->id);
+		json_set_i64(one, "age_s", (now_ms() - vm->since_ms) / 1000);
+		json_set_i64(one, "pid", vm->vm.pid);
+		json_object_array_add(list, one);
+	}
+	pthread_mutex_unlock(&c->lock);
+	json_object_object_add(obj, "vms", list);
+	return obj;
+}
+
+int cache_recover(const struct config *c, struct err *err)
+{
+	_cleanup_free_ char *folder = xasprintf("%s/.templated", c->state_dir);
+	_cleanup_closedir_ DIR *dir = opendir(folder);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0
+				       : err_sys(err, errno, "cannot read %s", folder);
+	while (r == 0 && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", folder, entry->d_name);
+
+		if (strncmp(entry->d_name, "cache-", 6) != 0)
+			continue;
+		log_warn("undoing %s: it was in the cache when templated ended", path);
+		r = vm_withdraw_left(c, path, err);
+	}
+	if (r == 0)
+		rmdir(folder); /* unless something is in it */
+	return r;
+}

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* templated's cache with the real QEMU and guest: it is killed at each step of a
+ * hand-over, and the sandbox is played by this process. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/proc.h"
+#include "base/util.h"
+#include "templated/lease.h"
+#include "vm/handover.h"
+#include "vm/record.h"
+
+/* A tmpfs of this process' own mount namespace. */
+#define DIR_  "/mnt"
+#define CONF  DIR_ "/stencil.conf"
+#define TAKER DIR_ "/state/taker"
+#define VMS   DIR_ "/state/.templated"
+#define UIDS  DIR_ "/state/.uids"
+/* A guest's boot in emulation on a loaded machine. */
+#define BOOT_MS 120000
+
+static struct config config;
+static pid_t daemon_pid;
+static int log_fd = -1; /* of the daemon */
+
+static char *path_in(const char *variable, const char *otherwise, const char *name)
+{
+	const char *folder = getenv(variable);
+
+	return xasprintf("%s/%s", folder ? folder : otherwise, name);
+}
+
+static void configure(void)
+{
+	_cleanup_free_ char *kernel = path_in("STENCIL_GUEST", "build/guest", "vmlinuz");
+	_cleanup_free_ char *initrd =
+		path_in("STENCIL_GUEST", "build/guest", "initrd.img");
+	_cleanup_free_ char *text = xasprintf(
+		"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n"
+		"[factory]\ntemplate_path = " DIR_ "/template\ntemplate_endpoint = " DIR_
+		"/sock\nvm_cache_number = 1\n[runtime]\nstate_dir = " DIR_
+		"/state\nboot_timeout_ms = %d\n",
+		kernel, initrd, BOOT_MS);
+	struct err err = ERR_INIT;
+
+	config_init(&config);
+	if (file_write_atomic(AT_FDCWD, CONF, text, strlen(text), 0600, &err) < 0 ||
+		config_load(&config, CONF, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* Reads the daemon's log up to a line with this text. */
+static void wait_log(const char *text)
+{
+	int64_t deadline = deadline_after_ms(BOOT_MS);
+	char line[4096];
+	size_t len = 0;
+
+	for (;;) {
+		if (wait_fd(log_fd, POLLIN, deadline) < 0 ||
+			read(log_fd, line + len, 1) != 1)
+			fail_msg("no line with \"%s\"", text);
+		if (line[len] != '\n') {
+			len = MIN(len + 1, sizeof(line) - 1);
+			continue;
+		}
+		line[len] = '\0';
+		if (strstr(line, text))
+			return;
+		len = 0;
+	}
+}
+
+static void start_daemon(void)
+{
+	_cleanup_free_ char *path = path_in("STENCIL_BUILD", "build", "templated");
+	int fds[2];
+
+	assert_int_equal(0, pipe2(fds, O_CLOEXEC));
+	daemon_pid = fork();
+	if (daemon_pid == 0) {
+		dup2(fds[1], STDERR_FILENO);
+		execl(path, path, "--config", CONF, NULL);
+		_exit(122);
+	}
+	close(fds[1]);
+	close_fd(log_fd);
+	log_fd = fds[0];
+}
+
+static void stop_daemon(int signal, int status)
+{
+	int got;
+
+	assert_int_equal(0, kill(daemon_pid, signal));
+	assert_int_equal(daemon_pid, waitpid(daemon_pid, &got, 0));
+	assert_int_equal(
+		status, WIFEXITED(got) ? WEXITSTATUS(got) : 1000 + WTERMSIG(got));
+	daemon_pid = 0;
+}
+
+static void start_full(void)
+{
+	start_daemon();
+	wait_log("1 of 1 are");
+}
+
+static void kill_and_restart(void)
+{
+	stop_daemon(SIGKILL, 1000 + SIGKILL);
+	start_full();
+}
+
+static int entries(const char *path)
+{
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	struct dirent *entry;
+	int n = 0;
+
+	while (dir && (entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	return n;
+}
+
+static bool alive(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 0;
+}
+
+static void acquire(struct lease *lease)
+{
+	struct err err = ERR_INIT;
+
+	if (lease_acquire(&config, "pod-1", deadline_after_ms(10000), lease, &err) < 0)
+		fail_msg("%s", err.text);
+	if (lease->kind != LEASE_VM)
+		fail_msg("no VM: %s", lease->reason);
+}
+
+static struct vm *adopt(struct lease *lease)
+{
+	struct vm_options options = {.config = &config, .id = "pod-1", .dir = TAKER};
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	if (vm_adopt(&options, &lease->vm, lease->vm_dir, &vm, &err) < 0)
+		fail_msg("%s", err.text);
+	return vm;
+}
+
+static void use(struct vm *vm)
+{
+	struct err err = ERR_INIT;
+
+	if (vm_resume(vm, &err) < 0 ||
+		vm_make_unique(vm, &(struct vm_identity){.hostname = "pod"}, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static void assert_answers(struct vm *vm)
+{
+	struct err err = ERR_INIT;
+
+	if (agent_check(vm_agent(vm), deadline_after_ms(10000), &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* The lease and the VM live on when templated is killed, and end with the sandbox. */
+static void test_killed_after_taken(void **state)
+{
+	struct lease lease;
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	(void)state;
+	start_full();
+	acquire(&lease);
+	vm = adopt(&lease);
+	assert_int_equal(0, lease_taken(&lease, deadline_after_ms(5000), &err));
+	use(vm);
+	wait_log("is the sandbox pod-1's");
+	wait_log("1 of 1 are");
+	assert_int_equal(1, entries(VMS));
+	assert_int_equal(2, entries(UIDS));
+	kill_and_restart();
+	assert_answers(vm);
+	assert_int_equal(1, entries(VMS));
+	assert_int_equal(2, entries(UIDS));
+	vm_free(vm);
+	lease_release(&lease);
+	assert_int_equal(1, entries(UIDS));
+}
+
+/* Killed when it has offered the VM: the sandbox takes it all the same. */
+static void test_killed_after_offer(void **state)
+{
+	struct lease lease;
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	(void)state;
+	acquire(&lease);
+	stop_daemon(SIGKILL, 1000 + SIGKILL);
+	vm = adopt(&lease);
+	assert_true(lease_taken(&lease, deadline_after_ms(5000), &err) < 0);
+	use(vm);
+	start_full();
+	assert_answers(vm);
+	assert_int_equal(1, entries(VMS));
+	vm_free(vm);
+	lease_release(&lease);
+	assert_int_equal(1, entries(UIDS));
+}
+
+/* The next templated is faster than the sandbox: it ends the VM, the sandbox has none. */
+static void test_restarted_after_offer(void **state)
+{
+	struct vm_options options = {.config = &config, .id = "pod-1", .dir = TAKER};
+	struct lease lease;
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	(void)state;
+	acquire(&lease);
+	kill_and_restart();
+	assert_false(alive(lease.vm.pid_fd));
+	assert_int_equal(-ESTALE, vm_adopt(&options, &lease.vm, lease.vm_dir, &vm, &err));
+	assert_int_equal(0, entries(TAKER));
+	assert_int_equal(1, entries(UIDS));
+	lease_release(&lease);
+}
+
+/* A sandbox that was killed right behind its commit, and then templated, too. */
+static void test_both_killed_at_commit(void **state)
+{
+	struct lease lease;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	acquire(&lease);
+	assert_int_equal(0, vm_record_move(lease.vm_dir, TAKER, &err));
+	kill_and_restart();
+	assert_true(alive(lease.vm.pid_fd));
+	assert_int_equal(0, access(lease.vm_dir, F_OK));
+	assert_int_equal(2, entries(UIDS));
+	/* `delete`, twice */
+	assert_int_equal(0, vm_cleanup(&config, TAKER, &err));
+	assert_int_equal(0, vm_cleanup(&config, TAKER, &err));
+	assert_false(alive(lease.vm.pid_fd));
+	assert_int_equal(1, entries(UIDS));
+	kill_and_restart();
+	assert_int_equal(-1, access(lease.vm_dir, F_OK));
+	lease_release(&lease);
+}
+
+/* A sandbox that was killed with the offer in hand: templated withdraws it. */
+static void test_sandbox_killed_before_commit(void **state)
+{
+	_cleanup_close_ int pidfd = -1;
+	struct lease lease;
+
+	(void)state;
+	acquire(&lease);
+	pidfd = steal_fd(&lease.vm.pid_fd);
+	lease_release(&lease);
+	wait_log("did not take the cached VM");
+	wait_log("1 of 1 are");
+	assert_false(alive(pidfd));
+	assert_int_equal(1, entries(VMS));
+	assert_int_equal(1, entries(UIDS));
+}
+
+/* The end takes the cache along, and nothing else. */
+static void test_end(void **state)
+{
+	struct lease lease;
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	(void)state;
+	acquire(&lease);
+	vm = adopt(&lease);
+	assert_int_equal(0, lease_taken(&lease, deadline_after_ms(5000), &err));
+	use(vm);
+	stop_daemon(SIGTERM, 0);
+	assert_int_equal(-1, access(VMS, F_OK));
+	assert_int_equal(1, entries(UIDS));
+	assert_answers(vm);
+	vm_free(vm);
+	lease_release(&lease);
+	assert_int_equal(0, entries(UIDS));
+	assert_int_equal(0, entries(TAKER));
+}
+
+static int enter(void **state)
+{
+	(void)state;
+	if (unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", DIR_, "tmpfs", 0, "mode=0755") < 0)
+		fail_msg("private mounts: %s (needs root)", strerror(errno));
+	assert_int_equal(0, mkdir(DIR_ "/state", 0700));
+	assert_int_equal(0, mkdir(TAKER, 0700));
+	configure();
+	return 0;
+}
+
+/* Whatever failed: nothing of it stays. */
+static int leave(void **state)
+{
+	(void)state;
+	if (daemon_pid > 0) {
+		kill(daemon_pid, SIGTERM);
+		waitpid(daemon_pid, NULL, 0);
+	}
+	vm_cleanup(&config, TAKER, NULL);
+	config_done(&config);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_killed_after_taken),
+		cmocka_unit_test(test_killed_after_offer),
+		cmocka_unit_test(test_restarted_after_offer),
+		cmocka_unit_test(test_both_killed_at_commit),
+		cmocka_unit_test(test_sandbox_killed_before_commit),
+		cmocka_unit_test(test_end),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, enter, leave);
+}

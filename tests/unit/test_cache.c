@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache of templated, with scripted VMs: filling, handing out, failing, ending. */
+#include "tests/unit/lease_fixture.h"
+
+#include "templated/cache_internal.h"
+
+#define TAKER "/tmp/taker"
+
+/* Waits for a state of the cache; `what` says which one it was to be. */
+#define wait_cache(what)                                                                 \
+	do {                                                                             \
+		struct cache *c = daemon_.cache;                                         \
+		int64_t deadline_ = deadline_after_ms(10000);                            \
+		pthread_mutex_lock(&c->lock);                                            \
+		int r_ = 0;                                                              \
+		while (!(what) && r_ == 0)                                               \
+			r_ = cond_wait(&c->changed, &c->lock, deadline_);                \
+		pthread_mutex_unlock(&c->lock);                                          \
+		if (r_ < 0)                                                              \
+			fail_msg("not in time: %s", #what);                              \
+	} while (0)
+
+#define wait_full() wait_cache(cache_count(c, CACHED_READY) == 2 && !c->preparing)
+
+static void configure_daemon(bool template)
+{
+	struct config c;
+
+	set_config(&c);
+	c.vm_cache_number = 2;
+	c.enable_template = template;
+	daemon_change_settings(&daemon_, settings_new(&c));
+}
+
+static int setup_cache(void **state)
+{
+	setup(state);
+	assert_int_equal(0, mkdir(TAKER, 0700));
+	client.vm_cache_number = 2;
+	configure_daemon(true);
+	return 0;
+}
+
+static int teardown_cache(void **state)
+{
+	int r = teardown(state);
+
+	assert_int_equal(0, remove_tree(AT_FDCWD, TAKER, NULL));
+	return r;
+}
+
+static void fill(void)
+{
+	init_template();
+	wait_full();
+}
+
+static void acquire_vm(struct lease *lease)
+{
+	acquire(lease);
+	if (lease->kind != LEASE_VM)
+		fail_msg("no VM: %s", lease->reason);
+	assert_int_equal(70222, lease->vm.qemu_version);
+	assert_true(lease->vm.qmp_fd >= 0 && lease->vm.agent_fd >= 0);
+	assert_true(lease->vm.pid_fd >= 0 && lease->vm.stderr_fd >= 0);
+}
+
+/* As a shim does. */
+static void take(struct lease *lease)
+{
+	struct err err = ERR_INIT;
+
+	if (vm_record_move(lease->vm_dir, TAKER, &err) < 0 ||
+		lease_taken(lease, deadline_after_ms(5000), &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static bool ended(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* The end of a VM that a sandbox had. */
+static void end_taken(struct lease *lease)
+{
+	pidfd_kill(lease->vm.pid_fd, SIGKILL);
+	lease_release(lease);
+	wait_cache(cache_count(c, CACHED_GIVEN) == 0);
+}
+
+/* From the offer to the end of the sandbox: the lease goes along, and it is replaced. */
+static void test_taken(void **state)
+{
+	struct lease lease;
+
+	(void)state;
+	fill();
+	assert_int_equal(2, status_number("status/cache/ready"));
+	assert_int_equal(2, status_number("status/template/generations/0/leases"));
+	acquire_vm(&lease);
+	take(&lease);
+	wait_cache(cache_count(c, CACHED_GIVEN) == 1);
+	wait_full();
+	assert_int_equal(-1, access(lease.vm_dir, F_OK));
+	assert_int_equal(1, status_number("status/cache/hits"));
+	assert_int_equal(0, status_number("status/cache/misses/total"));
+	assert_int_equal(3, status_number("status/template/generations/0/leases"));
+	assert_false(ended(lease.vm.pid_fd));
+	end_taken(&lease);
+	assert_int_equal(3, script.clones);
+	assert_int_equal(0, status_number("status/cache/died"));
+}
+
+/* A sandbox that goes away without a word before it took the VM. */
+static void test_not_taken(void **state)
+{
+	_cleanup_close_ int pidfd = -1;
+	struct lease lease;
+
+	(void)state;
+	fill();
+	acquire_vm(&lease);
+	pidfd = steal_fd(&lease.vm.pid_fd);
+	lease_release(&lease);
+	assert_int_equal(0, pidfd_wait(pidfd, deadline_after_ms(5000)));
+	wait_cache(cache_count(c, CACHED_OFFERED) == 0 &&
+		   cache_count(c, CACHED_ENDING) == 0);
+	wait_full();
+	assert_int_equal(0, status_number("status/cache/hits"));
+}
+
+/* And one that took it: the VM is not ended, its folder stays as long as it lives. */
+static void test_taken_without_a_word(void **state)
+{
+	_cleanup_free_ char *dir = NULL;
+	_cleanup_close_ int pidfd = -1;
+	struct lease lease;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	fill();
+	acquire_vm(&lease);
+	pidfd = steal_fd(&lease.vm.pid_fd);
+	dir = xstrdup(lease.vm_dir);
+	assert_int_equal(0, vm_record_move(dir, TAKER, &err));
+	lease_release(&lease);
+	wait_cache(cache_count(c, CACHED_GIVEN) == 1);
+	wait_full();
+	assert_false(ended(pidfd));
+	assert_int_equal(0, access(dir, F_OK));
+	pidfd_kill(pidfd, SIGKILL);
+	wait_cache(cache_count(c, CACHED_GIVEN) == 0);
+	assert_int_equal(-1, access(dir, F_OK));
+}
+
+static void set_client(const char *section, const char *key, const char *value)
+{
+	struct err err = ERR_INIT;
+
+	assert_int_equal(0, config_set(&client, section, key, value, "", &err));
+}
+
+/* What a VM of the cache is no match for, and the template behind it. */
+static void test_misses(void **state)
+{
+	struct lease lease;
+
+	(void)state;
+	acquire_nothing("there is no template");
+	assert_int_equal(1, status_number("status/cache/misses/empty"));
+	fill();
+	/* The fixture's 8 MiB are less than a sandbox may ask for. */
+	client.default_memory = 128;
+	acquire_nothing("memory_bytes");
+	assert_int_equal(1, status_number("status/cache/misses/differs"));
+	client.default_memory = 8;
+	set_client("runtime", "state_dir", "/tmp/elsewhere");
+	acquire_template(&lease);
+	assert_string_equal(
+		"the cached VMs have another state_dir: /tmp/state", lease.reason);
+	assert_int_equal(1, status_number("status/cache/misses/state_dir"));
+	lease_release(&lease);
+	set_client("runtime", "state_dir", "/tmp/state");
+	set_client("factory", "enable_template", "false");
+	acquire_nothing("cached VMs are clones, and enable_template is off");
+	set_client("factory", "enable_template", "true");
+	/* One that wants no VM gets none. */
+	client.vm_cache_number = 0;
+	acquire_template(&lease);
+	assert_string_equal("", lease.reason);
+	lease_release(&lease);
+	assert_int_equal(4, status_number("status/cache/misses/total"));
+	assert_int_equal(2, script.clones);
+}
+
+static pid_t first_pid(struct cache *c)
+{
+	struct proc_id id = {0};
+	struct vm_record record;
+
+	pthread_mutex_lock(&c->lock);
+	if (vm_record_read(c->all->dir, &record, NULL) == 0)
+		id = record.qemu;
+	pthread_mutex_unlock(&c->lock);
+	return id.pid;
+}
+
+static void test_died(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	fill();
+	pid = first_pid(daemon_.cache);
+	assert_int_equal(0, kill(pid, SIGKILL));
+	wait_cache(script.clones == 3);
+	wait_full();
+	assert_int_equal(1, status_number("status/cache/died"));
+	/* Reaped: no zombie. */
+	assert_int_equal(-1, kill(pid, 0));
+}
+
+static void test_refresh_drains(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	fill();
+	pid = first_pid(daemon_.cache);
+	assert_int_equal(0, ask(LEASE_VERB_REFRESH, NULL, &(struct err){0}));
+	assert_int_equal(-1, kill(pid, 0));
+	wait_full();
+	assert_int_equal(4, script.clones);
+	assert_int_equal(2, status_number("status/template/generations/0/leases"));
+	assert_int_equal(-1, status_number("status/template/generations/1/leases"));
+}
+
+/* An input is replaced: no request gets what was made of the old one, and that is ended
+ * at the first that comes. */
+static void test_stale_inputs(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	fill();
+	pid = first_pid(daemon_.cache);
+	pthread_mutex_lock(&script.lock);
+	script.qemu_version = "7.2.23";
+	pthread_mutex_unlock(&script.lock);
+	acquire_nothing("qemu_version");
+	wait_cache(c->all == NULL && !c->preparing && c->failure.code < 0);
+	assert_int_equal(-1, kill(pid, 0));
+	assert_int_equal(1, status_number("status/cache/misses/differs"));
+}
+
+/* Not in a loop: once for each event. */
+static void test_failures(void **state)
+{
+	struct lease lease;
+
+	(void)state;
+	script.clone_result = -ECONNRESET;
+	init_template();
+	wait_cache(c->failure.code < 0 && !c->preparing);
+	assert_int_equal(1, status_number("status/cache/failures"));
+	acquire_template(&lease);
+	assert_string_equal("no cached VM is ready, the last one failed", lease.reason);
+	lease_release(&lease);
+	wait_cache(script.clones == 2 && !c->preparing);
+	pthread_mutex_lock(&script.lock);
+	script.clone_result = 0;
+	pthread_mutex_unlock(&script.lock);
+	cache_kick(daemon_.cache);
+	wait_full();
+	assert_int_equal(2, status_number("status/cache/failures"));
+	assert_int_equal(0, daemon_.cache->failure.code);
+}
+
+/* One that hangs while it is made is ended by who destroys the template. */
+static void test_destroy_while_preparing(void **state)
+{
+	struct lease lease;
+
+	(void)state;
+	script.hold_clones = true;
+	init_template();
+	script_wait_booting();
+	acquire_template(&lease);
+	assert_string_equal("no cached VM is ready, one is being prepared", lease.reason);
+	lease_release(&lease);
+	assert_int_equal(0, ask(LEASE_VERB_DESTROY, NULL, &(struct err){0}));
+	wait_cache(c->all == NULL && !c->preparing);
+	assert_int_equal(1, status_number("status/cache/misses/preparing"));
+	assert_int_equal(0, status_number("status/cache/failures"));
+	assert_int_equal(1, script.clones);
+}
+
+static void test_without_a_template(void **state)
+{
+	struct lease lease;
+
+	(void)state;
+	client.enable_template = false;
+	configure_daemon(false);
+	wait_full();
+	acquire_vm(&lease);
+	assert_string_equal("", lease.generation);
+	take(&lease);
+	wait_cache(cache_count(c, CACHED_GIVEN) == 1);
+	wait_full();
+	assert_int_equal(0, script.clones);
+	assert_int_equal(3, script.boots);
+	end_taken(&lease);
+	cache_close(daemon_.cache);
+	acquire_nothing("no cached VM is ready");
+}
+
+/* Words at the wrong time end the connection, and the offer with it. */
+static void test_protocol(void **state)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	struct lease lease;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	fill();
+	assert_true(ask(LEASE_VERB_TAKEN, NULL, &err) < 0);
+	assert_non_null(strstr(err.text, "the request taken on a connection without an"));
+	acquire_vm(&lease);
+	assert_int_equal(0, lease_send(lease.conn_fd,
+				    lease_request_new(LEASE_VERB_STATUS, NULL, NULL),
+				    NULL, 0, deadline_after_ms(5000)));
+	assert_int_equal(0, pidfd_wait(lease.vm.pid_fd, deadline_after_ms(5000)));
+	assert_int_equal(-ENOENT, vm_record_move(lease.vm_dir, TAKER, &err));
+	lease_release(&lease);
+	wait_full();
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_cache, teardown_cache)
+	const struct CMUnitTest tests[] = {
+		TEST(test_taken),
+		TEST(test_not_taken),
+		TEST(test_taken_without_a_word),
+		TEST(test_misses),
+		TEST(test_died),
+		TEST(test_refresh_drains),
+		TEST(test_stale_inputs),
+		TEST(test_failures),
+		TEST(test_destroy_while_preparing),
+		TEST(test_without_a_template),
+		TEST(test_protocol),
+	};
+	int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	fixture_enter();
+	log_init("test", null_fd, LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
