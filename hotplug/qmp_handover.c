@@ -30,7 +30,9 @@ static int stop_reader(struct qmp *q, int64_t deadline, struct err *err)
 {
 	void *stopped = NULL;
 
+	pthread_mutex_lock(&q->lock);
 	q->stop_deadline = deadline;
+	pthread_mutex_unlock(&q->lock);
 	if (eventfd_write(q->stop_fd, 1) < 0)
 		return err_sys(err, errno, "eventfd");
 	pthread_join(q->reader, &stopped);

@@ -159,10 +159,10 @@ static int wait_input(struct qmp *q, const struct input *in)
 {
 	struct pollfd fds[] = {
 		{.fd = q->fd, .events = POLLIN}, {.fd = q->stop_fd, .events = POLLIN}};
+	int64_t deadline = DEADLINE_NONE;
 
 	for (;;) {
-		int n = poll(
-			fds, 2, fds[1].fd < 0 ? deadline_poll_ms(q->stop_deadline) : -1);
+		int n = poll(fds, 2, deadline_poll_ms(deadline));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -176,6 +176,9 @@ static int wait_input(struct qmp *q, const struct input *in)
 		if (in->len == 0)
 			return -ECANCELED;
 		fds[1].fd = -1;
+		pthread_mutex_lock(&q->lock);
+		deadline = q->stop_deadline;
+		pthread_mutex_unlock(&q->lock);
 	}
 }
 

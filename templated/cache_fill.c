@@ -151,12 +151,12 @@ static void note_failure(struct cache *c, const struct err *err)
 {
 	bool known;
 
+	stats_cache_failure(&c->daemon->stats);
 	pthread_mutex_lock(&c->lock);
 	known = strcmp(c->failure.text, err->text) == 0;
 	c->failure = *err;
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
-	stats_cache_failure(&c->daemon->stats);
 	log_line(known ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "",
 		"no VM could be made for the cache, which is tried again at the next "
 		"request or refresh: %s",
@@ -169,6 +169,7 @@ static void note_success(struct cache *c, const char *id, int64_t began_ms)
 
 	pthread_mutex_lock(&c->lock);
 	c->failure = ERR_INIT;
+	pthread_cond_broadcast(&c->changed);
 	ready = cache_count(c, CACHED_READY);
 	pthread_mutex_unlock(&c->lock);
 	log_info("the cached VM %s is ready after %lld ms, %u of %llu are", id,

@@ -27,6 +27,14 @@ cache_value() # KEY
 		sed -nE "s/.*\"cache\":\\{.*\"$1\":([0-9]+).*/\\1/p"
 }
 
+# Children of templated that have ended and are not reaped.
+zombies()
+{
+	awk -v parent="$TEMPLATED_PID" '
+	$1 == "State:" { zombie = $2 == "Z" }
+	$1 == "PPid:" && $2 == parent && zombie { print FILENAME }' /proc/[0-9]*/status 2>/dev/null
+}
+
 sum() # SANDBOX PHASE...
 {
 	local sandbox=$1 phase
@@ -183,6 +191,21 @@ is "$(find /run/stencil/sandboxes/.uids -mindepth 1 | wc -l)" 2 'its uid is free
 is "$(cgroups_matching ".*$cgroup")" '' 'its cgroup is gone'
 capture ctr container rm "$WORLD-shim"
 ok $? 'the container can be removed' || diag "$(cat "$ERR")"
+
+# ---- the QEMU of a handed-over VM is killed -------------------------------------------------------
+
+mark
+capture container_detached killed -- sleep 1000
+ok $? 'a container from the cache'
+full 'is replaced'
+kill -KILL "$(ctr task ls | awk -v id="$WORLD-killed" '$1 == id { print $2 }')"
+event_wait "/tasks/exit.*$WORLD-killed" 'the container of a killed QEMU exits'
+like "$(grep "/tasks/exit.*$WORLD-killed" "$EVENTS")" '"exit_status":137' 'with status 137'
+like "$(grep "$WORLD-killed.*the VM has ended" "$CONTAINERD_LOG")" 'exit status is not known here' \
+	'the log says what a shim cannot know of it'
+capture container_remove killed
+ok $? 'it can be removed' || diag "$(cat "$ERR")"
+is "$(zombies)" '' 'templated has reaped it'
 
 # ---- a cached VM dies ---------------------------------------------------------------------------
 
