@@ -90,6 +90,9 @@ for id in clone1 cache1 clone2 cache2 clone3 cache3; do
 done
 is "$(cache_value hits)" 3 'they are counted as hits'
 is "$(cache_value ready)" 2 'two are ready'
+like "$(templatectl --config "$STENCIL_CONF" status)" \
+	$'\n''cache      2 of 2 VMs ready; handed over 3, missed [0-9]+, died 0, failed 0' \
+	'which templatectl status says, too'
 
 # ---- identity -----------------------------------------------------------------------------------
 
@@ -216,6 +219,19 @@ logged "has died and is replaced; its QEMU \(pid $victim\) ended by signal 9"
 ok $? "a cached VM's death is noticed"
 full 'and it is replaced'
 is "$(cache_value died)" 1 'and counted'
+
+# ---- the configuration changes -------------------------------------------------------------------
+
+mark
+before=$(pids_of qemu-system-x86_64)
+stencil_config factory vm_cache_number=1 >"$STENCIL_CONF"
+logged 'is ready after .*, 1 of 1 are'
+ok $? 'a smaller cache is one without a restart' || diag "$(tail -n 5 "$TEMPLATED_LOG")"
+is "$(pids_of qemu-system-x86_64 | grep -cxF "$before")" 0 'of other VMs'
+is "$(pids_of qemu-system-x86_64 | wc -l)" 1 'and of one'
+mark
+stencil_config factory vm_cache_number=2 >"$STENCIL_CONF"
+full 'so is a larger one'
 
 # ---- stale --------------------------------------------------------------------------------------
 
