@@ -48,7 +48,7 @@ lib_a	 = $(patsubst %,$(B)/lib/%.a,$(1))
 
 # Static where Debian has the archive: a shim starts for each pod, relocations are its start-up time.
 STATIC	 = -Wl,-Bstatic $(1) -Wl,-Bdynamic
-LIB_BASE = $(call STATIC,-ljson-c -lprotobuf-c -linih)
+LIB_BASE = $(call STATIC,-ljson-c -lprotobuf-c)
 LIB_NL	 = $(call STATIC,-lnl-route-3 -lnl-3)
 LIB_SEC	 = $(call STATIC,-lseccomp -lcap-ng)
 LIB_HASH = $(call STATIC,-lnettle)

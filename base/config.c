@@ -2,21 +2,17 @@
 /*
  * The configuration: see config.h.
  *
- * One row a key drives the parser, the range check, the dump and with it the
- * documentation: add a key by adding its member and its row.
+ * One row a key drives the parser, the range check, the dump, the manual page and the
+ * tests: add a key by adding its member and its row.
  */
 #include "base/config.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ini.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
 
-#include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -50,7 +46,8 @@ static const struct config_key keys[] = {
 	KEY("hypervisor", "path", KEY_PATH, qemu_path, "/usr/bin/qemu-system-x86_64", 1,
 		0, NULL, "The QEMU to run (7.2 or later)."),
 	KEY("hypervisor", "kernel", KEY_PATH, kernel, "/usr/lib/stencil/vmlinuz", 1, 0,
-		NULL, "The guest's kernel, a bzImage."),
+		NULL,
+		"The guest's kernel: a bzImage, or an ELF vmlinux with a PVH entry."),
 	KEY("hypervisor", "initrd", KEY_PATH, initrd, "/usr/lib/stencil/initrd.img", 1, 0,
 		NULL, "The guest's initramfs, with the agent in it."),
 	KEY("hypervisor", "kernel_params", KEY_STRING, kernel_params, "", 0, 0, NULL,
@@ -59,13 +56,15 @@ static const struct config_key keys[] = {
 	KEY("hypervisor", "accel", KEY_ENUM, accel, "auto", 0, 0, "auto|kvm|tcg",
 		"auto uses KVM where it proves to run guest code, else TCG."),
 	KEY("hypervisor", "default_vcpus", KEY_UINT, default_vcpus, "1", 1, 240, NULL,
-		"vCPUs a VM is booted with; a pod's CPU limit adds to them."),
+		"vCPUs a VM starts with, and the least it has; a CPU limit above raises them."),
 	KEY("hypervisor", "default_maxvcpus", KEY_UINT, default_maxvcpus, "0", 0, 240,
 		NULL, "Most vCPUs of a VM; 0 is the number of the host's CPUs."),
 	KEY("hypervisor", "default_memory", KEY_UINT, default_memory, "256", 96, 1 << 20,
-		NULL, "MiB a VM is booted with; a pod's memory limit is added."),
+		NULL,
+		"MiB a VM starts with, and the template's size; memory limits come on top."),
 	KEY("hypervisor", "default_maxmemory", KEY_UINT, default_maxmemory, "0", 0,
-		1 << 24, NULL, "Most MiB of a VM; 0 is the host's memory."),
+		1 << 24, NULL,
+		"Most MiB that memory limits may add to that; 0 is as much as the host has."),
 	KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294900000,
 		NULL, "First uid of the range that QEMU processes run as."),
 	KEY("hypervisor", "uid_count", KEY_UINT, uid_count, "4096", 1, 65536, NULL,
@@ -261,122 +260,6 @@ int config_set(struct config *c, const char *section, const char *name, const ch
 		where, err_quote(name, 64), err_quote(section, 64));
 }
 
-/*
- * Debian's libinih does not tell line numbers to its handler, but it asks its reader for
- * one line at a time: count there.
- */
-struct load {
-	struct config *c;
-	const char *path, *rest;
-	struct err *err;
-	int line, result;
-};
-
-static char *load_line(char *line, int size, void *user)
-{
-	struct load *load = user;
-	size_t len = strcspn(load->rest, "\n");
-
-	len += load->rest[len] == '\n';
-	if (len == 0 || load->result < 0)
-		return NULL;
-	load->line++;
-	if (len >= (size_t)size) {
-		load->result = err_set(load->err, -EFBIG, "%s:%d: longer than %d bytes",
-			load->path, load->line, size - 1);
-		return NULL;
-	}
-	memcpy(line, load->rest, len);
-	line[len] = '\0';
-	load->rest += len;
-	return line;
-}
-
-static int load_entry(
-	void *user, const char *section, const char *name, const char *value)
-{
-	struct load *load = user;
-	_cleanup_free_ char *where = xasprintf("%s:%d", load->path, load->line);
-
-	if (load->result == 0)
-		load->result =
-			config_set(load->c, section, name, value, where, load->err);
-	return load->result == 0;
-}
-
-static int load_file(struct config *c, const char *path, struct err *err)
-{
-	struct load load = {.c = c, .path = path, .err = err};
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r;
-
-	r = file_read(AT_FDCWD, path, MiB, &text, &len, err);
-	if (r < 0)
-		return err_wrap(err, "configuration");
-	if (strlen(text) != len)
-		return err_set(err, -EBADMSG, "%s: not a text file", path);
-	load.rest = text;
-	r = ini_parse_stream(load_line, &load, load_entry, &load);
-	if (load.result < 0)
-		return load.result;
-	if (r > 0)
-		return err_set(err, -EBADMSG,
-			"%s:%d: neither a [section] nor key = value", path, r);
-	return r < 0 ? err_set(err, -ENOMEM, "%s: out of memory", path) : 0;
-}
-
-static int is_drop_in(const struct dirent *entry)
-{
-	size_t len = strlen(entry->d_name);
-
-	return len > 5 && entry->d_name[0] != '.' &&
-	       strcmp(entry->d_name + len - 5, ".conf") == 0;
-}
-
-int config_load(struct config *c, const char *path, struct err *err)
-{
-	_cleanup_free_ char *folder = xasprintf("%s.d", path);
-	struct dirent **entries = NULL;
-	int n, r;
-
-	r = load_file(c, path, err);
-	n = scandir(folder, &entries, is_drop_in, alphasort);
-	for (int i = 0; i < n; i++) {
-		_cleanup_free_ char *file =
-			xasprintf("%s/%s", folder, entries[i]->d_name);
-
-		if (r == 0)
-			r = load_file(c, file, err);
-		free(entries[i]);
-	}
-	free(entries);
-	if (r < 0)
-		return r;
-	free(c->loaded_from);
-	c->loaded_from = xstrdup(path);
-	return 0;
-}
-
-static const char default_path[] = CONFIG_PATH_DEFAULT;
-
-const char *config_default_path(const char *path)
-{
-	if (!path)
-		path = secure_getenv(CONFIG_PATH_ENV);
-	return path && *path ? path : default_path;
-}
-
-int config_load_default(struct config *c, const char *path, struct err *err)
-{
-	const char *file = config_default_path(path);
-
-	/* The default one by itself may be missing, one that was named may not. */
-	if (file == default_path && access(file, F_OK) < 0 && errno == ENOENT)
-		return 0;
-	return config_load(c, file, err);
-}
-
 static void dump_value(struct config *c, const struct config_key *key, FILE *out)
 {
 	const char *name = key->values;
@@ -449,6 +332,40 @@ void config_compare(const struct config *a, const struct config *b,
 
 		if (strcmp(x, y) != 0)
 			differs(user, keys[i].section, keys[i].name);
+	}
+}
+
+static void list_values(const struct config_key *key, FILE *out)
+{
+	switch (key->type) {
+	case KEY_STRING:
+		fputs("text", out);
+		return;
+	case KEY_PATH:
+		fputs(key->min > 0 ? "path" : "path or nothing", out);
+		return;
+	case KEY_UINT:
+		fprintf(out, "%" PRIu64 " to %" PRIu64, key->min, key->max);
+		return;
+	case KEY_SIZE:
+		fputs("auto or bytes (K, M, G)", out);
+		return;
+	case KEY_BOOL:
+		fputs("true|false", out);
+		return;
+	case KEY_ENUM:
+		fputs(key->values, out);
+		return;
+	}
+}
+
+void config_list_keys(FILE *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		fprintf(out, "%s\t%s\t%s\t", keys[i].section, keys[i].name,
+			keys[i].otherwise);
+		list_values(&keys[i], out);
+		fprintf(out, "\t%s\n", keys[i].help);
 	}
 }
 

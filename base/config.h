@@ -11,6 +11,7 @@
 
 #define CONFIG_PATH_DEFAULT "/etc/stencil/stencil.conf"
 #define CONFIG_PATH_ENV     "STENCIL_CONFIG"
+#define CONFIG_LINE_MAX     4096 /* bytes of a line, without its newline */
 
 enum config_accel {
 	CONFIG_ACCEL_AUTO,
@@ -20,9 +21,10 @@ enum config_accel {
 
 /*
  * Keys keep Kata's names where they mean the same. Strings are owned by the struct and
- * never NULL. The file is INI; `[section]`, `key = value`, comments with # or ; at the
- * start of a line. Drop-ins are <file>.d/<name>.conf, read after it in the order of their
- * names.
+ * never NULL. The file is INI: `[section]`, `key = value`, comments with # or ; at the
+ * start of a line only: a value may have them in it. A value ends with its line; one that
+ * begins with white space, and is not a comment, is an error. Drop-ins are
+ * <file>.d/<name>.conf, read after it in the order of their names.
  */
 struct config {
 	/* [hypervisor] */
@@ -64,13 +66,14 @@ void config_done(struct config *c);
 /*
  * Reads path and its drop-ins over what *c holds. Errors name file, line, key and value:
  * an unknown section or key, a value of another type or out of its range, a line that is
- * neither.
+ * neither. A folder of drop-ins that is there and can't be read is an error, too.
  */
 int config_load(struct config *c, const char *path, struct err *err);
 
 /*
  * The file a program uses: `path` if given (a --config option: must exist), else
- * $STENCIL_CONFIG (must exist), else the default path (may be missing).
+ * $STENCIL_CONFIG (must exist), else the default path (may be missing; its drop-ins are
+ * read all the same).
  */
 int config_load_default(struct config *c, const char *path, struct err *err);
 /* Which one that is. */
@@ -92,6 +95,10 @@ char *config_text(const struct config *c, const char *section, const char *key);
  * does not count. */
 void config_compare(const struct config *a, const struct config *b,
 	void (*differs)(void *user, const char *section, const char *key), void *user);
+
+/* A line for each key: section, name, default, values, help; tabs between. For the manual
+ * page. */
+void config_list_keys(FILE *out);
 
 /* default_maxvcpus and default_maxmemory with 0 resolved from the host. */
 unsigned int config_max_vcpus(const struct config *c);

@@ -2,7 +2,7 @@
 # The Debian packages (names of Debian 12 and 13) and `make deps`, which installs those missing.
 
 PACKAGES_BUILD = gcc libc6-dev make protobuf-c-compiler libprotobuf-c-dev libjson-c-dev \
-	libinih-dev libnl-3-dev libnl-route-3-dev libseccomp-dev libcap-ng-dev nettle-dev
+	libnl-3-dev libnl-route-3-dev libseccomp-dev libcap-ng-dev nettle-dev
 
 # The guest's kernel and crun are downloaded and unpacked, never installed on the host.
 PACKAGES_GUEST = cpio xz-utils zstd kmod

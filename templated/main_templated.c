@@ -41,6 +41,8 @@ static const char usage[] =
 	"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
 	"  --check-config   read the configuration, say whether it is right, and end\n"
 	"  --dump-config    write the configuration in effect, and end\n"
+	"  --dump-defaults  write the built-in values, whatever is configured, and end\n"
+	"  --list-keys      a line for each key: section, name, default, values, help\n"
 	"  --help           this text\n"
 	"  --version        version\n"
 	"\n"
@@ -54,12 +56,16 @@ enum mode {
 	MODE_SERVE,
 	MODE_CHECK,
 	MODE_DUMP,
+	MODE_DEFAULTS,
+	MODE_KEYS,
 };
 
 static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"check-config", no_argument, NULL, 'k'},
 	{"dump-config", no_argument, NULL, 'd'},
+	{"dump-defaults", no_argument, NULL, 'D'},
+	{"list-keys", no_argument, NULL, 'K'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'v'},
 	{0},
@@ -81,6 +87,12 @@ static int parse_options(
 			break;
 		case 'd':
 			*ret_mode = MODE_DUMP;
+			break;
+		case 'D':
+			*ret_mode = MODE_DEFAULTS;
+			break;
+		case 'K':
+			*ret_mode = MODE_KEYS;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -250,6 +262,21 @@ static int run(struct config *c, const char *config_path, struct err *err)
 	return r;
 }
 
+/* What needs no configuration of this host. */
+static int print_built_in(enum mode mode)
+{
+	struct config c;
+
+	if (mode == MODE_KEYS) {
+		config_list_keys(stdout);
+		return 0;
+	}
+	config_init(&c);
+	config_dump(&c, stdout);
+	config_done(&c);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -260,6 +287,8 @@ int main(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
+	if (mode == MODE_DEFAULTS || mode == MODE_KEYS)
+		return print_built_in(mode);
 	config_init(&c);
 	r = config_load_default(&c, config, &err);
 	if (r < 0) {

@@ -4,8 +4,10 @@
 #include "tests/lib/test.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/config.h"
@@ -119,6 +121,20 @@ static void test_bad_lines(void **state)
 			"accel = fast: one of auto|kvm|tcg is wanted", -EINVAL, 2},
 		{"[hypervisor]\njust words\n", "neither a [section] nor key = value",
 			-EBADMSG, 2},
+		{"[hypervisor]\nkernel_params = a\n  b = c\n",
+			"begins with white space, but no value goes on in another line",
+			-EBADMSG, 3},
+		{"[hypervisor]\n\tpath = /q\n", "begins with white space", -EBADMSG, 2},
+		{"[hypervisor]\n= /q\n", "neither a [section] nor key = value", -EBADMSG,
+			2},
+		{"[hypervisor\npath = /q\n", "a section's line ends with ]", -EBADMSG, 1},
+		{"[hypervisor] # why\n", "a section's line ends with ]", -EBADMSG, 1},
+		{"[hypervisor]\naccel = tcg ; why\n",
+			"accel = tcg ; why: one of auto|kvm|tcg is wanted", -EINVAL, 2},
+		{"[hypervisor]\npath: /q\n", "neither a [section] nor key = value",
+			-EBADMSG, 2},
+		{"path = /q\n", "the key path belongs to [hypervisor], not to []",
+			-EINVAL, 1},
 	};
 	struct fixture *f = *state;
 
@@ -149,6 +165,37 @@ static void test_bad_files(void **state)
 	assert_error_names(err.code, -EFBIG, ":1: longer than ");
 }
 
+/* Comments are at the start of a line; in a value their signs are part of it. */
+static void test_comments(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		load(f, "\xef\xbb\xbf# one\n  ; two\n\t# three = 3\n[hypervisor]\r\n"
+			"kernel_params = a ; b # c  \r\n \t \n;path = relative\n"),
+		0);
+	assert_string_equal(f->config.kernel_params, "a ; b # c");
+	/* The last line needs no newline. */
+	assert_int_equal(load(f, "[hypervisor]\nkernel_params ="), 0);
+	assert_string_equal(f->config.kernel_params, "");
+}
+
+static void test_long_lines(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *value = xzalloc(CONFIG_LINE_MAX), *text = NULL, *more = NULL;
+	struct err err;
+
+	memset(value, 'x', CONFIG_LINE_MAX - strlen("kernel_params = "));
+	text = xasprintf("[hypervisor]\nkernel_params = %s\n", value);
+	assert_int_equal(load(f, text), 0);
+	assert_string_equal(f->config.kernel_params, value);
+	more = xasprintf("[hypervisor]\n\nkernel_params = %sx\n", value);
+	load(f, more);
+	err = f->err;
+	assert_error_names(err.code, -EFBIG, "s.conf:3: longer than 4096 bytes");
+}
+
 /* Drop-ins come in the order of their names; other files and hidden ones are not read. */
 static void test_drop_ins(void **state)
 {
@@ -171,6 +218,43 @@ static void test_drop_ins(void **state)
 	free(test_file(folder, "99.conf", "[factory]\nstrict = maybe\n"));
 	assert_int_equal(load(f, ""), -EINVAL);
 	assert_non_null(strstr(f->err.text, "s.conf.d/99.conf:2: strict = maybe"));
+}
+
+static void test_drop_ins_unreadable(void **state)
+{
+	struct fixture *f = *state;
+	struct err err;
+
+	free(test_file(f->folder, "s.conf.d", "not a folder"));
+	load(f, "");
+	err = f->err;
+	assert_error_names(err.code, -ENOTDIR, "cannot read the folder ");
+}
+
+/* The default path's drop-ins count without the file, too. */
+static void test_default_drop_ins(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+
+	if (unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", "/etc", "tmpfs", 0, "mode=0755") < 0)
+		skip(); /* needs root */
+	assert_int_equal(config_load_default(&f->config, NULL, &err), 0);
+	assert_int_equal(mkdir("/etc/stencil", 0755), 0);
+	assert_int_equal(mkdir("/etc/stencil/stencil.conf.d", 0755), 0);
+	free(test_file("/etc/stencil/stencil.conf.d", "a.conf",
+		"[hypervisor]\ndefault_vcpus = 3\n"));
+	assert_int_equal(config_load_default(&f->config, NULL, &err), 0);
+	assert_int_equal(f->config.default_vcpus, 3);
+	assert_string_equal(f->config.loaded_from, "");
+	free(test_file(
+		"/etc/stencil", "stencil.conf", "[hypervisor]\ndefault_vcpus = 2\n"));
+	assert_int_equal(config_load_default(&f->config, NULL, &err), 0);
+	assert_int_equal(f->config.default_vcpus, 3);
+	assert_string_equal(f->config.loaded_from, CONFIG_PATH_DEFAULT);
+	assert_int_equal(umount("/etc"), 0);
 }
 
 static void test_default_path(void **state)
@@ -232,6 +316,33 @@ static void test_dump(void **state)
 	assert_string_equal(first, second);
 }
 
+/* A row for each key, and in it what the dump of the defaults says. */
+static void test_list_keys(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *list = NULL, *dump = NULL;
+	char *rest, *row;
+	size_t size, n = 0;
+	FILE *out = open_memstream(&list, &size);
+
+	config_list_keys(out);
+	fclose(out);
+	out = open_memstream(&dump, &size);
+	config_dump(&f->config, out);
+	fclose(out);
+	for (rest = list; (row = strsep(&rest, "\n")) && *row; n++) {
+		_cleanup_free_ char *line = NULL;
+		char *column[5];
+
+		for (size_t i = 0; i < ARRAY_SIZE(column); i++)
+			assert_non_null(column[i] = strsep(&row, "\t"));
+		line = xasprintf("\n# %s\n%s = %s\n", column[4], column[1], column[2]);
+		assert_non_null(strstr(dump, line));
+		assert_true(*column[3]);
+	}
+	assert_true(n > 20);
+}
+
 static void test_host_limits(void **state)
 {
 	struct fixture *f = *state;
@@ -256,10 +367,15 @@ int main(void)
 		TEST(test_load),
 		TEST(test_bad_lines),
 		TEST(test_bad_files),
+		TEST(test_comments),
+		TEST(test_long_lines),
 		TEST(test_drop_ins),
+		TEST(test_drop_ins_unreadable),
+		TEST(test_default_drop_ins),
 		TEST(test_default_path),
 		TEST(test_set),
 		TEST(test_dump),
+		TEST(test_list_keys),
 		TEST(test_host_limits),
 	};
 
