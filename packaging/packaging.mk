@@ -7,9 +7,14 @@ LIBDIR	 = $(PREFIX)/lib/stencil
 DOCDIR	 = $(PREFIX)/share/doc/stencil
 CONFDIR	 = /etc/stencil
 
-# The configuration's table writes its own example.
-$(B)/stencil.conf: $(B)/templated
-	$(call say,GEN,$@)$(B)/templated --dump-config | sed 's:/usr/lib/stencil:$(LIBDIR):' >$@
+# What depends on PREFIX is made anew when another one is given.
+$(B)/prefix: FORCE
+	@echo '$(PREFIX)' | cmp -s - $@ || { mkdir -p $(@D); echo '$(PREFIX)' >$@; }
+.PHONY: FORCE
+
+# The configuration's table writes its own example, whatever this host is configured to.
+$(B)/stencil.conf: $(B)/templated $(B)/prefix
+	$(call say,GEN,$@)$(B)/templated --dump-defaults | sed 's:/usr/lib/stencil:$(LIBDIR):' >$@
 
 # A configuration that exists is the administrator's: it stays, the new one lies beside it.
 install: all guest $(B)/stencil.conf
