@@ -76,6 +76,8 @@ static const struct config_key keys[] = {
 	KEY("factory", "template_endpoint", KEY_PATH, template_endpoint,
 		"/run/stencil/templated.sock", 1, 0, NULL,
 		"The socket at which templated grants templates."),
+	KEY("factory", "metrics_endpoint", KEY_PATH, metrics_endpoint, "", 0, 0, NULL,
+		"A socket at which templated answers GET /metrics; empty for none."),
 	KEY("factory", "tmpfs_size", KEY_SIZE, tmpfs_size, "auto", 0, UINT64_MAX, NULL,
 		"Size of that tmpfs in bytes (K, M, G); auto calculates it."),
 	KEY("factory", "vm_cache_number", KEY_UINT, vm_cache_number, "0", 0, 256, NULL,

@@ -44,6 +44,7 @@ struct config {
 	bool enable_template;
 	char *template_path;           /* where the template tmpfs is mounted */
 	char *template_endpoint;       /* templated's lease socket */
+	char *metrics_endpoint;        /* its metrics' socket; "": none */
 	uint64_t tmpfs_size;           /* bytes; 0: by calculation ("auto") */
 	uint64_t vm_cache_number;      /* VMs kept ready */
 	uint64_t vm_cache_cpu_percent; /* of one CPU, for preparing them; 0: no limit */

@@ -34,12 +34,15 @@
 #include "templated/build.h"
 #include "templated/cache.h"
 #include "templated/daemon.h"
+#include "templated/events.h"
+#include "templated/phases.h"
 #include "vm/record.h"
 
 /* How one ended that built or failed, for the status. */
 struct report {
 	struct build_result result;
 	int64_t took_ms, ended_ms; /* ended_ms 0: there was none */
+	struct phases phases;
 };
 
 struct builder {
@@ -54,6 +57,7 @@ struct builder {
 	uint64_t superseded; /* up to that number they count as their successor */
 	enum build_step step;
 	int64_t began_ms;
+	struct phases phases;
 	struct build_result last; /* of the build that ended last */
 	struct report report;
 	struct manifest failed; /* the inputs of the last one, if it failed; else empty */
@@ -108,11 +112,24 @@ static int at_step(void *user, enum build_step step)
 
 	pthread_mutex_lock(&b->lock);
 	b->step = step;
+	phases_begin(&b->phases, step);
 	r = b->build.cancelled ? -ECANCELED : 0;
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);
 	log_info("template: %s", step_names[step]);
+	if (step == BUILD_BOOTING)
+		stats_boot(&b->daemon->stats);
+	events_emit("build-step", "step", step_names[step], NULL);
 	return r;
+}
+
+static void emit_result(const struct build_result *result)
+{
+	if (result->code < 0)
+		events_emit("build-failed", "error", result->err.text, NULL);
+	else
+		events_emit(result->built ? "build-published" : "build-up-to-date",
+			"generation", result->id, NULL);
 }
 
 static void log_result(const struct build_result *result, int64_t ms)
@@ -139,8 +156,11 @@ static void begin(struct builder *b, enum build_how how)
 	b->ended_fd = eventfd(0, EFD_CLOEXEC);
 	b->step = BUILD_STARTING;
 	b->began_ms = now_ms();
+	phases_begin(&b->phases, BUILD_STARTING);
 	b->running = true;
 	b->builds++;
+	events_emit(
+		"build-started", "forced", how >= BUILD_FORCE ? "true" : "false", NULL);
 }
 
 /* Keeps what is to be known of a build that ended; the lock is held. */
@@ -150,7 +170,8 @@ static void conclude(struct builder *b, const struct build_result *result)
 	if (result->built || result->code < 0)
 		b->report = (struct report){.result = *result,
 			.took_ms = now_ms() - b->began_ms,
-			.ended_ms = now_ms()};
+			.ended_ms = now_ms(),
+			.phases = b->phases};
 	if (result->built || (result->code < 0 && !b->build.cancelled)) {
 		manifest_done(&b->failed);
 		if (result->code < 0) {
@@ -198,6 +219,7 @@ static void *run(void *arg)
 		if (result.built || result.code < 0)
 			stats_build(&b->daemon->stats, result.code);
 		log_result(&result, now_ms() - b->began_ms);
+		emit_result(&result);
 		if (result.built)
 			cache_drain(b->daemon->cache, "there is a new template");
 		else if (result.code == 0)
@@ -419,6 +441,8 @@ static struct json_object *report_to_json(const struct report *report)
 		json_set_string(obj, "generation", report->result.id);
 	json_set_i64(obj, "ms", report->took_ms);
 	json_set_i64(obj, "age_s", (now_ms() - report->ended_ms) / 1000);
+	json_object_object_add(
+		obj, "phases", phases_to_json(&report->phases, report->ended_ms));
 	return obj;
 }
 
@@ -432,6 +456,8 @@ struct json_object *builder_status(struct builder *b)
 	if (b->running) {
 		json_set_string(obj, "step", step_names[b->step]);
 		json_set_i64(obj, "ms", now_ms() - b->began_ms);
+		json_object_object_add(
+			obj, "phases", phases_to_json(&b->phases, now_ms()));
 	}
 	if (b->report.ended_ms)
 		json_object_object_add(obj, "last", report_to_json(&b->report));

@@ -75,6 +75,6 @@ void builder_close(struct builder *b);
  * Returns whether one is being built. */
 bool builder_excuse(struct builder *b, char *buf, size_t size);
 
-/* {"running", "step", "ms", "queued", "last": {"ok", "error", "generation", "ms",
- * "age_s"}}; last is of those that built or failed. */
+/* {"running", "step", "ms", "phases", "queued", "last": {"ok", "error", "generation", "ms",
+ * "age_s", "phases"}}; last is of those that built or failed. phases: {<step>: ms} */
 struct json_object *builder_status(struct builder *b);

@@ -54,6 +54,29 @@ static int receive(int fd, int64_t deadline, void (*progress)(const char *step),
 	return r;
 }
 
+/* request: taken. */
+static int open_with(
+	const struct config *c, struct json_object *request, int *ret_fd, struct err *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = connect_to(c, &fd, err);
+
+	if (r < 0) {
+		json_object_put(request);
+		return r;
+	}
+	r = lease_send(fd, request, NULL, 0, deadline_after_ms(ANSWER_MS));
+	if (r < 0)
+		return err_sys(err, r, "templated does not take the request");
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int ctl_open(const struct config *c, enum lease_verb verb, int *ret_fd, struct err *err)
+{
+	return open_with(c, lease_request_new(verb, NULL, NULL), ret_fd, err);
+}
+
 int ctl_ask(const struct config *c, enum lease_verb verb,
 	void (*progress)(const char *step), struct json_object **ret, struct err *err)
 {
@@ -66,15 +89,10 @@ int ctl_send(const struct config *c, enum lease_verb verb, struct json_object *r
 	bool builds = verb == LEASE_VERB_INIT || verb == LEASE_VERB_REFRESH ||
 		      verb == LEASE_VERB_DESTROY;
 	_cleanup_close_ int fd = -1;
-	int r = connect_to(c, &fd, err);
+	int r = open_with(c, request, &fd, err);
 
-	if (r < 0) {
-		json_object_put(request);
-		return r;
-	}
-	r = lease_send(fd, request, NULL, 0, deadline_after_ms(ANSWER_MS));
 	if (r < 0)
-		return err_sys(err, r, "templated does not take the request");
+		return r;
 	do
 		r = receive(fd, builds ? DEADLINE_NONE : deadline_after_ms(ANSWER_MS),
 			progress, ret, err);

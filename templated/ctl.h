@@ -23,6 +23,14 @@ int ctl_ask(const struct config *c, enum lease_verb verb,
 int ctl_send(const struct config *c, enum lease_verb verb, struct json_object *request,
 	void (*progress)(const char *step), struct json_object **ret, struct err *err);
 
+/* Connects and sends a request without arguments; the descriptor is the caller's. Fails
+ * as ctl_ask() does. */
+int ctl_open(const struct config *c, enum lease_verb verb, int *ret_fd, struct err *err);
+
+/* Writes each event (events.h) as a line, until SIGINT, SIGTERM or templated's end: 0.
+ * Events that are missed because they were not read end it with an error. */
+int ctl_watch(const struct config *c, bool json, FILE *out, struct err *err);
+
 /* For people, at most 80 columns wide as long as paths and reasons are short. */
 void ctl_print_status(struct json_object *status, FILE *out);
 /* With the lines for fstab and for a mount unit. */

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "templated/builder.h"
 #include "templated/cache.h"
+#include "templated/status.h"
 
 void daemon_init(struct daemon *d, struct config *c, const char *config_path)
 {
@@ -21,6 +22,7 @@ void daemon_init(struct daemon *d, struct config *c, const char *config_path)
 	stats_init(&d->stats);
 	d->builder = builder_new(d);
 	d->cache = cache_new(d);
+	d->usage = usage_new();
 	d->started_ms = now_ms();
 }
 
@@ -31,6 +33,7 @@ void daemon_done(struct daemon *d)
 	store_free(d->store);
 	vm_inputs_free(d->inputs);
 	vm_inputs_free(d->foreign_inputs);
+	usage_free(d->usage);
 	stats_done(&d->stats);
 	settings_put(steal_ptr(d->settings));
 	pthread_mutex_destroy(&d->settings_lock);
@@ -306,9 +309,11 @@ struct json_object *daemon_status(struct daemon *d)
 	pthread_mutex_unlock(&d->settings_lock);
 	json_set_bool(template, "enabled", s->config.enable_template);
 	store_status(d->store, template);
+	usage_add(d->usage, &s->config, template);
 	json_object_object_add(obj, "template", template);
 	json_object_object_add(obj, "build", builder_status(d->builder));
 	json_object_object_add(obj, "counters", stats_to_json(&d->stats));
 	json_object_object_add(obj, "cache", cache_status(d->cache));
+	status_fit(obj);
 	return obj;
 }

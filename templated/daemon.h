@@ -9,6 +9,7 @@
 #include "templated/settings.h"
 #include "templated/stats.h"
 #include "templated/store.h"
+#include "templated/usage.h"
 #include "vm/vm.h"
 
 struct builder;
@@ -27,6 +28,7 @@ struct daemon {
 	struct builder *builder;
 	struct cache *cache;
 	struct stats stats;
+	struct usage *usage;
 	int64_t started_ms;
 };
 
@@ -61,8 +63,12 @@ int daemon_acquire(struct daemon *d, const struct lease_request *request,
 struct cached *daemon_take_cached(
 	struct daemon *d, const struct lease_request *request, struct err *why);
 
-/* {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…}, "counters":
- * {…}, "cache": {…}} */
+/*
+ * {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…}, "counters":
+ * {…}, "cache": {…}}; templatectl(8) lists all keys. Changes nothing and waits for nobody. So long that
+ * it would be no message of the lease protocol, it has "truncated": true instead of the
+ * clones of each generation and of the manifests of those that are retired.
+ */
 struct json_object *daemon_status(struct daemon *d);
 /* {"plan": {…}, "tmpfs": {…}, "missing_bytes"}: needs no daemon that runs. */
 int daemon_size(const struct config *c, struct json_object **ret, struct err *err);

@@ -19,6 +19,7 @@ static const char *const verb_names[LEASE_VERBS] = {
 	[LEASE_VERB_DESTROY] = "destroy",
 	[LEASE_VERB_SIZE] = "size",
 	[LEASE_VERB_TAKEN] = "taken",
+	[LEASE_VERB_WATCH] = "watch",
 };
 
 enum want_type {

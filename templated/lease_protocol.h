@@ -20,7 +20,7 @@
  *               and, if a VM is welcome, "state_dir": <path>; if no template is, "template": false
  *     taken     the VM that was offered is the sandbox's now; no reply
  *     refresh   "now": <bool>, may be missing: retire what there is before building
- *     status, init, destroy, size              nothing more
+ *     status, init, destroy, size, watch       nothing more
  *
  *   reply     {"version": 1, "result": <result>, …}
  *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
@@ -30,6 +30,7 @@
  *     none      "reason": <sentence>, "field": <manifest field or "">
  *     done      of init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text"
  *     status    "status": {…}           size   "size": {…}
+ *     watching  and then events, see events.h, until the client says something or hangs up
  *     error     "error": <sentence>
  *
  * Before their reply init and refresh send any number of {"version": 1, "progress": <step>}.
@@ -54,6 +55,7 @@ enum lease_verb {
 	LEASE_VERB_DESTROY,
 	LEASE_VERB_SIZE,
 	LEASE_VERB_TAKEN,
+	LEASE_VERB_WATCH,
 	LEASE_VERBS,
 };
 

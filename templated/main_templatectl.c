@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "templated/ctl.h"
 #include "templated/daemon.h"
+#include "templated/metrics.h"
 
 enum {
 	EXIT_FAILED = 1,
@@ -24,6 +25,8 @@ static const char usage[] =
 	"a\n"
 	"            sound one that is up to date\n"
 	"  status    what there is, who uses it, what was granted and refused\n"
+	"  metrics   the same for Prometheus, in its text format\n"
+	"  watch     what happens, a line an event, until SIGINT or templated's end\n"
 	"  refresh   build a new template; the old one serves until it stands, with --now\n"
 	"            it is retired first and sandboxes are booted meanwhile\n"
 	"  destroy   remove the template and unmount; what sandboxes still use goes "
@@ -33,7 +36,7 @@ static const char usage[] =
 	"\n"
 	"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
 	"  --now            refresh: grant nothing of the old template any more\n"
-	"  --json           status, size: for programs; keys stay the same\n"
+	"  --json           status, size, watch: for programs; keys stay the same\n"
 	"  --help           this text\n"
 	"  --version        version\n"
 	"\n"
@@ -157,6 +160,25 @@ static int run_status(const struct command *cmd, struct err *err)
 	return 0;
 }
 
+static int run_metrics(const struct command *cmd, struct err *err)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	struct json_object *status;
+	int r;
+
+	r = ctl_ask(&cmd->config, LEASE_VERB_STATUS, NULL, &reply, err);
+	if (r == 0)
+		r = json_get_object(reply, "status", &status, err);
+	if (r == 0)
+		metrics_print(status, stdout);
+	return r;
+}
+
+static int run_watch(const struct command *cmd, struct err *err)
+{
+	return ctl_watch(&cmd->config, cmd->json, stdout, err);
+}
+
 static int run_size(const struct command *cmd, struct err *err)
 {
 	_cleanup_json_ struct json_object *size = NULL;
@@ -178,10 +200,14 @@ static const struct verb {
 } verbs[] = {
 	{"init", false, true, run_init},
 	{"status", true, true, run_status},
+	{"metrics", false, true, run_metrics},
+	{"watch", true, true, run_watch},
 	{"refresh", false, true, run_refresh},
 	{"destroy", false, true, run_destroy},
 	{"size", true, false, run_size},
 };
+
+#define VERB_NAMES "init, status, metrics, watch, refresh, destroy or size"
 
 static const struct verb *find_verb(const char *name)
 {
@@ -235,18 +261,17 @@ static int find_command(int argc, char **argv, const struct command *cmd,
 	const struct verb *verb;
 
 	if (optind >= argc)
-		return err_set(err, -EINVAL,
-			"a verb is missing: init, status, refresh, destroy or size");
+		return err_set(err, -EINVAL, "a verb is missing: " VERB_NAMES);
 	verb = find_verb(argv[optind]);
 	if (!verb)
-		return err_set(err, -EINVAL,
-			"unknown verb \"%s\": init, status, refresh, destroy or size",
+		return err_set(err, -EINVAL, "unknown verb \"%s\": " VERB_NAMES,
 			err_quote(argv[optind], 64));
 	if (optind + 1 < argc)
 		return err_set(err, -EINVAL, "unexpected argument \"%s\"",
 			err_quote(argv[optind + 1], 64));
 	if (cmd->json && !verb->json)
-		return err_set(err, -EINVAL, "--json goes with status and size only");
+		return err_set(
+			err, -EINVAL, "--json goes with status, watch and size only");
 	if (cmd->now && strcmp(verb->name, "refresh") != 0)
 		return err_set(err, -EINVAL, "--now goes with refresh only");
 	*ret = verb;

@@ -24,6 +24,7 @@
 #include "templated/cache.h"
 #include "templated/daemon.h"
 #include "templated/lock.h"
+#include "templated/metrics_server.h"
 #include "templated/notify.h"
 #include "templated/privileges.h"
 #include "templated/reload.h"
@@ -217,6 +218,7 @@ static int follow(
 
 static int serve(struct daemon *d, const struct config *c, int signal_fd, struct err *err)
 {
+	struct metrics_server *metrics;
 	struct server *server;
 	int r;
 
@@ -229,9 +231,15 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 	r = server_start(d, &server, err);
 	if (r < 0)
 		return r;
+	r = metrics_server_start(d, &metrics, err);
+	if (r < 0) {
+		server_stop(server);
+		return r;
+	}
 	r = follow(d, c, signal_fd, err);
 	builder_close(d->builder);
 	cache_close(d->cache);
+	metrics_server_stop(metrics);
 	server_stop(server);
 	return r;
 }

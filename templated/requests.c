@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "templated/builder.h"
 #include "templated/cache.h"
+#include "templated/events.h"
 
 static int answer(struct connection *c, struct json_object *reply, const int *fds,
 	unsigned int n_fds, struct err *err)
@@ -34,6 +35,8 @@ static int answer_none(struct connection *c, const struct lease_request *request
 	struct json_object *reply = lease_reply_new("none");
 
 	log_info("no template for the sandbox %s: %s", request->sandbox, why->text);
+	events_emit("miss", "sandbox", request->sandbox, "reason", why->text, "field",
+		field, NULL);
 	json_set_string(reply, "reason", why->text);
 	json_set_string(reply, "field", field);
 	return answer(c, reply, NULL, 0, err);
@@ -81,6 +84,8 @@ static int acquire_template(struct connection *c, const struct lease_request *re
 	if (r < 0)
 		return answer_none(c, request, field, &why, err);
 	store_lease_bind(c->daemon->store, c->lease, c->pid);
+	events_emit("grant", "sandbox", request->sandbox, "generation",
+		store_lease_generation(c->lease), NULL);
 	reply = lease_reply_new("template");
 	json_set_string(reply, "generation", store_lease_generation(c->lease));
 	json_object_object_add(reply, "manifest", manifest_to_json(&manifest));
@@ -229,6 +234,16 @@ static int size(
 	return answer(c, reply, NULL, 0, err);
 }
 
+static int watch(
+	struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int r = events_watch(c->fd, &why);
+
+	(void)request;
+	return r == -EBUSY ? answer_error(c, &why, err) : r;
+}
+
 /* Every request, and whether it is the one that a sandbox with an offered VM sends. One
  * that holds a lease sends none. */
 static const struct {
@@ -243,6 +258,7 @@ static const struct {
 	[LEASE_VERB_DESTROY] = {false, destroy},
 	[LEASE_VERB_SIZE] = {false, size},
 	[LEASE_VERB_TAKEN] = {true, taken},
+	[LEASE_VERB_WATCH] = {false, watch},
 };
 
 int request_handle(

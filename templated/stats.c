@@ -50,6 +50,11 @@ void stats_miss(struct stats *s, enum stats_miss miss, enum manifest_field field
 	count(s, miss == STATS_MISS_FIELD ? &s->fields[field] : &s->misses[miss]);
 }
 
+void stats_boot(struct stats *s)
+{
+	count(s, &s->boots);
+}
+
 void stats_build(struct stats *s, int result)
 {
 	count(s, result < 0 ? &s->build_failures : &s->builds);
@@ -127,6 +132,7 @@ struct json_object *stats_to_json(struct stats *s)
 	json_set_u64(obj, "hits", s->hits);
 	json_set_u64(obj, "stale_grants", s->stale_hits);
 	json_object_object_add(obj, "misses", misses_to_json(s));
+	json_set_u64(obj, "boots", s->boots);
 	json_set_u64(obj, "builds", s->builds);
 	json_set_u64(obj, "build_failures", s->build_failures);
 	json_set_u64(obj, "refused", s->refused);

@@ -37,6 +37,7 @@ struct stats {
 	pthread_mutex_t lock;
 	uint64_t hits, stale_hits, misses[STATS_MISSES], fields[MANIFEST_FIELDS];
 	uint64_t cache_hits, cache_misses[STATS_CACHE_MISSES], cache_died, cache_failures;
+	uint64_t boots;                           /* guests booted to become a template */
 	uint64_t builds, build_failures, refused; /* refused: connections and requests */
 };
 
@@ -46,6 +47,7 @@ void stats_done(struct stats *s);
 void stats_hit(struct stats *s, bool stale);
 /* field: of STATS_MISS_FIELD. */
 void stats_miss(struct stats *s, enum stats_miss miss, enum manifest_field field);
+void stats_boot(struct stats *s);
 void stats_build(struct stats *s, int result);
 void stats_refused(struct stats *s);
 void stats_cache_hit(struct stats *s); /* a VM was taken */
@@ -54,6 +56,6 @@ void stats_cache_died(struct stats *s);    /* while it was ready */
 void stats_cache_failure(struct stats *s); /* none could be made */
 /* Adds "hits", "misses": {<reason>: n…, "total"}, "died" and "failures" to obj. */
 void stats_cache_to_json(struct stats *s, struct json_object *obj);
-/* {"hits", "stale_grants", "misses": {<reason>: n…}, "builds", "build_failures", "refused"}; reasons that
+/* {"hits", "stale_grants", "misses": {<reason>: n…}, "boots", "builds", "build_failures", "refused"}; reasons that
  * did not happen are left out, but "total". */
 struct json_object *stats_to_json(struct stats *s);

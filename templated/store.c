@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "templated/events.h"
 
 /* A holder of a former templated's lease has ended. */
 static void holder_ended(void *user, void *what)
@@ -119,6 +120,7 @@ void store_remove_unheld(struct store *s)
 			continue;
 		}
 		remove_files(s, h);
+		events_emit("generation-removed", "generation", h->g.id, NULL);
 		*p = h->next;
 		held_free(h);
 	}
@@ -128,6 +130,8 @@ static void retire(struct store *s, struct held *h)
 {
 	struct err err = ERR_INIT;
 
+	if (!h->retired)
+		events_emit("generation-retired", "generation", h->g.id, NULL);
 	h->retired = true;
 	if (s->current == h)
 		s->current = NULL;
@@ -177,8 +181,10 @@ static void forget_replaced(struct store *s)
 		 "retired",
 		s->path);
 	/* Nothing is written down for them: their notes are on the other one. */
-	for (struct held *h = s->all; h; h = h->next)
+	for (struct held *h = s->all; h; h = h->next) {
+		events_emit("generation-retired", "generation", h->g.id, NULL);
 		h->retired = true;
+	}
 	s->current = NULL;
 	store_remove_unheld(s);
 	close_fds(s);
@@ -302,10 +308,13 @@ static void look_at_age(struct held *h, const struct manifest *want)
 /* A verdict is logged when it changes, not for each sandbox that meets it. */
 static enum store_answer find_unsound(struct held *h, struct err *err)
 {
-	if (!h->unsound || strcmp(h->why.text, err->text) != 0)
+	if (!h->unsound || strcmp(h->why.text, err->text) != 0) {
 		log_error("the template is unsound and not offered until it is "
 			  "refreshed: %s",
 			err->text);
+		events_emit("generation-unsound", "generation", h->g.id, "reason",
+			err->text, NULL);
+	}
 	h->unsound = true;
 	h->why = *err;
 	return STORE_UNSOUND;
@@ -410,6 +419,8 @@ static void unlink_lease(struct store_lease *lease)
 	for (p = &lease->held->leases; *p != lease;)
 		p = &(*p)->next;
 	*p = lease->next;
+	events_emit("release", "sandbox", lease->note.sandbox, "generation",
+		lease->held->g.id, NULL);
 }
 
 void store_release(struct store *s, struct store_lease *lease)
@@ -512,11 +523,8 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 		json_set_u64(obj, "resident_bytes", number);
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_STATE_BYTES, &number, NULL) == 0)
 		json_set_u64(obj, "state_bytes", number);
-	if (!h->lost) {
-		json_set_string(obj, "accel", h->g.manifest.value[MANIFEST_ACCEL]);
-		json_set_string(
-			obj, "qemu_version", h->g.manifest.value[MANIFEST_QEMU_VERSION]);
-	}
+	if (!h->lost)
+		json_object_object_add(obj, "manifest", manifest_to_json(&h->g.manifest));
 	for (const struct store_lease *l = h->leases; l; l = l->next)
 		count++;
 	json_set_u64(obj, "leases", count);
