@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What templated tells of itself, with real clones: status, metrics, events.
+. "${BASH_SOURCE[0]%/*}/../lib/system.sh"
+METRICS=/run/metrics.sock
+printf '[factory]\nmetrics_endpoint = %s\n' "$METRICS" >>"$STENCIL_CONF"
+
+ctl()
+{
+	capture templatectl --config "$STENCIL_CONF" "$@"
+}
+
+# A value of `templatectl status --json`: PATH is a Perl expression behind the object.
+status_value() # PATH
+{
+	ctl status --json && perl -MJSON::PP -0777 -e '
+		my $status = decode_json(<STDIN>);
+		my $value = eval "\$status->'"$1"'";
+		print defined $value ? $value : "undefined"' <"$OUT"
+}
+
+# ---- events -------------------------------------------------------------------------------------
+
+templated_start
+WATCHED=$WORLD_DIR/watched
+: >"$WATCHED"
+templatectl --config "$STENCIL_CONF" watch >"$WATCHED" 2>"$WORLD_DIR/watch.err" &
+watch_pid=$!
+JSON_WATCHED=$WORLD_DIR/watched.json
+: >"$JSON_WATCHED"
+templatectl --config "$STENCIL_CONF" watch --json >"$JSON_WATCHED" &
+json_pid=$!
+
+watched() # REGEX NAME
+{
+	wait_line "$WATCHED" "$watch_pid" "$1"
+	ok $? "$2" || diag "$(cat "$WATCHED" "$WORLD_DIR/watch.err")"
+}
+
+ctl init
+ok $? 'a template'
+ctl refresh
+ok $? 'another one' || diag "$(cat "$ERR")"
+generation=$(status_value '{template}{generations}[0]{id}')
+watched 'build-started +forced=true' 'watch shows a build that starts'
+watched 'build-step +step=booting' 'its steps'
+watched "build-published +generation=$generation" 'what it published'
+watched 'generation-removed +generation=2' 'and what is removed'
+capture container_detached one -- sleep 1000
+ok $? 'a container' || diag "$(cat "$ERR")"
+watched "grant +sandbox=$WORLD-one +generation=$generation" 'a grant'
+works 'a container that differs' other --annotation io.stencil.hypervisor.default_memory=512 -- true
+watched "miss +sandbox=$WORLD-other +reason=\"memory_bytes: .*\" +field=memory_bytes" \
+	'a miss, with the field'
+
+# ---- status -------------------------------------------------------------------------------------
+
+qemu=$(pids_of qemu-system-x86_64)
+is "$(status_value '{template}{generations}[0]{clones}[0]{sandbox}')" "$WORLD-one" \
+	'status names the clone'
+is "$(status_value '{template}{generations}[0]{clones}[0]{pid}')" "$qemu" 'with its QEMU'
+private=$(status_value '{template}{generations}[0]{clones}[0]{private_bytes}')
+less 100000 "$private" 'bytes and more are its own'
+less "$private" 16777216 'bytes and less are its own'
+like "$(status_value '{template}{generations}[0]{manifest}{accel}')" '^(tcg|kvm)$' \
+	'the inputs are told'
+is "$(status_value '{counters}{misses}{memory_bytes}')" 1 'the miss is counted'
+like "$(status_value '{build}{last}{phases}{booting}')" '^[0-9]{3,}$' "the boot's milliseconds"
+before=$(find /run/stencil -printf '%p %T@ %s\n' | sort)
+ctl status
+is "$(awk 'length > 80' "$OUT")" '' 'the screen fits 80 columns'
+like "$(cat "$OUT")" "clones   1  $WORLD-one [0-9.]+" 'the clone is on it'
+is "$(find /run/stencil -printf '%p %T@ %s\n' | sort)" "$before" 'looking changes nothing'
+
+# ---- metrics ------------------------------------------------------------------------------------
+
+http_get() # PATH
+{
+	perl -MSocket -e '
+		my $s;
+		socket($s, AF_UNIX, SOCK_STREAM, 0) && connect($s, sockaddr_un($ARGV[0]))
+			or die "$ARGV[0]: $!\n";
+		alarm 10;
+		syswrite $s, "GET $ARGV[1] HTTP/1.1\r\nHost: x\r\n\r\n";
+		local $/;
+		print scalar <$s>' "$METRICS" "$1" | tr -d '\r'
+}
+
+# Without what time changes.
+steady()
+{
+	grep -vE '_(age|uptime)_seconds|_bytes'
+}
+
+is "$(stat -c %a:%U "$METRICS")" 660:root 'the metrics socket is root and 0660'
+answer=$(http_get /metrics)
+like "$answer" '^HTTP/1.1 200 OK' 'GET /metrics'
+like "$answer" $'\nstencil_generation_clones\{generation="'"$generation"'",state="current"\} 1' \
+	'the clone is counted'
+like "$answer" $'\nstencil_clone_private_bytes\{[^}]*sandbox="'"$WORLD-one"'"[^}]*\} [0-9]+' \
+	'with its own bytes'
+ctl metrics
+is "$(steady <"$OUT")" "$(steady <<<"${answer#*$'\n\n'}")" 'templatectl metrics is the same'
+like "$(http_get /)" '^HTTP/1.1 404 ' 'other paths are not found'
+if command -v curl >/dev/null; then
+	capture curl -fsS --max-time 10 --unix-socket "$METRICS" http://x/metrics
+	like "$(cat "$OUT")" 'stencil_grants_total 1' 'curl reads them'
+else
+	skip 'curl reads them' 'curl is not installed'
+fi
+
+# ---- wrong use ----------------------------------------------------------------------------------
+
+for wrong in '' frobnicate 'status extra' 'init --json' 'metrics --json' '--frobnicate status'; do
+	# shellcheck disable=SC2086 # words
+	ctl $wrong
+	is $? 2 "templatectl $wrong: exit status 2"
+	like "$(cat "$ERR")" 'templatectl: ' "templatectl $wrong: says why"
+done
+
+# ---- ends ---------------------------------------------------------------------------------------
+
+capture container_remove one
+watched "release +sandbox=$WORLD-one" 'a release'
+kill -INT "$json_pid"
+wait "$json_pid"
+is $? 0 'watch ends cleanly on SIGINT'
+is "$(perl -MJSON::PP -ne 'decode_json($_)->{event} =~ /^[a-z-]+$/ or print "no event: $_"' \
+	"$JSON_WATCHED")" '' 'watch --json writes an object a line'
+ctl destroy
+kill "$TEMPLATED_PID"
+wait "$watch_pid"
+is $? 0 "watch ends cleanly at templated's end"
+like "$(tail -n 1 "$WATCHED")" '  end' 'and says so'
+wait "$TEMPLATED_PID"
+TEMPLATED_PID=
+[ -e "$METRICS" ]
+is $? 1 'the metrics socket is gone'
+system_end
