@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "templated/activation.h"
 #include "templated/cache.h"
 #include "templated/lease_protocol.h"
 #include "templated/requests.h"
@@ -31,6 +33,7 @@ struct server {
 	struct daemon *daemon;
 	char *path;
 	int listen_fd;
+	bool activated; /* the socket's file is the service manager's */
 	pthread_t accepter;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t gone;
@@ -211,15 +214,20 @@ int server_start(struct daemon *d, struct server **ret, struct err *err)
 {
 	_cleanup_settings_ struct settings *settings = daemon_settings(d);
 	const char *path = settings->config.template_endpoint;
+	bool activated;
 	struct server *s;
 	int fd, r;
 
-	r = unix_listen(path, SOCK_SEQPACKET, &fd, err);
+	r = activation_take(path, SOCK_SEQPACKET, &fd, err);
+	activated = r > 0;
+	if (r == 0)
+		r = unix_listen(path, SOCK_SEQPACKET, &fd, err);
 	if (r < 0)
 		return r;
 	s = xnew0(struct server);
 	s->path = xstrdup(path);
 	s->daemon = d;
+	s->activated = activated;
 	s->listen_fd = fd;
 	pthread_mutex_init(&s->lock, NULL);
 	cond_init(&s->gone);
@@ -245,7 +253,8 @@ void server_stop(struct server *s)
 {
 	if (!s)
 		return;
-	unlink(s->path);
+	if (!s->activated)
+		unlink(s->path);
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	for (struct link *l = s->links; l; l = l->next)
