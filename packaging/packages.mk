@@ -10,7 +10,7 @@ PACKAGES_GUEST = cpio xz-utils zstd kmod
 PACKAGES_RUN = qemu-system-x86 containerd
 
 # A private containerd, an image of busybox, and a network for a container to be in.
-PACKAGES_TEST = runc busybox-static iproute2 iputils-ping libcmocka-dev perl shellcheck
+PACKAGES_TEST = runc busybox-static iproute2 iputils-ping libcmocka-dev perl shellcheck mandoc
 
 # For `make fuzz` alone, which says so if it is not there: clang.
 

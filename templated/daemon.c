@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "templated/builder.h"
 #include "templated/cache.h"
+#include "templated/measured.h"
 #include "templated/status.h"
 
 void daemon_init(struct daemon *d, struct config *c, const char *config_path)
@@ -133,6 +134,9 @@ int daemon_size(const struct config *c, struct json_object **ret, struct err *er
 	json_set_u64(obj, "missing_bytes",
 		plan.total_bytes > usage.size_bytes ? plan.total_bytes - usage.size_bytes
 						    : 0);
+	tmpfs = measured_newest(c->template_path);
+	if (tmpfs)
+		json_object_object_add(obj, "measured", tmpfs);
 	*ret = obj;
 	return 0;
 }

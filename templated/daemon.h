@@ -70,5 +70,6 @@ struct cached *daemon_take_cached(
  * clones of each generation and of the manifests of those that are retired.
  */
 struct json_object *daemon_status(struct daemon *d);
-/* {"plan": {…}, "tmpfs": {…}, "missing_bytes"}: needs no daemon that runs. */
+/* {"plan": {…}, "tmpfs": {…}, "missing_bytes", "measured": {…}}: needs no daemon that
+ * runs. "measured" as measured_newest() has it, if it has. */
 int daemon_size(const struct config *c, struct json_object **ret, struct err *err);

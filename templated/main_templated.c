@@ -4,7 +4,7 @@
  *
  * Stages:
  *   early   options, configuration; nothing is changed yet
- *   setup   locks, then capabilities are cut, signals become descriptors
+ *   setup   locks, a cgroup of its own, then capabilities are cut, signals become descriptors
  *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
  *   end     SIGTERM, SIGINT: a build, its VM and the cached VMs end, the socket goes; the tmpfs and the published
  *           template stay, for the next start and for the VMs that use it
@@ -26,6 +26,7 @@
 #include "templated/lock.h"
 #include "templated/metrics_server.h"
 #include "templated/notify.h"
+#include "templated/own_cgroup.h"
 #include "templated/privileges.h"
 #include "templated/reload.h"
 #include "templated/server.h"
@@ -259,6 +260,8 @@ static int run(struct config *c, const char *config_path, struct err *err)
 		return signal_fd;
 	r = take_locks(c, &locks, err);
 	if (r == 0)
+		own_cgroup_enter();
+	if (r == 0)
 		r = privileges_cut(err);
 	if (r == 0) {
 		daemon_init(&d, c, config_path);
@@ -266,6 +269,7 @@ static int run(struct config *c, const char *config_path, struct err *err)
 		r = serve(&d, &first->config, signal_fd, err);
 		daemon_done(&d);
 	}
+	own_cgroup_leave();
 	drop_locks(&locks);
 	return r;
 }

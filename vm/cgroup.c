@@ -26,8 +26,7 @@
 
 static const char *const v1_controllers[] = {"memory", "cpu", "pids"};
 
-/* The mounted roots of the hierarchies to join; returns how many. */
-static unsigned int hierarchies(char paths[CGROUP_MAX][64])
+unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 {
 	struct statfs fs;
 	unsigned int n = 0;
@@ -93,7 +92,7 @@ static int create_in(const char *root, const char *name, int *ret_fd, struct err
 int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err)
 {
 	char roots[CGROUP_MAX][64];
-	unsigned int n = hierarchies(roots);
+	unsigned int n = cgroup_hierarchies(roots);
 
 	for (unsigned int i = 0; i < CGROUP_MAX; i++)
 		procs_fds[i] = -1;
@@ -179,7 +178,7 @@ static int remove_in(const char *root, const char *name, struct err *err)
 int cgroup_remove(const char *name, struct err *err)
 {
 	char roots[CGROUP_MAX][64];
-	unsigned int n = hierarchies(roots);
+	unsigned int n = cgroup_hierarchies(roots);
 	int r = 0;
 
 	for (unsigned int i = 0; i < n; i++) {

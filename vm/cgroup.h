@@ -6,6 +6,9 @@
 
 #define CGROUP_MAX 4 /* hierarchies joined */
 
+/* The mounted roots of the hierarchies that matter; returns how many. */
+unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64]);
+
 /*
  * The group is stencil/<name> below the root of each hierarchy that matters: the unified
  * one, or v1's memory, cpu and pids. procs_fds gets an open cgroup.procs for each, -1 in

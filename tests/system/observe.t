@@ -72,6 +72,26 @@ is "$(awk 'length > 80' "$OUT")" '' 'the screen fits 80 columns'
 like "$(cat "$OUT")" "clones   1  $WORLD-one [0-9.]+" 'the clone is on it'
 is "$(find /run/stencil -printf '%p %T@ %s\n' | sort)" "$before" 'looking changes nothing'
 
+# ---- memory -------------------------------------------------------------------------------------
+
+# Where templated is started from a shell, it has a cgroup of its own.
+is "$(grep -E '^0::/|:memory:' "/proc/$TEMPLATED_PID/cgroup" | tail -n 1 | sed 's:.*/stencil/:stencil/:')" \
+	stencil/templated 'templated has a cgroup of its own'
+charged=$(awk '$1 == "shmem" || $1 == "total_shmem" || $1 == "total_cache" { n = $2 > n ? $2 : n }
+	END { print n + 0 }' /sys/fs/cgroup{/memory,}/stencil/templated/memory.stat 2>/dev/null)
+resident=$(status_value '{template}{generations}[0]{resident_bytes}')
+less $((resident - 1)) "$charged" "the template's resident bytes are charged to it"
+ctl size --json
+is "$(perl -MJSON::PP -0777 -ne 'print decode_json($_)->{measured}{resident_bytes}' "$OUT")" \
+	"$resident" 'size tells what was measured'
+tmpfs_bytes()
+{
+	stat -f -c '%b %S' /run/stencil/template | awk '{ print $1 * $2 }'
+}
+printf '[factory]\ntmpfs_size = 1G\n' >>"$STENCIL_CONF"
+less "$(tmpfs_bytes)" 1073741824 'the tmpfs has its calculated size'
+like "$(templatectl --config "$STENCIL_CONF" size)" 'tmpfs_size +1024.0 MiB' 'a larger one is configured'
+
 # ---- metrics ------------------------------------------------------------------------------------
 
 http_get() # PATH
@@ -118,22 +138,38 @@ for wrong in '' frobnicate 'status extra' 'init --json' 'metrics --json' '--frob
 	like "$(cat "$ERR")" 'templatectl: ' "templatectl $wrong: says why"
 done
 
-# ---- ends ---------------------------------------------------------------------------------------
+# ---- a larger tmpfs -----------------------------------------------------------------------------
 
-capture container_remove one
-watched "release +sandbox=$WORLD-one" 'a release'
-kill -INT "$json_pid"
-wait "$json_pid"
-is $? 0 'watch ends cleanly on SIGINT'
-is "$(perl -MJSON::PP -ne 'decode_json($_)->{event} =~ /^[a-z-]+$/ or print "no event: $_"' \
-	"$JSON_WATCHED")" '' 'watch --json writes an object a line'
-ctl destroy
 kill "$TEMPLATED_PID"
 wait "$watch_pid"
 is $? 0 "watch ends cleanly at templated's end"
 like "$(tail -n 1 "$WATCHED")" '  end' 'and says so'
 wait "$TEMPLATED_PID"
-TEMPLATED_PID=
 [ -e "$METRICS" ]
 is $? 1 'the metrics socket is gone'
+is "$(cgroups_matching '.*/stencil/templated')" '' 'and its cgroup'
+ctl size
+ok $? 'size needs no templated'
+templated_try_start
+ok $? 'templated starts again'
+: >"$WATCHED"
+templatectl --config "$STENCIL_CONF" watch >"$WATCHED" 2>"$WORLD_DIR/watch.err" &
+watch_pid=$!
+ctl init
+is "$(tmpfs_bytes)" 1073741824 'the tmpfs has grown'
+is "$(status_value '{template}{generations}[0]{id}')" "$generation" 'with the template in it'
+capture in_container one echo alive
+is "$(cat "$OUT")" alive 'and the clone goes on'
+
+# ---- ends ---------------------------------------------------------------------------------------
+
+capture container_remove one
+ok $? 'the container is removed'
+kill -INT "$watch_pid"
+wait "$watch_pid"
+is $? 0 'watch ends cleanly on SIGINT'
+wait "$json_pid"
+is $? 0 'watch --json has ended cleanly, too'
+is "$(perl -MJSON::PP -ne 'decode_json($_)->{event} =~ /^[a-z-]+$/ or print "no event: $_"' \
+	"$JSON_WATCHED")" '' 'it writes an object a line'
 system_end

@@ -559,6 +559,72 @@ static void test_end(void **state)
 	assert_string_equal(text, "");
 }
 
+/* ---- size ---- */
+
+static char *unit_name(const char *path)
+{
+	char *name = NULL;
+	size_t size;
+	FILE *out = open_memstream(&name, &size);
+
+	ctl_print_unit_name(path, out);
+	fclose(out);
+	return name;
+}
+
+static void test_unit_name(void **state)
+{
+	static const char *const rows[][2] = {
+		{"/run/stencil/template", "run-stencil-template.mount"},
+		{"/", "-.mount"},
+		{"//run///a//", "run-a.mount"},
+		{"/run/./a", "run-a.mount"},
+		{"/.hidden/.more", "\\x2ehidden-.more.mount"},
+		{"/a-b/c d", "a\\x2db-c\\x20d.mount"},
+		{"/run/\xc3\xa4:_.9", "run-\\xc3\\xa4:_.9.mount"},
+		{"/a\\b%", "a\\x5cb\\x25.mount"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *name = unit_name(rows[i][0]);
+
+		assert_string_equal(name, rows[i][1]);
+	}
+}
+
+static void test_size(void **state)
+{
+	_cleanup_json_ struct json_object *size = NULL, *later = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct err err = ERR_INIT;
+	size_t len;
+	FILE *out;
+
+	(void)state;
+	assert_int_equal(daemon_size(&client, &size, &err), 0);
+	assert_null(status_at(size, "measured"));
+	assert_int_equal(json_object_get_int64(status_at(size, "missing_bytes")),
+		json_object_get_int64(status_at(size, "plan/needed_bytes")));
+	init_template();
+	assert_int_equal(daemon_size(&client, &later, &err), 0);
+	/* One page of the scripted guest's memory is not zero. */
+	assert_int_equal(
+		json_object_get_int(status_at(later, "measured/resident_bytes")), 4096);
+	assert_int_equal(
+		json_object_get_int(status_at(later, "measured/state_bytes")), 4096);
+	assert_true(json_object_get_boolean(status_at(later, "tmpfs/mounted")));
+	out = open_memstream(&text, &len);
+	ctl_print_size(later, out);
+	fclose(out);
+	assert_non_null(strstr(text, "\nstencil-template " PATH " tmpfs mode=0750,"));
+	assert_non_null(
+		strstr(text, "\n# /etc/systemd/system/tmp-template.mount\n[Unit]"));
+	assert_non_null(strstr(text, "\nWhere=" PATH "\nType=tmpfs\n"));
+	assert_non_null(strstr(text, "\n[Install]\nWantedBy="));
+	assert_non_null(strstr(text, "newest generation "));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define HTTP(name) cmocka_unit_test_setup_teardown(name, http_setup, http_teardown)
 
@@ -578,6 +644,8 @@ int main(void)
 		TEST(test_slow_watcher),
 		TEST(test_watchers_limit),
 		TEST(test_end),
+		TEST(test_unit_name),
+		TEST(test_size),
 	};
 	int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cgroup that the template's memory is charged to: see own_cgroup.h. */
+#include "templated/own_cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "vm/cgroup.h"
+
+#define NAME "templated"
+
+/* Where this process was, for each hierarchy: paths of cgroup.procs, or NULL. */
+static struct {
+	bool moved;
+	char *procs[CGROUP_MAX];
+} before;
+
+/* Whether `controllers` ("cpu,cpuacct"; "" on v2) is the hierarchy mounted at root. */
+static bool is_hierarchy(const char *controllers, const char *root)
+{
+	const char *name = root + strlen("/sys/fs/cgroup");
+	_cleanup_free_ char *copy = xstrdup(controllers);
+	char *rest = copy, *one;
+
+	if (!*name)
+		return !*controllers;
+	while ((one = strsep(&rest, ",")))
+		if (strcmp(one, name + 1) == 0)
+			return true;
+	return false;
+}
+
+/* cgroup.procs of our group below root, to be freed. In a container the path may lead
+ * nowhere: then the root's. */
+static char *own_procs(const char *root)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/cgroup", "re");
+	_cleanup_free_ char *line = NULL, *procs = NULL;
+	size_t size = 0;
+
+	while (f && !procs && getline(&line, &size, f) > 0) {
+		char *rest = line, *controllers, *path;
+
+		line[strcspn(line, "\n")] = '\0';
+		strsep(&rest, ":");
+		controllers = strsep(&rest, ":");
+		path = rest;
+		if (path && is_hierarchy(controllers, root))
+			procs = xasprintf("%s%s/cgroup.procs", root, path);
+	}
+	if (procs && access(procs, W_OK) == 0)
+		return steal_ptr(procs);
+	return xasprintf("%s/cgroup.procs", root);
+}
+
+/* Whether somebody else is in it: one line is ours. */
+static bool is_shared(const char *procs)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	return file_read(AT_FDCWD, procs, MiB, &text, &len, NULL) < 0 ||
+	       strchr(text, '\n') != strrchr(text, '\n');
+}
+
+static int move_to(int procs_fds[CGROUP_MAX], struct err *err)
+{
+	int r = 0;
+
+	for (int i = 0; i < CGROUP_MAX; i++) {
+		if (procs_fds[i] >= 0 && r == 0 && write(procs_fds[i], "0", 1) < 0)
+			r = err_sys(err, errno, "cannot join the cgroup stencil/" NAME);
+		close_fd(procs_fds[i]);
+	}
+	return r;
+}
+
+void own_cgroup_enter(void)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = cgroup_hierarchies(roots);
+	struct err err = ERR_INIT;
+	int fds[CGROUP_MAX];
+	bool shared = false;
+
+	for (unsigned int i = 0; i < n; i++) {
+		before.procs[i] = own_procs(roots[i]);
+		shared = shared || is_shared(before.procs[i]);
+	}
+	before.moved = shared;
+	if (!shared)
+		return;
+	if (cgroup_create(NAME, fds, &err) < 0 || move_to(fds, &err) < 0)
+		log_warn("the template's memory is charged to a cgroup that is shared "
+			 "with others: %s",
+			err.text);
+}
+
+void own_cgroup_leave(void)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = cgroup_hierarchies(roots);
+
+	for (unsigned int i = 0; i < n && before.moved; i++) {
+		_cleanup_free_ char *group = xasprintf("%s/stencil/" NAME, roots[i]),
+				    *parent = xasprintf("%s/stencil", roots[i]);
+		struct err err = ERR_INIT;
+
+		if (before.procs[i] &&
+			file_write_text(AT_FDCWD, before.procs[i], "0", &err) < 0)
+			log_warn("cannot leave the cgroup %s: %s", group, err.text);
+		/* Another templated may be in the one, VMs in the other. */
+		rmdir(group);
+		rmdir(parent);
+	}
+	for (int i = 0; i < CGROUP_MAX; i++) {
+		free(before.procs[i]);
+		before.procs[i] = NULL;
+	}
+	before.moved = false;
+}
