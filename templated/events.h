@@ -17,6 +17,7 @@
  *   generation-retired    "generation"
  *   generation-removed    "generation"
  *   generation-unsound    "generation", "reason"
+ *   generation-stale      "generation", "reason"
  *   grant                 "sandbox", "generation"
  *   release               "sandbox", "generation"
  *   miss                  "sandbox", "reason", "field" ("" where none differs)

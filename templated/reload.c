@@ -18,6 +18,7 @@ static const struct {
 } fixed[] = {
 	{"factory", "template_path"},
 	{"factory", "template_endpoint"},
+	{"factory", "metrics_endpoint"},
 	{"runtime", "state_dir"},
 };
 

@@ -298,9 +298,12 @@ static void look_at_age(struct held *h, const struct manifest *want)
 				    ? manifest_field_name(field)
 				    : NULL;
 
-	if (stale && !h->stale)
+	if (stale && !h->stale) {
 		log_warn("generation %s is stale and serves until there is a new one: %s",
 			h->g.id, why.text);
+		events_emit("generation-stale", "generation", h->g.id, "reason", why.text,
+			NULL);
+	}
 	h->stale = stale;
 	h->stale_why = why;
 }
