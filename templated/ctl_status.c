@@ -127,7 +127,7 @@ static void print_generation(struct json_object *g, FILE *out)
 		flow_end(&f);
 	}
 	if (*answer_text(g, "stale")) {
-		f = flow_begin(out, "  stale");
+		f = (struct flow){out, fprintf(out, "  stale: ")};
 		flow_text(&f, answer_text(g, "stale_reason"));
 		flow_end(&f);
 	}
@@ -158,36 +158,41 @@ static void print_phases(struct flow *f, struct json_object *phases)
 			(double)json_object_get_int64(ms) / 1000);
 }
 
+static void print_last_build(struct json_object *last, FILE *out)
+{
+	struct flow f = flow_begin(out, "last build");
+	double seconds = (double)answer_number(last, "ms") / 1000;
+	char buf[24];
+
+	age(buf, answer_number(last, "age_s"));
+	if (answer_truth(last, "ok")) {
+		flow_item(&f, "%.1f s, %s ago;", seconds, buf);
+		print_phases(&f, answer_object(last, "phases"));
+	} else {
+		flow_item(&f, "FAILED %s ago after %.1f s:", buf, seconds);
+		flow_text(&f, answer_text(last, "error"));
+	}
+	flow_end(&f);
+}
+
 static void print_build(struct json_object *build, FILE *out)
 {
 	struct json_object *last = answer_object(build, "last");
-	struct flow f = flow_begin(out, "build");
-	char buf[24];
+	struct flow f;
 
 	if (answer_truth(build, "running")) {
+		f = flow_begin(out, "build");
 		flow_item(&f, "running for %.1f s: %s%s",
 			(double)answer_number(build, "ms") / 1000,
 			answer_text(build, "step"),
 			answer_truth(build, "queued") ? "; another one follows" : "");
 		print_phases(&f, answer_object(build, "phases"));
 		flow_end(&f);
-		if (!last)
-			return;
-		f = flow_begin(out, "last build");
 	}
-	if (!last) {
-		flow_text(&f, "none yet");
-	} else if (answer_truth(last, "ok")) {
-		flow_item(&f, "%.1f s, %s ago;", (double)answer_number(last, "ms") / 1000,
-			age(buf, answer_number(last, "age_s")));
-		print_phases(&f, answer_object(last, "phases"));
-	} else {
-		flow_item(&f, "FAILED %s ago after %.1f s:",
-			age(buf, answer_number(last, "age_s")),
-			(double)answer_number(last, "ms") / 1000);
-		flow_text(&f, answer_text(last, "error"));
-	}
-	flow_end(&f);
+	if (last)
+		print_last_build(last, out);
+	else if (!answer_truth(build, "running"))
+		fprintf(out, "%-*snone yet\n", FLOW_INDENT, "build");
 }
 
 static void print_counters(struct json_object *counters, FILE *out)

@@ -29,6 +29,7 @@ struct sample {
 	dev_t dev;
 	ino_t ino;
 	int64_t measured_ms; /* 0: never */
+	bool fresh;          /* in this look */
 	uint64_t private_bytes, shared_bytes;
 	struct json_object *generation, *clone; /* borrowed, during one look */
 };
@@ -108,6 +109,7 @@ static void measure(struct sample *s)
 	uint64_t rss, anonymous;
 
 	s->measured_ms = now_ms();
+	s->fresh = true;
 	if (read_smaps(s, &rss, &anonymous) < 0 || proc_id_of(s->qemu.pid, &now) < 0 ||
 		now.start_ticks != s->qemu.start_ticks) {
 		s->qemu.pid = 0;
@@ -121,13 +123,14 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 {
 	while (now_ms() < deadline) {
 		struct sample *oldest = NULL;
-		int64_t began = deadline - USAGE_LOOK_MS;
 
-		for (size_t i = 0; i < list->n; i++)
-			if (list->all[i].qemu.pid && list->all[i].measured_ms < began &&
-				(!oldest ||
-					list->all[i].measured_ms < oldest->measured_ms))
-				oldest = &list->all[i];
+		for (size_t i = 0; i < list->n; i++) {
+			struct sample *s = &list->all[i];
+
+			if (s->qemu.pid && !s->fresh &&
+				(!oldest || s->measured_ms < oldest->measured_ms))
+				oldest = s;
+		}
 		if (!oldest)
 			return;
 		measure(oldest);

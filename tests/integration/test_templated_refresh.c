@@ -89,7 +89,7 @@ static void test_input_replaced(void **state)
 	assert_int_equal(rename(OTHER, INITRD), 0);
 	wait_log("template: booting");
 	assert_serving(id);
-	ctl("status", 0, "stale: initrd_sha256: wanted ");
+	ctl("status", 0, "stale: initrd_sha256: wanted");
 	ctl("status", 0, "of stale generations 1");
 	wait_log("is published after");
 	next = current_id();

@@ -89,7 +89,8 @@ static void test_survives(void **state)
 		restart();
 		assert_true(exists(old));
 		assert_text("status/template/generations/0/state", "retired");
-		assert_text("status/template/generations/0/sandboxes/0", "sandbox-1");
+		assert_text(
+			"status/template/generations/0/clones/0/sandbox", "sandbox-1");
 		assert_text("status/template/generations/1/state", "current");
 		assert_int_equal(
 			status_number("status/template/generations/1/leases"), 0);
@@ -166,7 +167,7 @@ static void test_unsound(void **state)
 	assert_text("status/template/generations/0/state", "unsound");
 	assert_text("status/template/generations/0/reason",
 		"the manifest says 12, the file state has 5");
-	assert_text("status/template/generations/0/sandboxes/0", "sandbox-1");
+	assert_text("status/template/generations/0/clones/0/sandbox", "sandbox-1");
 	init_template();
 	restart();
 	assert_text("status/template/generations/0/state", "current");

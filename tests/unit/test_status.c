@@ -210,7 +210,7 @@ static void test_screen(void **state)
 		"template   unsound: generation 2026",
 		"tmpfs      /run/stencil/template, 71.0 of 545 MiB used\n",
 		"cache      2 of 4 VMs ready, one in the making;  handed over 10,  missed 3,",
-		"build      FAILED 100 s ago after 60.0 s: boot: the guest's agent",
+		"last build FAILED 100 s ago after 60.0 s: boot: the guest's agent",
 		"granted    10, of stale generations 0\nmissed     3  building 2  kernel_sha256 1\n",
 		"builds     1 published, 1 failed, 2 boots\n",
 		"\ngeneration 20260102T030405678-9f3a2b1c: current, 24 h old\n",
