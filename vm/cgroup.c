@@ -131,7 +131,7 @@ static int limit_cpu_in(
 int cgroup_limit_cpu(const char *name, unsigned int percent, struct err *err)
 {
 	char roots[CGROUP_MAX][64];
-	unsigned int n = hierarchies(roots);
+	unsigned int n = cgroup_hierarchies(roots);
 
 	for (unsigned int i = 0; i < n; i++) {
 		int r = limit_cpu_in(roots[i], name, percent, err);

@@ -25,7 +25,7 @@ make_install() # DESTDIR PREFIX
 # ---- files --------------------------------------------------------------------------------------
 
 make_install "$work/usr" /usr
-ok $? 'make install' || diag "$(tail -n 5 "$work/log")"
+ok $? 'make install' || bail "make install: $(tail -n 5 "$work/log")"
 is "$(installed "$work/usr")" "\
 etc/stencil/stencil.conf 644
 usr/bin/containerd-shim-stencil-v2 755
@@ -143,7 +143,7 @@ for option in $("$STENCIL_BUILD/templated" --help | grep -oE '^  --[a-z-]+'); do
 done
 # Keys that a status may have, as the sources set them.
 for key in $(grep -hoE 'json_(set_[a-z0-9]+|object_object_add)\(\s*[a-z]+, "[a-z0-9_]+"' \
-	templated/{store,builder,stats,usage,status,daemon}.c | cut -d'"' -f2 | sort -u); do
+	templated/{store,builder,stats,usage,status,daemon,cache}.c | cut -d'"' -f2 | sort -u); do
 	case $key in plan | tmpfs | measured | missing_bytes | sandboxes | field) continue ;; esac
 	grep -qE "(^|[ ,.])$key([ ,;.\[]|\$)" "$man8/templatectl.8"
 	ok $? "templatectl(8) has the key $key"
