@@ -56,7 +56,10 @@ static void forget(struct followers *f, struct follower *one)
 		p = &(*p)->next;
 	*p = one->next;
 	pthread_mutex_unlock(&f->lock);
-	close(one->pidfd); /* leaves the epoll set by that */
+	/* Closing it is not enough: a child on its way to exec may have a copy, and then
+	 * the set would go on telling of one that is freed. */
+	epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, one->pidfd, NULL);
+	close(one->pidfd);
 	free(one);
 }
 
