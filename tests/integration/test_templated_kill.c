@@ -9,7 +9,8 @@
 #include "agent-client/agent.h"
 #include "vm/cgroup.h"
 
-#define CLONE DIR_ "/clone"
+/* Of this process alone: a cgroup is named after it, and those are the host's. */
+static char clone_dir[64];
 
 /* ---- a clone, in a process of its own as a shim's ---- */
 
@@ -20,7 +21,7 @@ static struct {
 
 static int serve_clone(int fd)
 {
-	struct vm_options options = {.config = &config, .id = "clone", .dir = CLONE};
+	struct vm_options options = {.config = &config, .id = "clone", .dir = clone_dir};
 	struct err err = ERR_INIT;
 	struct lease lease;
 	struct vm *vm;
@@ -33,11 +34,14 @@ static int serve_clone(int fd)
 		fprintf(stderr, "clone: %s%s\n", err.text, lease.reason);
 		return 1;
 	}
-	do
-		byte = agent_check(vm_agent(vm), deadline_after_ms(20000), &err) == 0
-			       ? 'y'
-			       : 'n';
-	while (write_full(fd, &byte, 1) == 0 && read_full(fd, &byte, 1) == 0);
+	do {
+		bool answers =
+			agent_check(vm_agent(vm), deadline_after_ms(20000), &err) == 0;
+
+		byte = answers ? 'y' : 'n';
+		if (!answers)
+			fprintf(stderr, "clone: %s\n", err.text);
+	} while (write_full(fd, &byte, 1) == 0 && read_full(fd, &byte, 1) == 0);
 	vm_free(vm);
 	return 0;
 }
@@ -54,7 +58,8 @@ static void clone_start(void)
 {
 	int pair[2];
 
-	assert_int_equal(mkdir(CLONE, 0700), 0);
+	snprintf(clone_dir, sizeof(clone_dir), DIR_ "/clone%d", (int)getpid());
+	assert_int_equal(mkdir(clone_dir, 0700), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	clone_.pid = fork();
 	if (clone_.pid == 0) {
@@ -76,7 +81,7 @@ static void clone_end(void)
 {
 	close(clone_.fd);
 	assert_int_equal(end_of(clone_.pid), 0);
-	assert_int_equal(rmdir(CLONE), 0);
+	assert_int_equal(rmdir(clone_dir), 0);
 }
 
 /* As by SIGKILL of a shim: somebody cleans up behind it. */
@@ -87,8 +92,8 @@ static void clone_kill(void)
 	kill(clone_.pid, SIGKILL);
 	assert_int_equal(end_of(clone_.pid), 1000 + SIGKILL);
 	close(clone_.fd);
-	if (vm_cleanup(&config, CLONE, &err) < 0 ||
-		remove_tree(AT_FDCWD, CLONE, &err) < 0)
+	if (vm_cleanup(&config, clone_dir, &err) < 0 ||
+		remove_tree(AT_FDCWD, clone_dir, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
