@@ -19,6 +19,7 @@
 enum key_type {
 	KEY_STRING, /* any text */
 	KEY_PATH,   /* absolute, or empty where min is 0 */
+	KEY_CGROUP, /* relative, see config_cgroup_valid() */
 	KEY_UINT,   /* decimal, min..max */
 	KEY_SIZE,   /* bytes with K, M or G behind; "auto" is 0 */
 	KEY_BOOL,   /* true or false */
@@ -88,6 +89,8 @@ static const struct config_key keys[] = {
 		"Fail instead of a cold boot where no template can be used."),
 	KEY("runtime", "state_dir", KEY_PATH, state_dir, "/run/stencil/sandboxes", 1, 0,
 		NULL, "Holds one folder for each sandbox."),
+	KEY("runtime", "cgroup_parent", KEY_CGROUP, cgroup_parent, "stencil", 1, 0, NULL,
+		"The cgroup, below each hierarchy's root, with one for each VM in it."),
 	KEY("runtime", "log_level", KEY_ENUM, log_level, "info", 0, 0,
 		"error|warn|info|debug", "The least important lines to log."),
 	KEY("runtime", "boot_timeout_ms", KEY_UINT, boot_timeout_ms, "60000", 100,
@@ -160,6 +163,26 @@ static int parse_enum(const char *values, const char *value)
 	return -EINVAL;
 }
 
+bool config_cgroup_valid(const char *path)
+{
+	for (const char *p = path;; p++) {
+		size_t len = strcspn(p, "/");
+
+		if (len == 0 || (len == 1 && *p == '.') ||
+			(len == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+		p += len;
+		if (!*p)
+			return true;
+	}
+}
+
+static bool is_string(const struct config_key *key)
+{
+	return key->type == KEY_STRING || key->type == KEY_PATH ||
+	       key->type == KEY_CGROUP;
+}
+
 static int set_string(struct config *c, const struct config_key *key, const char *value,
 	const char *where, struct err *err)
 {
@@ -168,6 +191,12 @@ static int set_string(struct config *c, const struct config_key *key, const char
 	if (key->type == KEY_PATH && *value != '/' && (*value || key->min > 0))
 		return err_set(err, -EINVAL, "%s: %s = %s: an absolute path is wanted",
 			where, key->name, err_quote(value, 128));
+	if (key->type == KEY_CGROUP &&
+		(strlen(value) > CONFIG_CGROUP_MAX || !config_cgroup_valid(value)))
+		return err_set(err, -EINVAL,
+			"%s: %s = %s: a path like \"stencil\" or \"a.slice/stencil\" is "
+			"wanted, of at most %d bytes",
+			where, key->name, err_quote(value, 128), CONFIG_CGROUP_MAX);
 	free(*p);
 	*p = xstrdup(value);
 	return 0;
@@ -207,6 +236,7 @@ static int set_value(struct config *c, const struct config_key *key, const char 
 	switch (key->type) {
 	case KEY_STRING:
 	case KEY_PATH:
+	case KEY_CGROUP:
 		return set_string(c, key, value, where, err);
 	case KEY_UINT:
 	case KEY_SIZE:
@@ -240,7 +270,7 @@ void config_init(struct config *c)
 void config_done(struct config *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (keys[i].type == KEY_STRING || keys[i].type == KEY_PATH)
+		if (is_string(&keys[i]))
 			free(*(char **)member(c, &keys[i]));
 	free(c->loaded_from);
 	*c = (struct config){0};
@@ -269,6 +299,7 @@ static void dump_value(struct config *c, const struct config_key *key, FILE *out
 	switch (key->type) {
 	case KEY_STRING:
 	case KEY_PATH:
+	case KEY_CGROUP:
 		fprintf(out, "%s", *(char **)member(c, key));
 		return;
 	case KEY_UINT:
@@ -345,6 +376,9 @@ static void list_values(const struct config_key *key, FILE *out)
 		return;
 	case KEY_PATH:
 		fputs(key->min > 0 ? "path" : "path or nothing", out);
+		return;
+	case KEY_CGROUP:
+		fputs("relative path", out);
 		return;
 	case KEY_UINT:
 		fprintf(out, "%" PRIu64 " to %" PRIu64, key->min, key->max);

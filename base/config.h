@@ -51,6 +51,7 @@ struct config {
 	bool strict;                   /* no cold boot behind a miss: an error instead */
 	/* [runtime] */
 	char *state_dir;          /* one folder a sandbox */
+	char *cgroup_parent;      /* the VMs' cgroups are below it */
 	int log_level;            /* enum log_level */
 	uint64_t boot_timeout_ms; /* deadline for a guest's first answer */
 	uint64_t call_timeout_ms; /* deadline for one agent or QMP request */
@@ -59,6 +60,10 @@ struct config {
 
 	char *loaded_from; /* the file that was read, or "" for the built-in values */
 };
+
+/* A cgroup's path below a hierarchy's root: no slash first or last, no "." or "..". */
+#define CONFIG_CGROUP_MAX 128 /* bytes of cgroup_parent */
+bool config_cgroup_valid(const char *path);
 
 /* Fills *c with the defaults; always before anything else. */
 void config_init(struct config *c);

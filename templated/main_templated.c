@@ -260,7 +260,7 @@ static int run(struct config *c, const char *config_path, struct err *err)
 		return signal_fd;
 	r = take_locks(c, &locks, err);
 	if (r == 0)
-		own_cgroup_enter();
+		own_cgroup_enter(c);
 	if (r == 0)
 		r = privileges_cut(err);
 	if (r == 0) {

@@ -20,6 +20,7 @@
 static struct {
 	bool moved;
 	char *procs[CGROUP_MAX];
+	char group[CGROUP_PATH_BYTES]; /* ours, below the roots */
 } before;
 
 /* Whether `controllers` ("cpu,cpuacct"; "" on v2) is the hierarchy mounted at root. */
@@ -76,13 +77,13 @@ static int move_to(int procs_fds[CGROUP_MAX], struct err *err)
 
 	for (int i = 0; i < CGROUP_MAX; i++) {
 		if (procs_fds[i] >= 0 && r == 0 && write(procs_fds[i], "0", 1) < 0)
-			r = err_sys(err, errno, "cannot join the cgroup stencil/" NAME);
+			r = err_sys(err, errno, "cannot join it");
 		close_fd(procs_fds[i]);
 	}
 	return r;
 }
 
-void own_cgroup_enter(void)
+void own_cgroup_enter(const struct config *c)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
@@ -97,10 +98,11 @@ void own_cgroup_enter(void)
 	before.moved = shared;
 	if (!shared)
 		return;
-	if (cgroup_create(NAME, fds, &err) < 0 || move_to(fds, &err) < 0)
+	cgroup_path(c, NAME, before.group);
+	if (cgroup_create(before.group, fds, &err) < 0 || move_to(fds, &err) < 0)
 		log_warn("the template's memory is charged to a cgroup that is shared "
-			 "with others: %s",
-			err.text);
+			 "with others, and not to %s: %s",
+			before.group, err.text);
 }
 
 void own_cgroup_leave(void)
@@ -109,16 +111,16 @@ void own_cgroup_leave(void)
 	unsigned int n = cgroup_hierarchies(roots);
 
 	for (unsigned int i = 0; i < n && before.moved; i++) {
-		_cleanup_free_ char *group = xasprintf("%s/stencil/" NAME, roots[i]),
-				    *parent = xasprintf("%s/stencil", roots[i]);
+		_cleanup_free_ char *group = xasprintf("%s/%s", roots[i], before.group);
 		struct err err = ERR_INIT;
 
 		if (before.procs[i] &&
 			file_write_text(AT_FDCWD, before.procs[i], "0", &err) < 0)
 			log_warn("cannot leave the cgroup %s: %s", group, err.text);
-		/* Another templated may be in the one, VMs in the other. */
+		/* Another templated may be in the one, VMs in its parent. */
 		rmdir(group);
-		rmdir(parent);
+		*strrchr(group, '/') = '\0';
+		rmdir(group);
 	}
 	for (int i = 0; i < CGROUP_MAX; i++) {
 		free(before.procs[i]);

@@ -20,6 +20,7 @@ static const struct {
 	{"factory", "template_endpoint"},
 	{"factory", "metrics_endpoint"},
 	{"runtime", "state_dir"},
+	{"runtime", "cgroup_parent"},
 };
 
 /* What was read takes over the values in force where it has to. */

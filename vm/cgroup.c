@@ -18,13 +18,23 @@
 #include "base/proc.h"
 #include "base/util.h"
 
-#define CGROUP_ROOT   "/sys/fs/cgroup"
-#define CGROUP_PARENT "stencil"
+#define CGROUP_ROOT "/sys/fs/cgroup"
 
 /* How long a killed process may take to leave its group. */
 #define CGROUP_KILL_MS 5000
 
 static const char *const v1_controllers[] = {"memory", "cpu", "pids"};
+
+void cgroup_path(const struct config *c, const char *name, char ret[CGROUP_PATH_BYTES])
+{
+	/* The parent has at most CONFIG_CGROUP_MAX bytes. */
+	snprintf(ret, CGROUP_PATH_BYTES, "%s/%.120s", c->cgroup_parent, name);
+}
+
+bool cgroup_path_valid(const char *path)
+{
+	return strlen(path) < CGROUP_PATH_BYTES && config_cgroup_valid(path);
+}
 
 unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 {
@@ -44,44 +54,48 @@ unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 }
 
 /* On v2 a controller counts for a group only when its parent hands it down. */
-static void hand_down_controllers(const char *root, const char *parent)
+static void hand_down_controllers(const char *parent)
 {
-	const char *const folders[] = {root, parent};
 	static const char *const controllers[] = {"+memory", "+cpu", "+pids"};
+	_cleanup_free_ char *file = xasprintf("%s/cgroup.subtree_control", parent);
 
-	for (size_t f = 0; f < ARRAY_SIZE(folders); f++) {
-		_cleanup_free_ char *file =
-			xasprintf("%s/cgroup.subtree_control", folders[f]);
+	for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
+		struct err err = ERR_INIT;
 
-		for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
-			struct err err = ERR_INIT;
-
-			if (file_write_text(AT_FDCWD, file, controllers[i], &err) < 0)
-				log_debug("a VM's use of %s is not accounted: %s",
-					controllers[i] + 1, err.text);
-		}
+		if (file_write_text(AT_FDCWD, file, controllers[i], &err) < 0)
+			log_debug("a VM's use of %s is not accounted: %s",
+				controllers[i] + 1, err.text);
 	}
 }
 
-static int create_in(const char *root, const char *name, int *ret_fd, struct err *err)
+/* Makes what is missing of root/path. */
+static int make_path(const char *root, char *full)
 {
-	_cleanup_free_ char *parent = xasprintf("%s/" CGROUP_PARENT, root);
-	_cleanup_free_ char *path = xasprintf("%s/%s", parent, name);
-	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", path);
-	int fd;
+	bool unified = strcmp(root, CGROUP_ROOT) == 0;
 
-	/* Another VM's end may remove the parent between the two calls: once more then.
-	 */
-	for (int turn = 0;; turn++) {
-		if (mkdir(parent, 0755) < 0 && errno != EEXIST)
-			return err_sys(err, errno, "cannot make the cgroup %s", parent);
-		if (strcmp(root, CGROUP_ROOT) == 0)
-			hand_down_controllers(root, parent);
-		if (mkdir(path, 0755) == 0 || errno == EEXIST)
-			break;
-		if (errno != ENOENT || turn > 8)
-			return err_sys(err, errno, "cannot make the cgroup %s", path);
+	for (char *slash = full + strlen(root); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (slash > full + strlen(root) && mkdir(full, 0755) < 0 &&
+			errno != EEXIST)
+			return -errno;
+		if (unified)
+			hand_down_controllers(full);
+		*slash = '/';
 	}
+	return mkdir(full, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int create_in(const char *root, const char *path, int *ret_fd, struct err *err)
+{
+	_cleanup_free_ char *full = xasprintf("%s/%s", root, path);
+	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", full);
+	int fd, r;
+
+	/* Another VM's end may remove the parent between two steps: once more then. */
+	for (int turn = 0; (r = make_path(root, full)) == -ENOENT && turn < 8; turn++)
+		;
+	if (r < 0)
+		return err_sys(err, r, "cannot make the cgroup %s", full);
 	fd = open(procs, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open %s", procs);
@@ -89,7 +103,7 @@ static int create_in(const char *root, const char *name, int *ret_fd, struct err
 	return 0;
 }
 
-int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err)
+int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
@@ -97,12 +111,12 @@ int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err)
 	for (unsigned int i = 0; i < CGROUP_MAX; i++)
 		procs_fds[i] = -1;
 	for (unsigned int i = 0; i < n; i++) {
-		int r = create_in(roots[i], name, &procs_fds[i], err);
+		int r = create_in(roots[i], path, &procs_fds[i], err);
 
 		if (r < 0) {
 			for (unsigned int k = 0; k < i; k++)
 				close_fd(steal_fd(&procs_fds[k]));
-			cgroup_remove(name, NULL);
+			cgroup_remove(path, NULL);
 			return r;
 		}
 	}
@@ -111,11 +125,11 @@ int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err)
 
 /* One hierarchy: -ENOENT if the controller isn't there for this group. */
 static int limit_cpu_in(
-	const char *root, const char *name, unsigned int percent, struct err *err)
+	const char *root, const char *path, unsigned int percent, struct err *err)
 {
 	bool unified = strcmp(root, CGROUP_ROOT) == 0;
-	_cleanup_free_ char *file = xasprintf("%s/" CGROUP_PARENT "/%s/%s", root, name,
-		unified ? "cpu.max" : "cpu.cfs_quota_us");
+	_cleanup_free_ char *file = xasprintf(
+		"%s/%s/%s", root, path, unified ? "cpu.max" : "cpu.cfs_quota_us");
 	/* Per period, of which both versions have one of 100000 us. */
 	_cleanup_free_ char *quota = xasprintf("%u", percent * 1000);
 
@@ -128,13 +142,13 @@ static int limit_cpu_in(
 		err);
 }
 
-int cgroup_limit_cpu(const char *name, unsigned int percent, struct err *err)
+int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
 
 	for (unsigned int i = 0; i < n; i++) {
-		int r = limit_cpu_in(roots[i], name, percent, err);
+		int r = limit_cpu_in(roots[i], path, percent, err);
 
 		if (r != -ENOENT)
 			return r;
@@ -159,30 +173,30 @@ static void kill_members(const char *path)
 	}
 }
 
-static int remove_in(const char *root, const char *name, struct err *err)
+static int remove_in(const char *root, const char *path, struct err *err)
 {
-	_cleanup_free_ char *parent = xasprintf("%s/" CGROUP_PARENT, root);
-	_cleanup_free_ char *path = xasprintf("%s/%s", parent, name);
+	_cleanup_free_ char *full = xasprintf("%s/%s", root, path);
+	_cleanup_free_ char *parent = xstrndup(full, (size_t)(strrchr(full, '/') - full));
 
-	if (access(path, F_OK) < 0)
+	if (access(full, F_OK) < 0)
 		return 0;
-	kill_members(path);
-	if (rmdir(path) < 0 && errno != ENOENT)
-		return err_sys(err, errno, "cannot remove the cgroup %s", path);
+	kill_members(full);
+	if (rmdir(full) < 0 && errno != ENOENT)
+		return err_sys(err, errno, "cannot remove the cgroup %s", full);
 	/* Other VMs may be in it. */
 	if (rmdir(parent) < 0 && errno != EBUSY && errno != ENOTEMPTY && errno != ENOENT)
 		log_debug("cannot remove the cgroup %s: %s", parent, strerror(errno));
 	return 0;
 }
 
-int cgroup_remove(const char *name, struct err *err)
+int cgroup_remove(const char *path, struct err *err)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
 	int r = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
-		int one = remove_in(roots[i], name, r < 0 ? NULL : err);
+		int one = remove_in(roots[i], path, r < 0 ? NULL : err);
 
 		if (r == 0)
 			r = one;

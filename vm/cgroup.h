@@ -2,25 +2,35 @@
 /* A VM's own cgroup, on hosts with cgroup v2, v1 or both. */
 #pragma once
 
+#include <stdbool.h>
+
+#include "base/config.h"
 #include "base/err.h"
 
-#define CGROUP_MAX 4 /* hierarchies joined */
+#define CGROUP_MAX        4 /* hierarchies joined */
+#define CGROUP_PATH_BYTES 256
+
+/* "<cgroup_parent>/<name>" of this configuration. */
+void cgroup_path(const struct config *c, const char *name, char ret[CGROUP_PATH_BYTES]);
+/* Whether that is what a path of ours may look like: relative, without "." and "..",
+ * shorter than CGROUP_PATH_BYTES. */
+bool cgroup_path_valid(const char *path);
 
 /* The mounted roots of the hierarchies that matter; returns how many. */
 unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64]);
 
 /*
- * The group is stencil/<name> below the root of each hierarchy that matters: the unified
- * one, or v1's memory, cpu and pids. procs_fds gets an open cgroup.procs for each, -1 in
+ * A group is named by its path below the root of each hierarchy that matters (the unified
+ * one, or v1's memory, cpu and pids): <cgroup_parent>/<name>, see cgroup_path(). procs_fds gets an open cgroup.procs for each, -1 in
  * unused places; the caller closes them. A host without any cgroup mount is fine: all are
  * -1.
  */
-int cgroup_create(const char *name, int procs_fds[CGROUP_MAX], struct err *err);
+int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err);
 
 /* What the group may use in percent of one CPU; 0: as much as there is. -EOPNOTSUPP where
  * no hierarchy has the cpu controller for it. */
-int cgroup_limit_cpu(const char *name, unsigned int percent, struct err *err);
+int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err);
 
-/* Kills what is still in the group, waits for it to be empty, removes it, and stencil/
+/* Kills what is still in the group, waits for it to be empty, removes it, and its parent
  * too if it was the last. A group that isn't there is fine. */
-int cgroup_remove(const char *name, struct err *err);
+int cgroup_remove(const char *path, struct err *err);

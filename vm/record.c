@@ -58,7 +58,7 @@ int vm_record_read(const char *dir, struct vm_record *ret, struct err *err)
 		r = json_get_string_opt(obj, "born", "", &born, err);
 	if (r < 0)
 		return r;
-	if (strchr(cgroup, '/') || strlen(cgroup) >= sizeof(ret->cgroup) ||
+	if ((*cgroup && !cgroup_path_valid(cgroup)) ||
 		strlen(born) >= sizeof(ret->born) || pid > INT_MAX || uid > UINT32_MAX)
 		return err_set(err, -EBADMSG, "%s: a value is out of its range", path);
 	*ret = (struct vm_record){

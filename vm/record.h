@@ -9,11 +9,12 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/proc.h"
+#include "vm/cgroup.h"
 
 struct vm_record {
-	uid_t uid;           /* 0: none taken */
-	char cgroup[128];    /* name for cgroup_remove(); "": none made */
-	struct proc_id qemu; /* pid 0: not started */
+	uid_t uid;                      /* 0: none taken */
+	char cgroup[CGROUP_PATH_BYTES]; /* for cgroup_remove(); "": none made */
+	struct proc_id qemu;            /* pid 0: not started */
 	/*
 	 * "", or the folder that the uid's link may lead to as well: that of the owner
 	 * before. Folders of ours are short, since sockets lie beside them.

@@ -56,10 +56,12 @@ struct vm *vm_new(const struct vm_options *options)
 static void name_cgroup(struct vm *vm)
 {
 	uint32_t h = 2166136261u;
+	char name[112];
 
 	for (const char *p = vm->dir; *p; p++)
 		h = (h ^ (unsigned char)*p) * 16777619u;
-	snprintf(vm->record.cgroup, sizeof(vm->record.cgroup), "%.96s-%08x", vm->id, h);
+	snprintf(name, sizeof(name), "%.96s-%08x", vm->id, h);
+	cgroup_path(vm->config, name, vm->record.cgroup);
 }
 
 static int make_stderr(struct vm *vm, struct err *err)

@@ -109,18 +109,18 @@ static void assert_no_cgroup(const char *name)
 
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
 		_cleanup_free_ char *path =
-			xasprintf("/sys/fs/cgroup%s/stencil/%s", roots[i], name);
+			xasprintf("/sys/fs/cgroup%s/%s", roots[i], name);
 
 		assert_int_equal(-1, access(path, F_OK));
 	}
 }
 
-static void cgroup_name(const char *dir, char ret[128])
+static void cgroup_name(const char *dir, char ret[CGROUP_PATH_BYTES])
 {
 	struct vm_record record;
 
 	assert_int_equal(0, vm_record_read(dir, &record, NULL));
-	snprintf(ret, 128, "%s", record.cgroup);
+	snprintf(ret, CGROUP_PATH_BYTES, "%s", record.cgroup);
 }
 
 static int begin(void **state)
@@ -147,15 +147,15 @@ static int end(void **state)
 /* The VM's quota: of one CPU, in percent; 0: none; -1: the host can't. */
 static int quota_of(const char *dir)
 {
-	char cgroup[128];
+	char cgroup[CGROUP_PATH_BYTES];
 
 	cgroup_name(dir, cgroup);
 	for (int i = 0; i < 2; i++) {
 		_cleanup_free_ char *path = NULL, *text = NULL;
 		size_t len;
 
-		path = xasprintf(i ? "/sys/fs/cgroup/cpu/stencil/%s/cpu.cfs_quota_us"
-				   : "/sys/fs/cgroup/stencil/%s/cpu.max",
+		path = xasprintf(i ? "/sys/fs/cgroup/cpu/%s/cpu.cfs_quota_us"
+				   : "/sys/fs/cgroup/%s/cpu.max",
 			cgroup);
 		if (file_read(AT_FDCWD, path, 64, &text, &len, NULL) == 0)
 			return (int)MAX(strtol(text, NULL, 10), 0L) / 1000;
@@ -264,7 +264,7 @@ static void run_taker(struct vm_handover *h, enum kill_at at)
 static void take(enum kill_at at, int ended)
 {
 	struct vm_handover h = detach();
-	char cgroup[128];
+	char cgroup[CGROUP_PATH_BYTES];
 	struct err err = ERR_INIT;
 	pid_t pid;
 	int r;

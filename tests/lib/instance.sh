@@ -138,6 +138,8 @@ stencil_config() # [SECTION KEY=VALUE]...
 	kernel = $STENCIL_GUEST/vmlinuz
 	initrd = $STENCIL_GUEST/initrd.img
 	${STENCIL_QEMU:+path = $STENCIL_QEMU}
+	[runtime]
+	cgroup_parent = $WORLD
 	END
 	while [ $# -gt 0 ]; do
 		printf '[%s]\n%s = %s\n' "$1" "${2%%=*}" "${2#*=}"

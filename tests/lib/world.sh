@@ -148,21 +148,10 @@ world_processes()
 	done
 }
 
-# Cgroups that may be ours: of this world's containers, and Stencil's own. Those of other worlds at
-# work on this host have another number in their name.
+# This world's cgroups; instance.sh has Stencil make its own below one of the world's name.
 world_cgroups()
 {
-	local cgroup below
-
-	while read -r cgroup; do
-		below=("$cgroup"/*/)
-		case ${cgroup##*/} in
-		"$WORLD"*) ;;
-		*"$WORLD_PREFIX"[0-9]*) continue ;;
-		stencil) [ -d "${below[0]}" ] && continue ;;
-		esac
-		echo "cgroup $cgroup"
-	done < <(cgroups_matching ".*/stencil(/.*)?|.*/$WORLD.*")
+	cgroups_matching ".*/$WORLD([/-].*)?" | sed 's/^/cgroup /'
 }
 
 # One line for each thing that may not outlive what made it.

@@ -183,7 +183,7 @@ mark
 capture container_detached shim -- sleep 1000
 ok $? 'a container from the cache'
 full 'is replaced'
-cgroup=$(grep -o -m 1 '/stencil/cache-.*' \
+cgroup=$(grep -o -m 1 "/$WORLD/cache-.*" \
 	"/proc/$(ctr task ls | awk -v id="$WORLD-shim" '$1 == id { print $2 }')/cgroup")
 like "$(cgroups_matching ".*$cgroup")" cache- 'it has the cgroup that it was made with'
 kill -KILL "$(pids_of containerd-shim-stencil-v2)"

@@ -75,9 +75,9 @@ is "$(find /run/stencil -printf '%p %T@ %s\n' | sort)" "$before" 'looking change
 # ---- memory -------------------------------------------------------------------------------------
 
 # Where templated is started from a shell, it has a cgroup of its own.
-grep -qE '^([0-9]+:(.*,)?memory|0:):.*/stencil/templated$' "/proc/$TEMPLATED_PID/cgroup"
+grep -qE "^([0-9]+:(.*,)?memory|0:):.*/$WORLD/templated\$" "/proc/$TEMPLATED_PID/cgroup"
 ok $? 'templated has a cgroup of its own' || diag "$(cat "/proc/$TEMPLATED_PID/cgroup")"
-charged=$(cat /sys/fs/cgroup{/memory,}/stencil/templated/memory.stat 2>/dev/null |
+charged=$(cat /sys/fs/cgroup{/memory,}/"$WORLD"/templated/memory.stat 2>/dev/null |
 	awk '/^(shmem|total_shmem) / { print $2 }' | tail -n 1)
 resident=$(status_value '{template}{generations}[0]{resident_bytes}')
 # The kernel counts in batches and adds up now and then.
@@ -148,7 +148,7 @@ like "$(tail -n 1 "$WATCHED")" '  end' 'and says so'
 wait "$TEMPLATED_PID"
 [ -e "$METRICS" ]
 is $? 1 'the metrics socket is gone'
-is "$(cgroups_matching '.*/stencil/templated')" '' 'and its cgroup'
+is "$(cgroups_matching ".*/$WORLD/templated")" '' 'and its cgroup'
 ctl size
 ok $? 'size needs no templated'
 templated_try_start

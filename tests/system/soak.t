@@ -24,7 +24,7 @@ look()
 	echo "generations: $(find /run/stencil/template -name memory | wc -l)"
 	echo "files of the template: $(find /run/stencil/template | wc -l)"
 	echo "mounts: $(wc -l </proc/self/mountinfo)"
-	echo "cgroups: $(cgroups_matching ".*/stencil/.*$WORLD.*" | wc -l)"
+	echo "cgroups: $(cgroups_matching ".*/$WORLD/$WORLD-.*" | wc -l)"
 	echo "sandboxes: $(find /run/stencil/sandboxes -mindepth 1 -name "*$WORLD*" | wc -l)"
 	for ((worker = 0; worker < workers; worker++)); do
 		echo "pod $worker: $(ip -n "pod$worker" -o link | wc -l) links," \

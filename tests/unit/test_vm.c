@@ -128,7 +128,7 @@ static void test_record(void **state)
 {
 	struct fixture *f = *state;
 	struct vm_record in = {.uid = 4000000000u,
-		.cgroup = "a-1234",
+		.cgroup = "stencil/a-1234",
 		.qemu = {.pid = 77, .start_ticks = UINT64_MAX}};
 	struct vm_record out;
 	_cleanup_free_ char *path = NULL;
