@@ -139,25 +139,35 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 
 /* ---- finding the processes ---- */
 
-/* The QEMU of a sandbox of this name; one name may be in several namespaces, and then
- * more than one is found. */
+/* The QEMU whose record lies in this folder, if there is one. */
+static void add_qemu(const char *dir, const struct sample *s, struct samples *into)
+{
+	struct vm_record record;
+
+	if (vm_record_read(dir, &record, NULL) < 0 || record.qemu.pid == 0)
+		return;
+	into->all = xreallocarray(into->all, into->n + 1, sizeof(*into->all));
+	into->all[into->n] = *s;
+	into->all[into->n++].qemu = record.qemu;
+}
+
+/* The QEMU of a cached VM or a sandbox of this name; one name may be in several
+ * namespaces, and then more than one is found. */
 static void find_qemus(const struct config *c, const struct sample *s,
 	const char *sandbox, struct samples *into)
 {
+	_cleanup_free_ char *cached =
+		xasprintf("%s/.templated/%s", c->state_dir, sandbox);
 	_cleanup_closedir_ DIR *dir = opendir(c->state_dir);
 	struct dirent *entry;
 
+	add_qemu(cached, s, into);
 	while (dir && (entry = readdir(dir))) {
 		_cleanup_free_ char *path =
 			xasprintf("%s/%s/%s/vm", c->state_dir, entry->d_name, sandbox);
-		struct vm_record record;
 
-		if (*entry->d_name == '.' || vm_record_read(path, &record, NULL) < 0 ||
-			record.qemu.pid == 0)
-			continue;
-		into->all = xreallocarray(into->all, into->n + 1, sizeof(*into->all));
-		into->all[into->n] = *s;
-		into->all[into->n++].qemu = record.qemu;
+		if (*entry->d_name != '.')
+			add_qemu(path, s, into);
 	}
 }
 

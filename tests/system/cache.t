@@ -91,7 +91,7 @@ done
 is "$(cache_value hits)" 5 'they are counted as hits'
 is "$(cache_value ready)" 2 'two are ready'
 like "$(templatectl --config "$STENCIL_CONF" status)" \
-	$'\n''cache      2 of 2 VMs ready; handed over 5, missed [0-9]+, died 0, failed 0' \
+	$'\n''cache      2 of 2 VMs ready;  handed over 5,  missed [0-9]+,  died 0,  failed 0' \
 	'which templatectl status says, too'
 
 # ---- identity -----------------------------------------------------------------------------------

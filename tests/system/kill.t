@@ -53,7 +53,7 @@ ok $? 'a refresh, with a clone that the new templated did not start' || diag "$(
 [ -e "/run/stencil/template/$first/memory" ]
 ok $? 'the generation of that clone stays'
 capture templatectl --config "$STENCIL_CONF" status
-like "$(cat "$OUT")" "$first +retired.* 1"$'\n'".*$WORLD-running" 'and status names who holds it'
+like "$(cat "$OUT")" "generation $first: retired.*"$'\n'"  clones   1  $WORLD-running" 'and status names who holds it'
 capture in_container running echo alive
 is "$(cat "$OUT")" alive 'the clone goes on'
 capture container_remove running
