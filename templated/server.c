@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "templated/activation.h"
 #include "templated/cache.h"
 #include "templated/lease_protocol.h"
+#include "templated/listener.h"
 #include "templated/requests.h"
 
 /* Room for vm_inputs_collect() and the error buffers of a request; only touched pages
@@ -32,8 +34,8 @@
 struct server {
 	struct daemon *daemon;
 	char *path;
-	int listen_fd;
-	bool activated; /* the socket's file is the service manager's */
+	int listen_fd, stop_fd;
+	bool activated; /* the socket and its file are the service manager's */
 	pthread_t accepter;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t gone;
@@ -191,23 +193,46 @@ static void *accept_all(void *arg)
 	struct server *s = arg;
 
 	for (;;) {
-		int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		int fd = listener_accept(s->listen_fd, s->stop_fd);
 
 		if (fd >= 0) {
 			admit(s, fd);
-		} else if (errno == EINVAL) {
-			return NULL; /* shutdown(2) by server_stop() */
-		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-			   errno == ENOBUFS) {
+		} else if (fd == -ECANCELED) {
+			return NULL;
+		} else {
 			/* The backlog keeps those who come; wait for a connection to end.
 			 */
-			log_error("cannot accept a connection: %s", strerror(errno));
+			log_error("cannot accept a connection: %s", strerror(-fd));
 			pthread_mutex_lock(&s->lock);
 			if (s->n_links > 0 && !s->stopping)
 				pthread_cond_wait(&s->gone, &s->lock);
 			pthread_mutex_unlock(&s->lock);
 		}
 	}
+}
+
+static void server_free(struct server *s)
+{
+	close_fd(s->listen_fd);
+	close_fd(s->stop_fd);
+	pthread_cond_destroy(&s->gone);
+	pthread_mutex_destroy(&s->lock);
+	free(s->path);
+	free(s);
+}
+
+/* Takes fd in any case. */
+static struct server *server_new(struct daemon *d, const char *path, int fd)
+{
+	struct server *s = xnew0(struct server);
+
+	s->daemon = d;
+	s->path = xstrdup(path);
+	s->listen_fd = fd;
+	s->stop_fd = eventfd(0, EFD_CLOEXEC);
+	pthread_mutex_init(&s->lock, NULL);
+	cond_init(&s->gone);
+	return s;
 }
 
 int server_start(struct daemon *d, struct server **ret, struct err *err)
@@ -224,19 +249,17 @@ int server_start(struct daemon *d, struct server **ret, struct err *err)
 		r = unix_listen(path, SOCK_SEQPACKET, &fd, err);
 	if (r < 0)
 		return r;
-	s = xnew0(struct server);
-	s->path = xstrdup(path);
-	s->daemon = d;
+	s = server_new(d, path, fd);
 	s->activated = activated;
-	s->listen_fd = fd;
-	pthread_mutex_init(&s->lock, NULL);
-	cond_init(&s->gone);
-	r = thread_start(accept_all, s, CONNECTION_STACK_BYTES, false, &s->accepter);
+	r = s->stop_fd < 0 ? -errno : listener_prepare(fd);
+	if (r == 0)
+		r = thread_start(
+			accept_all, s, CONNECTION_STACK_BYTES, false, &s->accepter);
 	if (r < 0) {
-		close(fd);
-		free(s->path);
-		free(s);
-		return err_sys(err, r, "cannot start a thread");
+		if (!activated)
+			unlink(path);
+		server_free(s);
+		return err_sys(err, r, "cannot serve at %s", path);
 	}
 	*ret = s;
 	return 0;
@@ -261,15 +284,11 @@ void server_stop(struct server *s)
 		end_connection(l);
 	pthread_cond_broadcast(&s->gone);
 	pthread_mutex_unlock(&s->lock);
-	shutdown(s->listen_fd, SHUT_RDWR);
+	eventfd_write(s->stop_fd, 1);
 	pthread_join(s->accepter, NULL);
 	pthread_mutex_lock(&s->lock);
 	while (s->n_links > 0)
 		pthread_cond_wait(&s->gone, &s->lock);
 	pthread_mutex_unlock(&s->lock);
-	close(s->listen_fd);
-	pthread_cond_destroy(&s->gone);
-	pthread_mutex_destroy(&s->lock);
-	free(s->path);
-	free(s);
+	server_free(s);
 }

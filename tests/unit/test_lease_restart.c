@@ -286,6 +286,47 @@ static void test_size_counts_unlinked(void **state)
 	lease_release(&lease);
 }
 
+/* Passes fd as the service manager does; what was in its place goes to *ret_old. */
+static void pass_socket(int fd, int *ret_old)
+{
+	_cleanup_free_ char *pid = xasprintf("%d", (int)getpid());
+
+	*ret_old = fcntl(3, F_DUPFD_CLOEXEC, 10);
+	assert_int_equal(dup2(fd, 3), 3);
+	assert_int_equal(setenv("LISTEN_PID", pid, 1), 0);
+	assert_int_equal(setenv("LISTEN_FDS", "1", 1), 0);
+}
+
+/* The service manager's socket serves one templated after the other, and keeps those who
+ * connect in between. */
+static void test_activated(void **state)
+{
+	struct err err = ERR_INIT;
+	int listener, waiting, old;
+
+	(void)state;
+	stop();
+	assert_int_equal(unix_listen("/tmp/sock", SOCK_SEQPACKET, &listener, &err), 0);
+	for (int i = 0; i < 3; i++) {
+		pass_socket(listener, &old);
+		start();
+		assert_int_equal(status_number("status/template/enabled"), 1);
+		stop();
+		if (old >= 0) {
+			assert_int_equal(dup2(old, 3), 3);
+			close(old);
+		}
+		assert_int_equal(access("/tmp/sock", F_OK), 0);
+		assert_int_equal(unix_connect("/tmp/sock", SOCK_SEQPACKET,
+					 deadline_after_ms(5000), &waiting, &err),
+			0);
+		assert_int_equal(wait_fd(waiting, POLLIN, 0), -ETIMEDOUT);
+		close(waiting);
+	}
+	close(listener);
+	start();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +340,7 @@ int main(void)
 		T(test_no_place_for_notes),
 		T(test_mapping_goes),
 		T(test_size_counts_unlinked),
+		T(test_activated),
 #undef T
 	};
 	int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
