@@ -2,6 +2,10 @@
 /* Accepting connections until one is told to stop, whoever else has the socket. */
 #pragma once
 
+/* How long one waits after a failure where no connection ends before: for memory or
+ * descriptors of others. */
+#define LISTENER_RETRY_MS 1000
+
 /*
  * The next connection at listen_fd, which is non-blocking (listener_prepare()): a
  * descriptor that blocks and is O_CLOEXEC, -ECANCELED once stop_fd (an eventfd) is

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "templated/listener.h"
 #include "templated/metrics.h"
 
 #define THREAD_STACK_BYTES (128u << 10)
@@ -20,10 +23,11 @@
 struct metrics_server {
 	struct daemon *daemon;
 	char *path;
-	int listen_fd;
+	int listen_fd, stop_fd;
 	pthread_t accepter;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t gone;
+	bool stopping;
 	unsigned int n;
 	int fds[METRICS_CONNECTIONS_MAX]; /* -1: free */
 };
@@ -190,24 +194,48 @@ static void admit(struct metrics_server *s, int fd)
 	close(fd);
 }
 
+/* The backlog keeps those who come: tried again when a connection has ended, or later. */
+static void wait_for_room(struct metrics_server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->stopping)
+		cond_wait(&s->gone, &s->lock, deadline_after_ms(LISTENER_RETRY_MS));
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void *accept_all(void *arg)
 {
 	struct metrics_server *s = arg;
+	int failure = 0; /* logged once, until it is over */
 
 	for (;;) {
-		int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		int fd = listener_accept(s->listen_fd, s->stop_fd);
 
+		if (fd == -ECANCELED)
+			return NULL;
 		if (fd >= 0) {
 			admit(s, fd);
-		} else if (errno == EINVAL) {
-			return NULL; /* shutdown(2) by metrics_server_stop() */
-		} else if (errno != EINTR && errno != ECONNABORTED) {
-			log_error("the metrics socket serves no more: cannot accept a "
-				  "connection: %s",
-				strerror(errno));
-			return NULL;
+			failure = 0;
+			continue;
 		}
+		if (fd != failure)
+			log_error(
+				"the metrics socket serves nobody new until this is over: cannot accept a "
+				"connection: %s",
+				strerror(-fd));
+		failure = fd;
+		wait_for_room(s);
 	}
+}
+
+static void metrics_server_free(struct metrics_server *s)
+{
+	close_fd(s->listen_fd);
+	close_fd(s->stop_fd);
+	pthread_cond_destroy(&s->gone);
+	pthread_mutex_destroy(&s->lock);
+	free(s->path);
+	free(s);
 }
 
 int metrics_server_start(struct daemon *d, struct metrics_server **ret, struct err *err)
@@ -224,19 +252,20 @@ int metrics_server_start(struct daemon *d, struct metrics_server **ret, struct e
 	if (r < 0)
 		return r;
 	s = xnew0(struct metrics_server);
-	*s = (struct metrics_server){.daemon = d, .path = xstrdup(path), .listen_fd = fd};
+	*s = (struct metrics_server){.daemon = d,
+		.path = xstrdup(path),
+		.listen_fd = fd,
+		.stop_fd = eventfd(0, EFD_CLOEXEC)};
 	for (int i = 0; i < METRICS_CONNECTIONS_MAX; i++)
 		s->fds[i] = -1;
 	pthread_mutex_init(&s->lock, NULL);
 	cond_init(&s->gone);
-	r = chmod(path, 0660) < 0 ? -errno : 0;
+	r = s->stop_fd < 0 || chmod(path, 0660) < 0 ? -errno : listener_prepare(fd);
 	if (r == 0)
 		r = thread_start(accept_all, s, THREAD_STACK_BYTES, false, &s->accepter);
 	if (r < 0) {
 		unlink(path);
-		close(fd);
-		free(s->path);
-		free(s);
+		metrics_server_free(s);
 		return err_sys(err, r, "cannot serve the metrics at %s", path);
 	}
 	log_info("metrics are at %s", path);
@@ -249,7 +278,11 @@ void metrics_server_stop(struct metrics_server *s)
 	if (!s)
 		return;
 	unlink(s->path);
-	shutdown(s->listen_fd, SHUT_RDWR);
+	eventfd_write(s->stop_fd, 1);
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	pthread_cond_broadcast(&s->gone);
+	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->accepter, NULL);
 	pthread_mutex_lock(&s->lock);
 	for (int i = 0; i < METRICS_CONNECTIONS_MAX; i++)
@@ -258,9 +291,5 @@ void metrics_server_stop(struct metrics_server *s)
 	while (s->n > 0)
 		pthread_cond_wait(&s->gone, &s->lock);
 	pthread_mutex_unlock(&s->lock);
-	close(s->listen_fd);
-	pthread_cond_destroy(&s->gone);
-	pthread_mutex_destroy(&s->lock);
-	free(s->path);
-	free(s);
+	metrics_server_free(s);
 }

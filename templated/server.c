@@ -188,26 +188,37 @@ static void admit(struct server *s, int fd)
 	}
 }
 
+/* The backlog keeps those who come: tried again when a connection has ended, or later. */
+static void wait_for_room(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->stopping)
+		cond_wait(&s->gone, &s->lock, deadline_after_ms(LISTENER_RETRY_MS));
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void *accept_all(void *arg)
 {
 	struct server *s = arg;
+	int failure = 0; /* logged once, until it is over */
 
 	for (;;) {
 		int fd = listener_accept(s->listen_fd, s->stop_fd);
 
+		if (fd == -ECANCELED)
+			return NULL;
 		if (fd >= 0) {
 			admit(s, fd);
-		} else if (fd == -ECANCELED) {
-			return NULL;
-		} else {
-			/* The backlog keeps those who come; wait for a connection to end.
-			 */
-			log_error("cannot accept a connection: %s", strerror(-fd));
-			pthread_mutex_lock(&s->lock);
-			if (s->n_links > 0 && !s->stopping)
-				pthread_cond_wait(&s->gone, &s->lock);
-			pthread_mutex_unlock(&s->lock);
+			failure = 0;
+			continue;
 		}
+		if (fd != failure)
+			log_error(
+				"the lease socket serves nobody new until this is over: cannot accept a "
+				"connection: %s",
+				strerror(-fd));
+		failure = fd;
+		wait_for_room(s);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include "tests/unit/lease_fixture.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "templated/events.h"
 #include "templated/metrics.h"
@@ -399,6 +400,42 @@ static void test_http_bounds(void **state)
 	assert_non_null(strstr(answer, "HTTP/1.1 200 "));
 }
 
+/* No descriptors for a while: who comes waits, at both sockets. */
+static void test_no_descriptors(void **state)
+{
+	static const char get[] = "GET /metrics HTTP/1.1\r\n\r\n";
+	struct sockaddr_un addr[2] = {{.sun_family = AF_UNIX, .sun_path = METRICS},
+		{.sun_family = AF_UNIX, .sun_path = "/tmp/sock"}};
+	int fds[2] = {
+		socket(AF_UNIX, SOCK_STREAM, 0), socket(AF_UNIX, SOCK_SEQPACKET, 0)};
+	int taken[128], n = 0;
+	struct rlimit was, few;
+	char byte;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = (struct rlimit){.rlim_cur = 128, .rlim_max = was.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while (n < 128 && (taken[n] = dup(fds[0])) >= 0)
+		n++;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(connect(fds[i], (void *)&addr[i], sizeof(addr[i])), 0);
+		assert_int_equal(send(fds[i], i ? "{}" : get, i ? 2 : strlen(get), 0),
+			i ? 2 : (int)strlen(get));
+		assert_int_equal(
+			wait_fd(fds[i], POLLIN, deadline_after_ms(100)), -ETIMEDOUT);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(wait_fd(fds[i], POLLIN, deadline_after_ms(5000)), 0);
+		assert_int_equal(recv(fds[i], &byte, 1, 0), 1);
+	}
+	while (n > 0)
+		close(taken[--n]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /* Ending while a client is connected and silent. */
 static void test_http_stop(void **state)
 {
@@ -639,6 +676,7 @@ int main(void)
 		TEST(test_metrics),
 		HTTP(test_http),
 		HTTP(test_http_bounds),
+		HTTP(test_no_descriptors),
 		HTTP(test_http_stop),
 		TEST(test_events),
 		TEST(test_slow_watcher),
