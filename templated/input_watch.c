@@ -4,7 +4,8 @@
  *
  * After each change all watches are made anew, in a new inotify instance: what a path
  * leads over may be something else by now. The new ones stand before anybody looks at the
- * files, so nothing can change unseen in between.
+ * files, and the former ones until then, so nothing can change unseen in between: what
+ * they heard after reload() had begun is a change of its own.
  */
 #include "templated/input_watch.h"
 
@@ -34,30 +35,35 @@ struct interest {
 	char *name; /* NULL: anything */
 };
 
+struct watches {
+	int inotify_fd;
+	struct interest *interests;
+	size_t n;
+};
+
 struct input_watch {
 	struct input_watch_options o;
 	pthread_t thread;
-	int inotify_fd, timer_fd, poke_fd, stop_fd;
-	struct interest *interests;
-	size_t n_interests;
+	int timer_fd, poke_fd, stop_fd;
+	struct watches now;
 	int64_t first_ms; /* of the events that have not settled; 0: none */
 	bool deaf;        /* it was said that watching fails */
 };
 
 /* ---- what is watched ---- */
 
-static void forget(struct input_watch *w)
+static void forget(struct watches *old)
 {
-	for (size_t i = 0; i < w->n_interests; i++)
-		free(w->interests[i].name);
-	free(steal_ptr(w->interests));
-	w->n_interests = 0;
-	close_fd(steal_fd(&w->inotify_fd));
+	for (size_t i = 0; i < old->n; i++)
+		free(old->interests[i].name);
+	free(old->interests);
+	close_fd(old->inotify_fd);
 }
 
 static void watch(struct input_watch *w, const char *folder, const char *name)
 {
-	int wd = inotify_add_watch(w->inotify_fd, *folder ? folder : "/", WATCH_MASK);
+	struct watches *now = &w->now;
+	int wd = inotify_add_watch(now->inotify_fd, *folder ? folder : "/", WATCH_MASK);
 
 	if (wd < 0) {
 		/* A folder that was there a moment ago: its parent's watch tells. */
@@ -67,9 +73,9 @@ static void watch(struct input_watch *w, const char *folder, const char *name)
 		w->deaf = w->deaf || (errno != ENOENT && errno != ENOTDIR);
 		return;
 	}
-	w->interests =
-		xreallocarray(w->interests, w->n_interests + 1, sizeof(*w->interests));
-	w->interests[w->n_interests++] =
+	now->interests =
+		xreallocarray(now->interests, now->n + 1, sizeof(*now->interests));
+	now->interests[now->n++] =
 		(struct interest){.wd = wd, .name = name ? xstrdup(name) : NULL};
 }
 
@@ -135,26 +141,13 @@ void input_watch_add(struct input_watch *w, const char *path, bool folder)
 	add_path(w, path, folder, 0);
 }
 
-static void arm(struct input_watch *w)
-{
-	forget(w);
-	w->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (w->inotify_fd >= 0) {
-		w->deaf = false;
-		w->o.list(w->o.user, w);
-	} else {
-		log_warn("changed files will go unnoticed, until SIGHUP: inotify: %s",
-			strerror(errno));
-	}
-}
-
 /* ---- events ---- */
 
-static bool matters(const struct input_watch *w, const struct inotify_event *e)
+static bool matters(const struct watches *w, const struct inotify_event *e)
 {
 	if (e->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT))
 		return true;
-	for (size_t i = 0; i < w->n_interests; i++)
+	for (size_t i = 0; i < w->n; i++)
 		if (w->interests[i].wd == e->wd && e->len > 0 &&
 			(!w->interests[i].name ||
 				strcmp(w->interests[i].name, e->name) == 0))
@@ -162,7 +155,7 @@ static bool matters(const struct input_watch *w, const struct inotify_event *e)
 	return false;
 }
 
-static bool read_events(struct input_watch *w)
+static bool read_events(const struct watches *w)
 {
 	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 	bool any = false;
@@ -196,8 +189,31 @@ static void note_event(struct input_watch *w)
 	set_timer(w, MIN(now + w->o.settle_ms, w->first_ms + w->o.limit_ms));
 }
 
+/* ---- making them anew ---- */
+
+static void arm(struct input_watch *w)
+{
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	struct watches old = w->now;
+
+	if (fd < 0) {
+		log_warn("files that are changed may go unnoticed, until SIGHUP: "
+			 "inotify: %s",
+			strerror(errno));
+		return;
+	}
+	w->now = (struct watches){.inotify_fd = fd};
+	w->deaf = false;
+	w->o.list(w->o.user, w);
+	if (read_events(&old))
+		note_event(w);
+	forget(&old);
+}
+
 static void settled(struct input_watch *w, bool asked)
 {
+	/* What was heard up to here is seen by reload(). */
+	read_events(&w->now);
 	w->first_ms = 0;
 	set_timer(w, 0);
 	w->o.reload(w->o.user);
@@ -215,7 +231,7 @@ static void *run(void *arg)
 			{.fd = w->stop_fd, .events = POLLIN},
 			{.fd = w->poke_fd, .events = POLLIN},
 			{.fd = w->timer_fd, .events = POLLIN},
-			{.fd = w->inotify_fd, .events = POLLIN},
+			{.fd = w->now.inotify_fd, .events = POLLIN},
 		};
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
@@ -226,7 +242,7 @@ static void *run(void *arg)
 			settled(w, true);
 		else if (fds[2].revents && read(w->timer_fd, &count, sizeof(count)) > 0)
 			settled(w, false);
-		else if (fds[3].revents && read_events(w))
+		else if (fds[3].revents && read_events(&w->now))
 			note_event(w);
 	}
 }
@@ -235,7 +251,7 @@ static void *run(void *arg)
 
 static void done(struct input_watch *w)
 {
-	forget(w);
+	forget(&w->now);
 	close_fd(w->timer_fd);
 	close_fd(w->poke_fd);
 	close_fd(w->stop_fd);
@@ -249,13 +265,16 @@ int input_watch_start(const struct input_watch_options *options, struct input_wa
 	int r = 0;
 
 	w->o = *options;
-	w->inotify_fd = -1;
+	w->now.inotify_fd = -1;
 	w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	w->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (w->timer_fd < 0 || w->poke_fd < 0 || w->stop_fd < 0) {
 		r = err_sys(err, errno, "cannot watch files");
 	} else {
+		arm(w);
+		/* What changed before there was a watch may lead elsewhere. */
+		w->o.reload(w->o.user);
 		arm(w);
 		r = thread_start(run, w, 256 << 10, false, &w->thread);
 		if (r < 0)

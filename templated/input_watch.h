@@ -26,7 +26,7 @@ struct input_watch_options {
 #define INPUT_SETTLE_MS 2000
 #define INPUT_LIMIT_MS  30000
 
-/* When it returns, the paths are watched. */
+/* When it returns, the paths are watched, and reload() was called once since they are. */
 int input_watch_start(const struct input_watch_options *options, struct input_watch **ret,
 	struct err *err);
 void input_watch_stop(struct input_watch *w); /* NULL is fine */

@@ -196,17 +196,19 @@ static void wait_for_signals(struct reload *reload, int signal_fd)
 }
 
 /* Before the first build, so that no change of its inputs goes unnoticed. */
-static int follow(
-	struct daemon *d, const struct config *c, int signal_fd, struct err *err)
+static int follow(struct daemon *d, int signal_fd, struct err *err)
 {
+	_cleanup_settings_ struct settings *now = NULL;
 	struct reload *reload;
 	int r = reload_start(d, &reload, err);
 
 	if (r < 0)
 		return r;
+	now = daemon_settings(d); /* as the file was when it was first watched */
 	notify("READY=1\nSTATUS=Granting templates");
-	log_info("templated " STENCIL_VERSION " answers at %s", c->template_endpoint);
-	if (c->enable_template)
+	log_info("templated " STENCIL_VERSION " answers at %s",
+		now->config.template_endpoint);
+	if (now->config.enable_template)
 		r = builder_start(d->builder, BUILD_LOOK, NULL, err);
 	else
 		cache_kick(d->cache);
@@ -237,7 +239,7 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 		server_stop(server);
 		return r;
 	}
-	r = follow(d, c, signal_fd, err);
+	r = follow(d, signal_fd, err);
 	builder_close(d->builder);
 	cache_close(d->cache);
 	metrics_server_stop(metrics);

@@ -24,11 +24,16 @@ struct fixture {
 	pthread_cond_t changed;
 	unsigned int reloads, looks, asked;
 	unsigned int seen; /* of the looks */
+	int change_in;     /* the reload() that is to change the file; 0: none */
 };
 
 static void on_reload(void *user)
 {
-	((struct fixture *)user)->reloads++;
+	struct fixture *f = user;
+
+	f->reloads++;
+	if (f->change_in && --f->change_in == 0)
+		free(test_file(f->dir, "kernel", "in between"));
 }
 
 static void on_list(void *user, struct input_watch *w)
@@ -169,7 +174,7 @@ static void test_settles(void **state)
 	}
 	expect(f);
 	assert_int_equal(f->looks, 1);
-	assert_int_equal(f->reloads, 1);
+	assert_int_equal(f->reloads, 2); /* one at the start */
 	put(f, "other", "y");
 	assert_int_equal(wait_for_look(f, deadline_after_ms(300)), -ETIMEDOUT);
 	assert_int_equal(f->asked, 0);
@@ -297,6 +302,24 @@ static void test_poke(void **state)
 	assert_int_equal(f->asked, 1);
 }
 
+/* The reload at the start, and one that follows a change, may take a while. */
+static void test_change_during_reload(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "kernel", "1");
+	f->change_in = 1;
+	start(f, "kernel");
+	expect(f);
+	wait_for_quiet(f);
+	f->change_in = 1;
+	f->reloads = 0;
+	input_watch_poke(f->watch);
+	expect(f);
+	expect(f);
+	assert_int_equal(f->reloads, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +331,7 @@ int main(void)
 		T(test_link_loop),
 		T(test_missing_folder),
 		T(test_poke),
+		T(test_change_during_reload),
 #undef T
 	};
 
