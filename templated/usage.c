@@ -31,7 +31,9 @@ struct sample {
 	int64_t measured_ms; /* 0: never */
 	bool fresh;          /* in this look */
 	uint64_t private_bytes, shared_bytes;
-	struct json_object *generation, *clone; /* borrowed, during one look */
+	/* Borrowed, during one look; the clones of that sandbox' name. */
+	struct json_object *generation;
+	const char *sandbox;
 };
 
 struct samples {
@@ -146,6 +148,12 @@ static void add_qemu(const char *dir, const struct sample *s, struct samples *in
 
 	if (vm_record_read(dir, &record, NULL) < 0 || record.qemu.pid == 0)
 		return;
+	/* One that is being handed over may have its record in two places. */
+	for (size_t i = 0; i < into->n; i++)
+		if (into->all[i].generation == s->generation &&
+			into->all[i].qemu.pid == record.qemu.pid &&
+			into->all[i].qemu.start_ticks == record.qemu.start_ticks)
+			return;
 	into->all = xreallocarray(into->all, into->n + 1, sizeof(*into->all));
 	into->all[into->n] = *s;
 	into->all[into->n++].qemu = record.qemu;
@@ -171,6 +179,25 @@ static void find_qemus(const struct config *c, const struct sample *s,
 	}
 }
 
+/* Adds the clone; whether it is the first one of that name. */
+static bool add_clone(struct json_object *clones, const char *name, const char **ret_name)
+{
+	struct json_object *clone = json_object_new_object();
+	bool first = true;
+
+	for (size_t i = 0; i < json_object_array_length(clones) && first; i++) {
+		struct json_object *other = json_object_array_get_idx(clones, i);
+
+		first = strcmp(json_object_get_string(
+				       json_object_object_get(other, "sandbox")),
+				name) != 0;
+	}
+	json_set_string(clone, "sandbox", name);
+	*ret_name = json_object_get_string(json_object_object_get(clone, "sandbox"));
+	json_object_array_add(clones, clone);
+	return first;
+}
+
 static void list_generation(
 	const struct config *c, struct json_object *generation, struct samples *into)
 {
@@ -189,16 +216,11 @@ static void list_generation(
 	for (size_t i = 0; names && i < json_object_array_length(names); i++) {
 		const char *name =
 			json_object_get_string(json_object_array_get_idx(names, i));
-		struct json_object *clone = json_object_new_object();
-		struct sample s = {.dev = st.st_dev,
-			.ino = st.st_ino,
-			.generation = generation,
-			.clone = clone};
+		struct sample s = {
+			.dev = st.st_dev, .ino = st.st_ino, .generation = generation};
 
-		json_set_string(clone, "sandbox", name);
-		json_object_array_add(clones, clone);
-		if (st.st_ino)
-			find_qemus(c, &s, name, into);
+		if (add_clone(clones, name, &s.sandbox) && st.st_ino)
+			find_qemus(c, &s, s.sandbox, into);
 	}
 	json_object_object_del(generation, "sandboxes");
 	json_object_object_add(generation, "clones", clones);
@@ -234,16 +256,38 @@ static void add_to(struct json_object *obj, const char *key, uint64_t bytes)
 	json_set_u64(obj, key, sum + bytes);
 }
 
+/* The next clone of that name that has no QEMU yet, or NULL. Which of several
+ * namespaces' it is nobody knows. */
+static struct json_object *next_clone(const struct sample *s)
+{
+	struct json_object *clones = json_object_object_get(s->generation, "clones");
+
+	for (size_t i = 0; i < json_object_array_length(clones); i++) {
+		struct json_object *clone = json_object_array_get_idx(clones, i);
+		const char *name =
+			json_object_get_string(json_object_object_get(clone, "sandbox"));
+
+		if (strcmp(name, s->sandbox) == 0 &&
+			!json_object_object_get_ex(clone, "pid", NULL))
+			return clone;
+	}
+	return NULL;
+}
+
 static void tell(const struct samples *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct sample *s = &list->all[i];
+		struct json_object *clone;
 
 		if (!s->qemu.pid || !s->measured_ms)
 			continue;
-		json_set_i64(s->clone, "pid", s->qemu.pid);
-		json_set_u64(s->clone, "private_bytes", s->private_bytes);
-		json_set_u64(s->clone, "shared_bytes", s->shared_bytes);
+		clone = next_clone(s);
+		if (clone) {
+			json_set_i64(clone, "pid", s->qemu.pid);
+			json_set_u64(clone, "private_bytes", s->private_bytes);
+			json_set_u64(clone, "shared_bytes", s->shared_bytes);
+		}
 		add_to(s->generation, "private_bytes", s->private_bytes);
 		add_to(s->generation, "shared_bytes", s->shared_bytes);
 	}

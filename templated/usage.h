@@ -25,7 +25,9 @@ void usage_free(struct usage *u);
  *   "private_bytes", "shared_bytes"   the sums of
  *   "clones": [{"sandbox", "pid", "private_bytes", "shared_bytes"}…]
  * and takes "sandboxes", their names, out. A clone's QEMU is the one in
- * <state_dir>/<namespace>/<sandbox>/vm (a cached VM's: <state_dir>/.templated/<id>) that maps the generation's memory; without one (it
- * has not started, or is gone) there is only "sandbox".
+ * <state_dir>/<namespace>/<sandbox>/vm (a cached VM's: <state_dir>/.templated/<id>) that
+ * maps the generation's memory; without one (it has not started, or is gone) there is
+ * only "sandbox". Of clones of one name, in several namespaces, each has a QEMU of its
+ * own, and each QEMU counts once.
  */
 void usage_add(struct usage *u, const struct config *c, struct json_object *status);

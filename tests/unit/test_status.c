@@ -2,7 +2,6 @@
 /* What templated tells of itself: status, its screen, metrics, HTTP, events. */
 #include "tests/unit/lease_fixture.h"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "templated/events.h"
@@ -10,7 +9,6 @@
 #include "templated/metrics_server.h"
 #include "templated/status.h"
 #include "tests/lib/prometheus.h"
-#include "vm/record.h"
 
 #define METRICS "/tmp/metrics"
 
@@ -63,78 +61,6 @@ static void test_failed_phases(void **state)
 	assert_true(status_number("status/build/last/phases/booting") >= 0);
 	assert_int_equal(status_number("status/build/last/phases/agent_up"), -1);
 	assert_int_equal(status_number("status/build/last/age_s"), 0);
-}
-
-/* A process that maps a generation's memory as QEMU does, and has written to 3 pages of
- * it and read 2 more. Returns a descriptor at whose closing it ends. */
-static int start_clone(const struct lease *lease, const char *dir)
-{
-	struct vm_record record = {0};
-	struct err err = ERR_INIT;
-	int pipe_fds[2], ready[2];
-	char byte;
-
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC) + pipe2(ready, O_CLOEXEC), 0);
-	record.qemu.pid = fork();
-	if (record.qemu.pid == 0) {
-		volatile char *m = mmap(NULL, 8 * MiB, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE, lease->memory_fd, 0);
-
-		close(pipe_fds[1]);
-		if (m == MAP_FAILED)
-			_exit(1);
-		for (int i = 0; i < 3; i++)
-			m[i * 4096] = 1;
-		if (write(ready[1], "", 1) != 1)
-			_exit(1);
-		_exit(read(pipe_fds[0], &byte, 1) != 0);
-	}
-	assert_int_equal(read(ready[0], &byte, 1), 1);
-	close(pipe_fds[0]);
-	close(ready[0]);
-	close(ready[1]);
-	assert_int_equal(proc_id_of(record.qemu.pid, &record.qemu), 0);
-	assert_int_equal(mkdir_parents(dir, 0700, &err), 0);
-	assert_int_equal(vm_record_write(dir, &record, &err), 0);
-	return pipe_fds[1];
-}
-
-static void test_private_bytes(void **state)
-{
-	_cleanup_json_ struct json_object *reply = NULL;
-	struct err err = ERR_INIT;
-	struct json_object *g;
-	struct lease lease;
-	int clone, other;
-
-	(void)state;
-	init_template();
-	acquire_template(&lease);
-	clone = start_clone(&lease, "/tmp/state/default/sandbox-1/vm");
-	/* The same name in another namespace, and a record that lies. */
-	other = start_clone(&lease, "/tmp/state/moby/sandbox-1/vm");
-	assert_int_equal(mkdir_parents("/tmp/state/x/sandbox-1/vm", 0700, &err), 0);
-	assert_int_equal(
-		vm_record_write("/tmp/state/x/sandbox-1/vm",
-			&(struct vm_record){.qemu = {.pid = getpid(), .start_ticks = 1}},
-			&err),
-		0);
-	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
-	g = status_at(reply, "status/template/generations/0");
-	assert_string_equal(
-		json_object_get_string(status_at(g, "clones/0/sandbox")), "sandbox-1");
-	assert_int_equal(
-		json_object_get_int(status_at(g, "clones/0/private_bytes")), 3 * 4096);
-	assert_int_equal(json_object_get_int(status_at(g, "private_bytes")), 6 * 4096);
-	assert_null(status_at(g, "sandboxes"));
-	close(clone);
-	close(other);
-	while (wait(NULL) > 0)
-		;
-	/* Gone: the lease is still held. */
-	assert_int_equal(status_number("status/template/generations/0/private_bytes"), 0);
-	assert_int_equal(status_number("status/template/generations/0/leases"), 1);
-	lease_release(&lease);
 }
 
 /* A status of hundreds of clones is cut until it is a message. */
@@ -670,7 +596,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_build_phases),
 		TEST(test_failed_phases),
-		TEST(test_private_bytes),
 		TEST(test_status_fits),
 		TEST(test_screen),
 		TEST(test_metrics),
