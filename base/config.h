@@ -72,7 +72,7 @@ void config_done(struct config *c);
 /*
  * Reads path and its drop-ins over what *c holds. Errors name file, line, key and value:
  * an unknown section or key, a value of another type or out of its range, a line that is
- * neither. A folder of drop-ins that is there and can't be read is an error, too.
+ * neither; and one socket for two purposes. A folder of drop-ins that is there and can't be read is an error, too.
  */
 int config_load(struct config *c, const char *path, struct err *err);
 

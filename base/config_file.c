@@ -168,9 +168,22 @@ static int load(struct config *c, const char *path, bool optional, struct err *e
 	return r;
 }
 
+/* What no single value shows. */
+static int check(const struct config *c, const char *path, struct err *err)
+{
+	if (strcmp(c->metrics_endpoint, c->template_endpoint) == 0)
+		return err_set(err, -EINVAL,
+			"%s: metrics_endpoint and template_endpoint are both %s, two "
+			"sockets are wanted",
+			path, err_quote(c->metrics_endpoint, 128));
+	return 0;
+}
+
 int config_load(struct config *c, const char *path, struct err *err)
 {
-	return load(c, path, false, err);
+	int r = load(c, path, false, err);
+
+	return r < 0 ? r : check(c, path, err);
 }
 
 static const char default_path[] = CONFIG_PATH_DEFAULT;
@@ -185,7 +198,8 @@ const char *config_default_path(const char *path)
 int config_load_default(struct config *c, const char *path, struct err *err)
 {
 	const char *file = config_default_path(path);
-
 	/* The default one by itself may be missing, one that was named may not. */
-	return load(c, file, file == default_path, err);
+	int r = load(c, file, file == default_path, err);
+
+	return r < 0 ? r : check(c, file, err);
 }

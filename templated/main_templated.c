@@ -120,21 +120,23 @@ static int parse_options(
 
 /* What no two templated may share. */
 struct locks {
-	char *path[3];
-	int fd[3];
+	char *path[4]; /* "": none */
+	int fd[4];
 };
 
 static int take_locks(const struct config *c, struct locks *l, struct err *err)
 {
 	static const char *const what[] = {
-		"template_path", "template_endpoint", "state_dir"};
+		"template_path", "template_endpoint", "state_dir", "metrics_endpoint"};
 	int r = 0;
 
 	*l = (struct locks){{xstrdup(c->template_path), xstrdup(c->template_endpoint),
-				    xasprintf("%s/.templated", c->state_dir)},
-		{-1, -1, -1}};
+				    xasprintf("%s/.templated", c->state_dir),
+				    xstrdup(c->metrics_endpoint)},
+		{-1, -1, -1, -1}};
 	for (size_t i = 0; i < ARRAY_SIZE(l->fd) && r == 0; i++)
-		r = lock_take(what[i], l->path[i], &l->fd[i], err);
+		if (*l->path[i])
+			r = lock_take(what[i], l->path[i], &l->fd[i], err);
 	return r;
 }
 

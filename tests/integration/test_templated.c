@@ -78,7 +78,8 @@ static void test_second_daemon(void **state)
 	ctl("status", 0, "template   ready");
 }
 
-/* With a template_path of its own, but the same socket or the same state. */
+/* With a template_path of its own, but the same socket, also for another purpose, or the
+ * same state. */
 static void test_second_daemon_elsewhere(void **state)
 {
 	static const struct {
@@ -89,6 +90,10 @@ static void test_second_daemon_elsewhere(void **state)
 		{"[factory]\ntemplate_path = " DIR_ "/t2\ntemplate_endpoint = " DIR_
 		 "/s2\n",
 			"has the state_dir " DIR_ "/state"},
+		{"state_dir = " DIR_ "/state2\n[factory]\ntemplate_path = " DIR_
+		 "/t2\ntemplate_endpoint = " DIR_ "/s2\nmetrics_endpoint = " DIR_
+		 "/sock\n",
+			"has the metrics_endpoint " DIR_ "/sock"},
 	};
 
 	(void)state;

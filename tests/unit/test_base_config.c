@@ -343,6 +343,19 @@ static void test_list_keys(void **state)
 	assert_true(n > 20);
 }
 
+static void test_one_socket_twice(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+
+	assert_int_equal(load(f, "[factory]\nmetrics_endpoint = /a\n"
+				 "template_endpoint = /a\n"),
+		-EINVAL);
+	assert_non_null(strstr(
+		f->err.text, "s.conf: metrics_endpoint and template_endpoint are both "));
+	assert_int_equal(config_load_default(&f->config, f->file, &err), -EINVAL);
+}
+
 static void test_host_limits(void **state)
 {
 	struct fixture *f = *state;
@@ -376,6 +389,7 @@ int main(void)
 		TEST(test_set),
 		TEST(test_dump),
 		TEST(test_list_keys),
+		TEST(test_one_socket_twice),
 		TEST(test_host_limits),
 	};
 
