@@ -182,11 +182,19 @@ static void forget_replaced(struct store *s)
 		s->path);
 	/* Nothing is written down for them: their notes are on the other one. */
 	for (struct held *h = s->all; h; h = h->next) {
-		events_emit("generation-retired", "generation", h->g.id, NULL);
+		if (!h->retired)
+			events_emit("generation-retired", "generation", h->g.id, NULL);
 		h->retired = true;
 	}
 	s->current = NULL;
 	store_remove_unheld(s);
+	/* Those that are held stay in the list, for store_recover() not to choose from. */
+	for (struct held *h = s->all; h; h = h->next) {
+		h->lost = h->unsound = true;
+		err_set(&h->why, -ENOENT,
+			"generation %s: its tmpfs at %s was replaced by another one",
+			h->g.id, s->path);
+	}
 	close_fds(s);
 }
 

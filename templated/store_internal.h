@@ -23,7 +23,7 @@ struct held {
 	struct resident resident;
 	bool retired;
 	bool unsound; /* at the last look; lost: for ever */
-	bool lost;    /* its files are removed, only its leases are there */
+	bool lost; /* its files are removed or out of reach, only its leases are there */
 	struct err why;
 	const char
 		*stale; /* the field in which it was older than wanted at the last look,

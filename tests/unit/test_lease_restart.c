@@ -2,6 +2,8 @@
 /* Leases and generations that outlive templated. */
 #include "tests/unit/lease_fixture.h"
 
+#include <sys/mount.h>
+
 #define LEASES PATH "/" GENERATION_LEASES
 
 /* ---- a sandbox: a process that holds a lease ---- */
@@ -286,6 +288,29 @@ static void test_size_counts_unlinked(void **state)
 	lease_release(&lease);
 }
 
+/* The tmpfs is replaced under a sandbox: what that has never becomes the current one. */
+static void test_replaced_tmpfs(void **state)
+{
+	struct err err = ERR_INIT;
+	struct lease lease;
+
+	(void)state;
+	init_template();
+	acquire_template(&lease);
+	assert_int_equal(umount2(PATH, MNT_DETACH), 0);
+	assert_int_equal(daemon_open_store(&daemon_, &client, &err), 0);
+	assert_text("status/template/state", "none");
+	acquire_nothing("there is no template");
+	assert_text("status/template/generations/0/id", lease.generation);
+	assert_text("status/template/generations/0/state", "unsound");
+	assert_text("status/template/generations/0/reason", "replaced by another one");
+	init_template();
+	assert_text("status/template/generations/1/state", "current");
+	lease_release(&lease);
+	wait_for("status/template/generations/0/leases", 0);
+	assert_text("status/template/state", "ready");
+}
+
 /* Passes fd as the service manager does; what was in its place goes to *ret_old. */
 static void pass_socket(int fd, int *ret_old)
 {
@@ -340,6 +365,7 @@ int main(void)
 		T(test_no_place_for_notes),
 		T(test_mapping_goes),
 		T(test_size_counts_unlinked),
+		T(test_replaced_tmpfs),
 		T(test_activated),
 #undef T
 	};
