@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,6 +89,26 @@ static uint32_t hash(const char *text)
 	return h;
 }
 
+/*
+ * Who looks at a link and then removes it holds this: else another process may have put
+ * its own there in between. It is held for a few system calls, and by a child of ours
+ * until it executes something. Returns the descriptor that holds it.
+ */
+static int lock_uids(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	while ((r = flock(fd, LOCK_EX)) < 0 && errno == EINTR)
+		;
+	if (r == 0)
+		return fd;
+	r = -errno;
+	close(fd);
+	return r;
+}
+
 /* Frees a link whose folder is gone; false if it is in use. */
 static bool reclaim(const char *link)
 {
@@ -104,10 +125,14 @@ int vm_uid_take(const struct config *c, const char *dir, uid_t *ret_uid, struct 
 {
 	_cleanup_free_ char *folder = xasprintf("%s/.uids", c->state_dir);
 	uint64_t first = hash(dir) % c->uid_count;
+	_cleanup_close_ int lock_fd = -1;
 	int r = mkdir_parents(folder, 0700, err);
 
 	if (r < 0)
 		return r;
+	lock_fd = lock_uids(folder);
+	if (lock_fd < 0)
+		return err_sys(err, lock_fd, "cannot lock %s", folder);
 	for (uint64_t i = 0; i < c->uid_count; i++) {
 		uid_t uid = (uid_t)(c->uid_base + (first + i) % c->uid_count);
 		_cleanup_free_ char *link = xasprintf("%s/%u", folder, uid);
@@ -137,8 +162,10 @@ static bool leads_to(const char *link, const char *dir)
 
 void vm_uid_release(const struct config *c, const char *dir, const char *born, uid_t uid)
 {
-	_cleanup_free_ char *link = xasprintf("%s/.uids/%u", c->state_dir, uid);
+	_cleanup_free_ char *folder = xasprintf("%s/.uids", c->state_dir);
+	_cleanup_free_ char *link = xasprintf("%s/%u", folder, uid);
 	_cleanup_free_ char *new = xasprintf("%s.new", link); /* of a killed mover */
+	_cleanup_close_ int lock_fd = lock_uids(folder);
 
 	if (leads_to(link, dir) || (*born && leads_to(link, born)))
 		unlink(link);
@@ -165,6 +192,7 @@ int vm_uid_move(const struct config *c, uid_t uid, const char *dir, struct err *
 static bool find_links(const struct config *c, const char *dir, bool release)
 {
 	_cleanup_free_ char *folder = xasprintf("%s/.uids", c->state_dir);
+	_cleanup_close_ int lock_fd = release ? lock_uids(folder) : -1;
 	_cleanup_closedir_ DIR *all = opendir(folder);
 	struct dirent *entry;
 	bool found = false;

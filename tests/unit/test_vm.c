@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/io.h"
 #include "base/util.h"
@@ -186,6 +187,47 @@ static void test_uids(void **state)
 	assert_int_equal(second, third);
 }
 
+/* Many shims at once, in a range of links whose folders are gone: no uid twice. */
+static void test_uids_at_once(void **state)
+{
+	enum { N = 16, ROUNDS = 20 };
+	struct fixture *f = *state;
+
+	f->config.uid_count = N;
+	for (int round = 0; round < ROUNDS; round++) {
+		int start[2], status;
+		char byte;
+
+		assert_int_equal(0, pipe(start));
+		for (int i = 0; i < N; i++) {
+			_cleanup_free_ char *dir =
+				xasprintf("%s/%d-%d", f->dir, round, i);
+			uid_t uid;
+
+			assert_int_equal(0, mkdir(dir, 0700));
+			if (fork() > 0)
+				continue;
+			close(start[1]);
+			if (read(start[0], &byte, 1) != 0)
+				_exit(1);
+			_exit(vm_uid_take(&f->config, dir, &uid, &f->err) != 0);
+		}
+		close(start[0]);
+		close(start[1]);
+		for (int i = 0; i < N; i++) {
+			assert_true(wait(&status) > 0);
+			assert_int_equal(0, status);
+		}
+		for (int i = 0; i < N; i++) {
+			_cleanup_free_ char *dir =
+				xasprintf("%s/%d-%d", f->dir, round, i);
+
+			assert_true(vm_uid_is_held(&f->config, dir));
+			assert_int_equal(0, rmdir(dir));
+		}
+	}
+}
+
 /* A cleaned up folder twice, and none at all. */
 static void test_cleanup_nothing(void **state)
 {
@@ -328,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_kernel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_record, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_uids, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_uids_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cleanup_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cmdline, set_up, tear_down),
