@@ -4,7 +4,8 @@
  *
  * It wakes for events alone. For each it ends what has become stale, then makes VMs until
  * there are enough or one can't be made; that is logged once for each reason, since it is
- * tried again at each event.
+ * tried again at each event. After an event it begins anew: the configuration and the
+ * inputs may be others, and a VM of the former ones would be stale from its birth.
  *
  * Cancelling: while a VM is being made its QEMU is known here from before it is executed
  * (vm_options.spawned), and whoever cancels kills it: clone or boot then fail as for any
@@ -230,18 +231,19 @@ static void end_stale(
 	pthread_mutex_unlock(&c->lock);
 }
 
-static bool begin_preparing(struct cache *c)
+/* Not after an event that is newer than those seen. */
+static bool begin_preparing(struct cache *c, uint64_t seen)
 {
 	bool begins;
 
 	pthread_mutex_lock(&c->lock);
-	begins = wants_more(c);
+	begins = c->events == seen && wants_more(c);
 	c->preparing = begins;
 	pthread_mutex_unlock(&c->lock);
 	return begins;
 }
 
-static void fill(struct cache *c)
+static void fill(struct cache *c, uint64_t seen)
 {
 	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
 	struct err err = ERR_INIT;
@@ -252,7 +254,7 @@ static void fill(struct cache *c)
 		return;
 	}
 	end_stale(c, &s->config, &want);
-	while (begin_preparing(c) && fill_one(c, &s->config, &want))
+	while (begin_preparing(c, seen) && fill_one(c, &s->config, &want))
 		;
 	manifest_done(&want);
 }
@@ -270,7 +272,7 @@ void *cache_fill_main(void *arg)
 		}
 		seen = c->events;
 		pthread_mutex_unlock(&c->lock);
-		fill(c);
+		fill(c, seen);
 		pthread_mutex_lock(&c->lock);
 	}
 	pthread_mutex_unlock(&c->lock);

@@ -299,6 +299,25 @@ static void test_failures(void **state)
 	assert_int_equal(2, status_number("status/cache/failures"));
 }
 
+/* A VM that was cancelled by a new configuration is not made again by the old one. */
+static void test_configured_while_preparing(void **state)
+{
+	struct err err = ERR_INIT;
+	struct config next;
+
+	(void)state;
+	script.hold_clones = true;
+	init_template();
+	script_wait_booting();
+	set_config(&next);
+	assert_int_equal(
+		config_set(&next, "hypervisor", "kernel_params", "debug", "", &err), 0);
+	next.vm_cache_number = 2;
+	daemon_change_settings(&daemon_, settings_new(&next));
+	wait_cache(c->failure.code < 0 && !c->preparing);
+	assert_int_equal(1, clones());
+}
+
 /* One that hangs while it is made is ended by who destroys the template. */
 static void test_destroy_while_preparing(void **state)
 {
@@ -371,6 +390,7 @@ int main(void)
 		TEST(test_refresh_drains),
 		TEST(test_stale_inputs),
 		TEST(test_failures),
+		TEST(test_configured_while_preparing),
 		TEST(test_destroy_while_preparing),
 		TEST(test_without_a_template),
 		TEST(test_protocol),
