@@ -262,6 +262,16 @@ static bool is_bind(struct json_object *mount)
 	return false;
 }
 
+static bool is_source(const char *path)
+{
+	static const char *const dirs[] = {GUEST_SHARED_ROOT, "/dev", "/proc", "/sys"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (path_is_below(path, dirs[i]))
+			return true;
+	return false;
+}
+
 static int check_mounts(struct json_object *spec, struct err *err)
 {
 	struct json_object *mounts = at(spec, "mounts");
@@ -270,11 +280,11 @@ static int check_mounts(struct json_object *spec, struct err *err)
 		struct json_object *m = json_object_array_get_idx(mounts, i);
 		const char *source = string_at(m, "source");
 
-		if (is_bind(m) && !path_is_below(source, GUEST_SHARED_ROOT) &&
-			!path_is_below(source, "/dev"))
+		if (is_bind(m) && !is_source(source))
 			return err_set(err, -EINVAL,
 				"the mount on %s is of %s: a bind mount's source must be "
-				"below " GUEST_SHARED_ROOT " or /dev of the guest",
+				"below " GUEST_SHARED_ROOT
+				", or /dev, /proc or /sys of the guest",
 				err_quote(string_at(m, "destination"), 128),
 				err_quote(source, 128));
 	}

@@ -21,7 +21,7 @@ struct spec_place {
  * doesn't know, the network namespace (containers share the guest's). ipc and uts
  * namespaces with a path are those of the pod, which is the guest. Sysctls of namespaces
  * that are so shared are applied to the guest by spec_apply_sysctls(). Refused: a root or
- * a bind mount that isn't below GUEST_SHARED_ROOT (or, for a bind mount, /dev), and paths
+ * a bind mount that isn't below GUEST_SHARED_ROOT (or /dev, /proc, /sys), and paths
  * that are relative or hold "..".
  */
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err);

@@ -15,9 +15,17 @@
 
 /* ---- what the sandbox tells ---- */
 
+/* The guest may say any name: of others' containers it has nothing to tell. */
 static void on_oom(void *user, const char *container_id)
 {
-	task_publish_oom(user, container_id);
+	_cleanup_(process) struct process *p = NULL;
+
+	if (process_find(user, container_id, "", &p, NULL) == 0)
+		task_publish_oom(user, container_id);
+	else
+		log_warn("the guest tells of memory that ran out in %s, which is no "
+			 "container of it",
+			err_quote(container_id, 64));
 }
 
 /* Processes that run have a thread which sees it; those that don't are ended here. */

@@ -43,11 +43,11 @@ static void *or_die(void *p)
 
 bool net_is_tap_name(const char *name)
 {
-	size_t digits;
+	size_t digits; /* hexadecimal: an index may grow for years */
 
 	if (strncmp(name, "tap", 3) != 0)
 		return false;
-	digits = strspn(name + 3, "0123456789");
+	digits = strspn(name + 3, "0123456789abcdef");
 	return digits > 0 && strcmp(name + 3 + digits, TAP_SUFFIX) == 0;
 }
 
@@ -59,8 +59,8 @@ static int make_tap(struct net_interface *i, int tun_fd, struct err *err)
 	 */
 	struct ifreq ifr = {
 		.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)};
-	int n = snprintf(
-		ifr.ifr_name, sizeof(ifr.ifr_name), "tap%d" TAP_SUFFIX, i->index);
+	int n = snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "tap%x" TAP_SUFFIX,
+		(unsigned int)i->index);
 
 	if (n >= (int)sizeof(ifr.ifr_name))
 		return err_set(err, -ERANGE, "interface index %d is too large", i->index);

@@ -17,6 +17,8 @@
 #include "shim/sandbox_net.h"
 
 #define LEASE_TIMEOUT_MS 2000
+/* More than a guest has reason to tell; each is an event that containerd has to take. */
+#define OOM_PER_MINUTE 256
 
 struct sandbox {
 	const struct config *config;
@@ -224,11 +226,23 @@ static void *run_oom(void *arg)
 {
 	Grpc__GetOOMEventRequest request = GRPC__GET_OOMEVENT_REQUEST__INIT;
 	struct sandbox *s = arg;
+	int64_t since = now_ms();
+	unsigned int told = 0;
 	Grpc__OOMEvent *event;
 	struct err err;
 	int r;
 
 	for (;;) {
+		if (now_ms() > since + 60000) {
+			since = now_ms();
+			told = 0;
+		}
+		if (++told > OOM_PER_MINUTE) {
+			log_warn("the guest tells of more than %d processes a minute "
+				 "that ran out of memory: it is not listened to any more",
+				OOM_PER_MINUTE);
+			return NULL;
+		}
 		err = ERR_INIT;
 		event = NULL;
 		r = agent_get_oom_event(

@@ -66,10 +66,12 @@ static int open_place(const char *name, bool is_folder)
 				return -errno;
 			}
 		} else {
-			int file = openat(fd, part,
-				O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
-
-			close_fd(file);
+			/* Not opened: the guest may have put a FIFO there, and that
+			 * waits for a reader. */
+			if (mknodat(fd, part, S_IFREG | 0644, 0) < 0 && errno != EEXIST) {
+				close(fd);
+				return -errno;
+			}
 			flags = O_PATH;
 		}
 		fd = open_next(fd, part, flags);
@@ -78,11 +80,24 @@ static int open_place(const char *name, bool is_folder)
 	return fd;
 }
 
+/* A mount goes on a place of its own kind; another is the guest's doing. */
+static int check_place(int place, const struct stat *source)
+{
+	struct stat st;
+
+	if (fstat(place, &st) < 0)
+		return -errno;
+	return S_ISDIR(source->st_mode) ? (S_ISDIR(st.st_mode) ? 0 : -ENOTDIR)
+	       : S_ISREG(st.st_mode)    ? 0
+					: -EEXIST;
+}
+
 static int attach(const struct export_job *job)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
 	_cleanup_close_ int place = -1;
 	struct stat st;
+	int r;
 
 	if (fstat(job->mount_fd, &st) < 0)
 		return err_sys(job->err, errno, "cannot look at what is to be shared");
@@ -92,9 +107,9 @@ static int attach(const struct export_job *job)
 		    sizeof(attr)) < 0)
 		return err_sys(job->err, errno, "mount_setattr");
 	place = open_place(job->name, S_ISDIR(st.st_mode));
-	if (place < 0)
-		return err_sys(
-			job->err, place, "cannot make %s in the export", job->name);
+	r = place < 0 ? place : check_place(place, &st);
+	if (r < 0)
+		return err_sys(job->err, r, "cannot make %s in the export", job->name);
 	if (move_mount(job->mount_fd, "", place, "",
 		    MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return err_sys(

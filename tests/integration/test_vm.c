@@ -181,6 +181,33 @@ static void test_export(void **state)
 	assert_int_equal(0, access(file, F_OK));
 }
 
+/* A guest may put anything into its export before us: no wait, no mount, an error. */
+static void test_export_of_a_hostile_guest(void **state)
+{
+	_cleanup_(vm) struct vm *vm = template_clone("hostile");
+	_cleanup_free_ char *rootfs = template_make_dir("hostile-rootfs");
+	_cleanup_free_ char *export = xasprintf("/proc/%d/root/export", vm_pid(vm));
+	_cleanup_free_ char *file = xasprintf("%s/hello", rootfs);
+	_cleanup_close_ int export_fd = -1, file_fd = -1, folder_fd = -1;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	export_fd = open(export, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(export_fd >= 0);
+	assert_int_equal(0, mkdirat(export_fd, "c1", 0755));
+	assert_int_equal(0, mkfifoat(export_fd, "c1/fifo", 0644));
+	assert_int_equal(0, symlinkat("/", export_fd, "c1/link"));
+	assert_int_equal(0, file_write_atomic(AT_FDCWD, file, "x", 1, 0644, &err));
+	file_fd = open_tree(AT_FDCWD, file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	folder_fd = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	assert_error_names(
+		vm_export_attach(vm, file_fd, "c1/fifo", &err), -EEXIST, "c1/fifo");
+	assert_error_names(
+		vm_export_attach(vm, file_fd, "c1/link", &err), -EEXIST, "c1/link");
+	assert_error_names(
+		vm_export_attach(vm, folder_fd, "c1/link/x", &err), -ENOTDIR, "c1/link/x");
+}
+
 static void test_ports_run_out(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("ports");
@@ -272,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_walls),
 		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_export),
+		cmocka_unit_test(test_export_of_a_hostile_guest),
 		cmocka_unit_test(test_ports_run_out),
 		cmocka_unit_test(test_cleanup),
 		cmocka_unit_test(test_guest_panics),

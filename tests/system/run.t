@@ -120,5 +120,7 @@ is "$(cat "$OUT") $(cat "$WORLD_DIR/shared/answer")" 'hello back' 'works both wa
 works 'a read-only one' bind-ro --mount "type=bind,src=$WORLD_DIR/shared,dst=/mnt,options=rbind:ro" \
 	-- sh -c '! echo x 2>/dev/null >/mnt/answer'
 is "$(cat "$WORLD_DIR/shared/answer")" back 'cannot be written to'
+works "a bind mount of the guest's own /sys" sys --mount type=bind,src=/sys/kernel,dst=/mnt,options=rbind:ro -- \
+	cat /mnt/mm/transparent_hugepage/enabled
 works 'a read-only root' readonly --read-only -- sh -c '! touch /x 2>/dev/null'
 system_end
