@@ -148,12 +148,24 @@ static int detach(const struct export_job *job)
 	return remove_tree(AT_FDCWD, path, job->err);
 }
 
+/*
+ * The root of the namespace is QEMU's root, unless we run in a chroot: pivot_root(2) has
+ * then put the jail in the place of the chroot's root, which is not the namespace's.
+ */
 static int enter_namespace(const struct vm *vm, struct err *err)
 {
+	_cleanup_free_ char *path = xasprintf("/proc/%d/root", (int)vm->record.qemu.pid);
+	_cleanup_close_ int root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (root_fd < 0)
+		return err_sys(err, errno, "cannot open QEMU's root");
 	if (unshare(CLONE_FS) < 0)
 		return err_sys(err, errno, "unshare(CLONE_FS)");
+	/* After the open: while the pidfd lets us in, the pid is still QEMU's. */
 	if (setns(vm->qemu.pidfd, CLONE_NEWNS) < 0)
 		return err_sys(err, errno, "cannot enter QEMU's mount namespace");
+	if (fchdir(root_fd) < 0 || chroot(".") < 0)
+		return err_sys(err, errno, "cannot enter QEMU's root");
 	return 0;
 }
 
