@@ -10,6 +10,7 @@
 
 #include "agent.pb-c.h"
 #include "base/io.h"
+#include "base/util.h"
 #include "guest/hotplug.h"
 #include "guest/service.h"
 #include "guest/uevent.h"
@@ -61,11 +62,13 @@ unsigned int hotplug_count_cpus(const char *list)
 	return n;
 }
 
-static unsigned int cpus_online(void)
+/* Of "online" or "possible". */
+static unsigned int count_cpus(const char *which)
 {
+	_cleanup_free_ char *path = xasprintf(CPU_DIR "/%s", which);
 	char text[4096];
 
-	return read_text(AT_FDCWD, CPU_DIR "/online", text, sizeof(text)) < 0
+	return read_text(AT_FDCWD, path, text, sizeof(text)) < 0
 		       ? 0
 		       : hotplug_count_cpus(text);
 }
@@ -155,7 +158,7 @@ static int bring_online(
 
 	if (r < 0)
 		return r;
-	n = cpus_online();
+	n = count_cpus("online");
 	*ret = (struct missing){.cpus = req->nb_cpus > n ? req->nb_cpus - n : 0};
 	if (req->cpu_only)
 		return 0;
@@ -173,6 +176,12 @@ SERVICE_HANDLER(handle_online_cpu_mem)
 	int r;
 
 	(void)user, (void)ret_out;
+	/* What a kernel takes is decided at its boot: from 6.12 on it counts CPUs that may
+	 * be plugged only under a hypervisor that it knows, and emulation is none. */
+	if (req->nb_cpus > count_cpus("possible"))
+		return err_set(err, -ENOSPC,
+			"%u CPUs are wanted, the guest's kernel takes %u at most",
+			req->nb_cpus, count_cpus("possible"));
 	/* Before the first look: what comes after it is an event. */
 	r = uevent_open(&events, err);
 	if (r < 0)

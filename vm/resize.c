@@ -27,6 +27,7 @@ static int bring_online(struct vm *vm, unsigned int vcpus, bool cpu_only, struct
 static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 {
 	unsigned int max = config_max_vcpus(vm->config);
+	struct err why = ERR_INIT;
 	int r;
 
 	if (vcpus > max) {
@@ -40,7 +41,13 @@ static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 	trace_begin(vm->trace, TRACE_CPU);
 	r = plug_vcpus(vm->qmp, vcpus, vm_call_deadline(vm), err);
 	if (r == 0)
-		r = bring_online(vm, vcpus, true, err);
+		r = bring_online(vm, vcpus, true, &why);
+	if (r == -ENOSPC) {
+		log_warn("the VM has %u vCPUs: %s", vm->vcpus, why.text);
+		return 0;
+	}
+	if (why.code < 0)
+		err_copy(err, &why);
 	if (r < 0)
 		return r;
 	vm->vcpus = vcpus;

@@ -108,7 +108,12 @@ works 'no limits' small -- cat /proc/meminfo
 small=$(mem_total)
 works '2 CPUs and 512 MiB' large --cpus 2 --memory-limit 536870912 -- \
 	sh -c 'echo "nproc $(nproc)"; cat /proc/meminfo'
-is "$(awk '$1 == "nproc" { print $2 }' "$OUT")" 2 'nproc is 2'
+limit=$(grep -F "$WORLD-large" "$CONTAINERD_LOG" | grep -o "guest's kernel takes [0-9]* at most")
+if [ -n "$limit" ]; then
+	skip 'nproc is 2' "under emulation this $limit"
+else
+	is "$(awk '$1 == "nproc" { print $2 }' "$OUT")" 2 'nproc is 2'
+fi
 grown=$(($(mem_total) - small))
 [ "$grown" -ge 504 ] && [ "$grown" -le 520 ]
 ok $? "MemTotal grew by $grown MiB, 512 wanted"
