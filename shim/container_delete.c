@@ -31,13 +31,22 @@ static void remove_in_guest(struct container *c)
 {
 	Grpc__RemoveContainerRequest request = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
 	struct sandbox *sandbox = c->shim->sandbox;
+	_cleanup_free_ char *what = NULL;
 	struct err err = ERR_INIT;
+	int r;
 
 	request.container_id = c->id;
-	if (agent_remove_container(sandbox_agent(sandbox), &request,
-		    sandbox_deadline(sandbox), &err) < 0)
+	r = agent_remove_container(
+		sandbox_agent(sandbox), &request, sandbox_deadline(sandbox), &err);
+	if (r == -ETIMEDOUT) {
+		/* Its processes may run on, and their waiters are about to be joined. */
+		what = xasprintf(
+			"the guest does not remove container %s (%s)", c->id, err.text);
+		sandbox_give_up(sandbox, what);
+	} else if (r < 0) {
 		log_error("container %s stays in the guest until its pod ends: %s", c->id,
 			err.text);
+	}
 }
 
 /* Takes each exec for good: its agent calls end, since its container or the VM is gone.

@@ -308,6 +308,22 @@ static int signal_in_guest(struct process *p, uint32_t signal, bool all, struct 
 	return r;
 }
 
+/* Nobody can ask for more than SIGKILL: a guest that does not answer that is as good as
+ * gone, and containerd would wait for the exit for ever. */
+static int kill_in_guest(struct process *p, uint32_t signal, bool all, struct err *err)
+{
+	_cleanup_free_ char *what = NULL;
+	struct err why = ERR_INIT;
+	int r = signal_in_guest(p, signal, all, &why);
+
+	if (r != -ETIMEDOUT || signal != SIGKILL || *p->exec_id)
+		return r < 0 ? err_copy(err, &why) : 0;
+	what = xasprintf("the guest does not answer SIGKILL for container %s (%s)",
+		p->container->id, why.text);
+	sandbox_give_up(p->container->shim->sandbox, what);
+	return 0;
+}
+
 int process_kill(struct process *p, uint32_t signal, bool all, struct err *err)
 {
 	bool in_guest, ends;
@@ -322,7 +338,7 @@ int process_kill(struct process *p, uint32_t signal, bool all, struct err *err)
 		return r;
 	in_guest = p->begun_in != LIFECYCLE_CREATED || !*p->exec_id;
 	if (in_guest)
-		r = signal_in_guest(p, signal, all && !*p->exec_id, err);
+		r = kill_in_guest(p, signal, all && !*p->exec_id, err);
 	/* Nobody waits in the guest for what has not been started. */
 	ends = p->begun_in == LIFECYCLE_CREATED &&
 	       (signal == SIGKILL || signal == SIGTERM);

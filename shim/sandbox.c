@@ -280,6 +280,12 @@ void sandbox_kill(struct sandbox *s)
 	pidfd_kill(vm_pidfd(s->vm), SIGKILL); /* fails if it has ended: as well */
 }
 
+void sandbox_give_up(struct sandbox *s, const char *what)
+{
+	log_error("%s: its VM is killed, and all containers of the pod with it", what);
+	pidfd_kill(vm_pidfd(s->vm), SIGKILL); /* fails if it has ended: as well */
+}
+
 static void leave_net(struct sandbox *s)
 {
 	struct err err = ERR_INIT;

@@ -45,6 +45,9 @@ void sandbox_free(struct sandbox *s);
 /* Kills the VM: calls of its agent end with -ECONNRESET, so that whoever makes them can
  * leave before sandbox_free(). */
 void sandbox_kill(struct sandbox *s);
+/* The guest did not answer what (a sentence) must not stay undone: ends the VM. Unlike
+ * after sandbox_kill(), died() is told: as if it had ended by itself. */
+void sandbox_give_up(struct sandbox *s, const char *what);
 
 /* What the containers of the pod need in all. Never shrinks. */
 int sandbox_resize(

@@ -39,6 +39,10 @@ $(B)/tests/fuzz/%.t: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(TEST
 $(B)/tests/%.t: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
+# Shim and agent both have a process_new().
+$(B)/tests/unit/test_shim_%.t: $(B)/obj/tests/unit/test_shim_%.o $(filter-out $(call lib_a,guest),$(TEST_LIBS))
+	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
+
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
 
