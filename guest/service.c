@@ -7,8 +7,8 @@
 #include "empty.pb-c.h"
 #include "health.pb-c.h"
 
-/* Requests that wait for an event (a process's end, its output, an OOM) keep a thread
- * each: three for each process of a busy pod. */
+/* Requests that wait for an event (a process's end, its output, that it reads its input,
+ * an OOM) keep a thread each: up to four for each process of a busy pod. */
 #define REQUESTS_MAX 2048
 /* Handlers hold errors (1 KiB) and paths on their stacks; json-c and libnl some frames
  * more. */

@@ -114,9 +114,31 @@ static int dup_stdin(struct sandbox *s, const struct process *p)
 	return fd;
 }
 
-/* Bytes written: all of them, or fewer if the process left or the time is up. */
+/* Room in the pipe: 0. A pipe nobody reads stays full after its process has ended, if
+ * another has it open. */
+static int wait_room(int fd, const struct process *p, const struct ttrpc_request *request)
+{
+	struct pollfd fds[] = {{.fd = fd, .events = POLLOUT},
+		{.fd = p->child.exit_fd, .events = POLLIN},
+		{.fd = ttrpc_request_closed_fd(request), .events = POLLIN}};
+	int64_t deadline = ttrpc_request_deadline(request);
+
+	for (;;) {
+		int n = poll(fds, ARRAY_SIZE(fds), deadline_poll_ms(deadline));
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			return fds[0].revents ? 0 : -ECONNRESET;
+		if (n == 0 && now_ms() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
+/* Bytes written: all of them, or fewer if the process or who asked left, or the time they
+ * gave is up. A process may leave its input unread for as long as it likes. */
 static ssize_t write_some(int fd, const uint8_t *data, size_t len,
-	const struct process *p, int64_t deadline)
+	const struct process *p, const struct ttrpc_request *request)
 {
 	size_t done = 0;
 
@@ -130,9 +152,7 @@ static ssize_t write_some(int fd, const uint8_t *data, size_t len,
 		}
 		if (errno != EAGAIN && errno != EINTR)
 			return done ? (ssize_t)done : -errno;
-		/* A pipe nobody reads stays full after its process has ended, if another
-		 * has it open. */
-		r = wait_either(fd, POLLOUT, p->child.exit_fd, deadline);
+		r = wait_room(fd, p, request);
 		if (r < 0)
 			return done ? (ssize_t)done : r;
 	}
@@ -155,7 +175,7 @@ SERVICE_HANDLER(handle_write_stdin)
 	if (fd < 0)
 		return err_set(err, -EPIPE, "standard input of process %s is closed",
 			err_quote(req->exec_id, 64));
-	n = write_some(fd, req->data.data, req->data.len, p, service_deadline(request));
+	n = write_some(fd, req->data.data, req->data.len, p, request);
 	if (n < 0)
 		return err_sys(
 			err, (int)n, "write to process %s", err_quote(req->exec_id, 64));

@@ -14,6 +14,9 @@
 #include "base/thread.h"
 #include "base/util.h"
 
+/* A guest that does not answer keeps who frees the streams waiting for that long. */
+#define CLOSE_STDIN_MS 30000
+
 enum { STREAM_OUT, STREAM_ERR, STREAM_IN, STREAMS };
 
 struct stream {
@@ -227,7 +230,7 @@ static void *run_output(void *arg)
 	return NULL;
 }
 
-static int send_input(struct stdio *s, uint8_t *data, size_t len)
+static int send_input(struct stdio *s, uint8_t *data, size_t len, struct err *err)
 {
 	Grpc__WriteStreamRequest request = GRPC__WRITE_STREAM_REQUEST__INIT;
 
@@ -240,13 +243,13 @@ static int send_input(struct stdio *s, uint8_t *data, size_t len)
 
 		request.data.data = data;
 		request.data.len = len;
-		r = agent_write_input(s->agent, &request, &response, &s->cancel, NULL);
+		r = agent_write_input(s->agent, &request, &response, &s->cancel, err);
 		if (r < 0)
 			return r;
 		written = MIN((size_t)response->len, len);
 		grpc__write_stream_response__free_unpacked(response, NULL);
 		if (written == 0)
-			return -EPIPE;
+			return err_set(err, -EPIPE, "nothing was written");
 		data += written;
 		len -= written;
 	}
@@ -260,31 +263,58 @@ static void close_guest_stdin(struct stdio *s)
 
 	request.container_id = s->container_id;
 	request.exec_id = s->exec_id;
-	if (agent_close_stdin(s->agent, &request, DEADLINE_NONE, &err) < 0)
+	if (agent_close_stdin(
+		    s->agent, &request, deadline_after_ms(CLOSE_STDIN_MS), &err) < 0)
 		log_debug("container %s, %s: stdin was closed before: %s",
 			s->container_id, s->exec_id, err.text);
 }
 
-/* Until the end of the FIFO; a terminal has no end of input but what is typed. */
+/* Until the end of the FIFO (0) or a failure. */
+static int relay_input(struct stream *stream, struct err *err)
+{
+	struct stdio *s = stream->stdio;
+	uint8_t buf[4096];
+	ssize_t n;
+	int r;
+
+	for (;;) {
+		r = wait_stream(s, stream->fd, POLLIN);
+		if (r < 0)
+			return err_sys(err, r, "cannot wait for it");
+		n = read(stream->fd, buf, sizeof(buf));
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n < 0)
+			return err_sys(err, errno, "cannot read it");
+		if (n == 0)
+			return 0;
+		r = send_input(s, buf, (size_t)n, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* A process that has ended or has closed its input, or its whole VM, is no surprise. */
+static bool input_is_unwanted(int r)
+{
+	return r == -EPIPE || r == -ECONNRESET || r == -ENOENT;
+}
+
+/* A terminal has no end of input but what is typed. After a failure the process reads the
+ * end, rather than wait for what does not come. */
 static void *run_input(void *arg)
 {
 	struct stream *stream = arg;
 	struct stdio *s = stream->stdio;
-	uint8_t buf[4096];
+	struct err err = ERR_INIT;
+	int r = relay_input(stream, &err);
 
-	while (wait_stream(s, stream->fd, POLLIN) == 0) {
-		ssize_t n = read(stream->fd, buf, sizeof(buf));
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (n <= 0) {
-			if (!s->terminal)
-				close_guest_stdin(s);
-			break;
-		}
-		if (send_input(s, buf, (size_t)n) < 0)
-			break;
-	}
+	if (r < 0 && r != -ECANCELED)
+		log_line(input_is_unwanted(r) ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "",
+			"container %s, %s: input is thrown away from now on: %s",
+			s->container_id, s->exec_id, err.text);
+	if (r != -ECANCELED && !s->terminal)
+		close_guest_stdin(s);
 	close_fd(steal_fd(&stream->fd));
 	return NULL;
 }

@@ -16,6 +16,7 @@ struct script {
 	char heard[64];
 	bool closed;
 	bool repeats; /* out[0] for ever */
+	bool refuses; /* input */
 	bool silent;  /* stdout stays open and says nothing more */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -66,9 +67,12 @@ static int on_write(void *user, struct ttrpc_request *request, const ProtobufCMe
 	ProtobufCMessage **ret_out, struct err *err)
 {
 	const Grpc__WriteStreamRequest *write = (const Grpc__WriteStreamRequest *)in;
-	Grpc__WriteStreamResponse *out = xnew0(Grpc__WriteStreamResponse);
+	Grpc__WriteStreamResponse *out;
 
-	(void)user, (void)request, (void)err;
+	(void)user, (void)request;
+	if (script.refuses)
+		return err_set(err, -ETIMEDOUT, "nobody reads it");
+	out = xnew0(Grpc__WriteStreamResponse);
 	grpc__write_stream_response__init(out);
 	out->len = (uint32_t)MIN(write->data.len, (size_t)2);
 	pthread_mutex_lock(&script.lock);
@@ -301,6 +305,25 @@ static void test_input(void **state)
 	stdio_free(s);
 }
 
+/* What the guest does not take is not waited for by either side: the process reads the
+ * end, the client finds nobody at the other end of its FIFO. */
+static void test_input_fails(void **state)
+{
+	_cleanup_free_ char *in = make_fifo("in");
+	struct stdio *s = open_relay(in, "", "", false);
+	_cleanup_close_ int fd = open(in, O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	script.refuses = true;
+	assert_ok(stdio_start(s, agent, err));
+	assert_int_equal(write(fd, "hello", 5), 5);
+	wait_closed();
+	assert_int_equal(wait_fd(fd, POLLERR, soon()), 0);
+	assert_int_equal(write(fd, "hello", 5), -1);
+	assert_int_equal(errno, EPIPE);
+	stdio_free(s);
+}
+
 static void test_refused(void **state)
 {
 	struct stdio_config binary = {"c1", "c1", false, "", "binary:///bin/logger", ""};
@@ -329,6 +352,7 @@ int main(void)
 		TEST(test_nobody_reads),
 		TEST(test_stream_stays_open),
 		TEST(test_input),
+		TEST(test_input_fails),
 		TEST(test_refused),
 	};
 
