@@ -69,6 +69,7 @@ static void join_execs(struct container *c)
 		if (!p)
 			return;
 		process_join(p);
+		process_end_unstarted(p);
 		pthread_mutex_lock(&shim->lock);
 		p->state = LIFECYCLE_DELETED;
 		p->busy = false;
@@ -76,15 +77,6 @@ static void join_execs(struct container *c)
 		pthread_mutex_unlock(&shim->lock);
 		process_unref(p);
 	}
-}
-
-/* Who waits for a process that never ran learns that it never will. */
-static void end_unstarted(struct process *p)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	process_exit(p, EXIT_STATUS_KILLED, &now);
 }
 
 static void unlink_container(struct container *c)
@@ -114,7 +106,7 @@ static void remove_container(struct container *c)
 		remove_in_guest(c);
 	join_execs(c);
 	process_join(c->init);
-	end_unstarted(c->init);
+	process_end_unstarted(c->init);
 	if (is_last) {
 		sandbox_free(shim->sandbox);
 		shim->sandbox = NULL;

@@ -398,6 +398,14 @@ void process_join(struct process *p)
 	p->stdio = NULL;
 }
 
+void process_end_unstarted(struct process *p)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	process_exit(p, EXIT_STATUS_KILLED, &now);
+}
+
 int process_delete_exec(struct process *p, struct err *err)
 {
 	struct shim *shim = p->container->shim;
@@ -408,7 +416,9 @@ int process_delete_exec(struct process *p, struct err *err)
 	if (r < 0)
 		return r;
 	process_join(p);
+	process_end_unstarted(p);
 	pthread_mutex_lock(&shim->lock);
+	p->state = next;
 	for (at = &p->container->execs; *at && *at != p;)
 		at = &(*at)->next;
 	if (*at)

@@ -106,6 +106,9 @@ int process_close_io(struct process *p, struct err *err);
 void process_exit(struct process *p, uint32_t status, const struct timespec *at);
 /* Ends the threads of a process that has ended or never ran, or whose VM is gone. */
 void process_join(struct process *p);
+/* After process_join(), before it is deleted: who waits for a process that never ran
+ * learns that it never will. */
+void process_end_unstarted(struct process *p);
 /* Removes an exec that has ended or never ran. */
 int process_delete_exec(struct process *p, struct err *err);
 

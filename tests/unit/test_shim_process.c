@@ -175,6 +175,34 @@ static void test_delete_unanswered(void **state)
 	assert_null(shim.containers->next);
 }
 
+static void assert_killed(const struct process *p)
+{
+	assert_int_equal(wait_fd(p->exit_fd, POLLIN, now_ms()), 0);
+	assert_int_equal(p->exit_status, EXIT_STATUS_KILLED);
+	assert_true(p->exited_at.tv_sec > 0);
+	assert_int_equal(p->state, LIFECYCLE_DELETED);
+}
+
+/* Who waits for an exec that is deleted before it ran, or its container, is told. */
+static void test_delete_unstarted(void **state)
+{
+	struct container *c = add_container("c1", LIFECYCLE_STOPPED);
+	_cleanup_(process) struct process *first = NULL, *second = NULL, *init = NULL;
+
+	(void)state;
+	add_exec(c, LIFECYCLE_CREATED);
+	assert_ok(process_find(&shim, "c1", "", &init, err));
+	assert_ok(process_find(&shim, "c1", "e1", &first, err));
+	assert_ok(process_delete_exec(first, err));
+	assert_killed(first);
+	assert_null(c->execs);
+	add_exec(c, LIFECYCLE_CREATED);
+	assert_ok(process_find(&shim, "c1", "e1", &second, err));
+	assert_ok(container_delete(init, err));
+	assert_killed(second);
+	assert_int_equal(n_exits, 2);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -182,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_kill_unanswered),
 		TEST(test_delete_unanswered),
+		TEST(test_delete_unstarted),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
