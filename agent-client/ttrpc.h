@@ -139,7 +139,8 @@ int ttrpc_server_new(const struct ttrpc_server_config *config, struct ttrpc_serv
  * Returns 0 at the end of the stream or a negative errno. */
 int ttrpc_server_serve(struct ttrpc_server *s, int fd);
 /* Accepts connections on a listening socket (not taken, but set to O_NONBLOCK), each
- * served in a thread of its own, until ttrpc_server_stop(). */
+ * served in a thread of its own, until ttrpc_server_stop(). A shortage (of descriptors, of
+ * memory) costs at most the connection it befalls. */
 int ttrpc_server_accept_loop(struct ttrpc_server *s, int listen_fd, struct err *err);
 /* Async-signal-safe: ends the accept loop and hangs up every connection; handlers under
  * way go on to their end. */

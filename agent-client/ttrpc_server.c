@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
@@ -16,6 +17,9 @@
 /* containerd has one connection to a shim, and one more for a moment when it reconnects.
  */
 #define CONNECTIONS_MAX 64
+/* How long accepting rests when there is too little of something: a connection that waits
+ * would else be found again at once. */
+#define REST_MS 1000
 
 int ttrpc_server_new(const struct ttrpc_server_config *config, struct ttrpc_server **ret,
 	struct err *err)
@@ -187,6 +191,22 @@ static int accept_next(struct ttrpc_server *s, int listen_fd)
 	}
 }
 
+/* What passes: a thread or a descriptor too many, here or in the whole system. */
+static bool is_shortage(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM ||
+	       r == -EAGAIN;
+}
+
+static int accept_one(struct ttrpc_server *s, int listen_fd, struct err *err)
+{
+	int fd = accept_next(s, listen_fd);
+
+	if (fd == -ECANCELED)
+		return fd;
+	return fd < 0 ? err_sys(err, fd, "accept") : start_connection(s, fd, err);
+}
+
 int ttrpc_server_accept_loop(struct ttrpc_server *s, int listen_fd, struct err *err)
 {
 	int flags = fcntl(listen_fd, F_GETFL);
@@ -195,14 +215,17 @@ int ttrpc_server_accept_loop(struct ttrpc_server *s, int listen_fd, struct err *
 	if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return err_sys(err, -errno, "listening socket");
 	for (;;) {
-		int r, fd = accept_next(s, listen_fd);
+		struct err why = ERR_INIT;
+		int r = accept_one(s, listen_fd, &why);
 
-		if (fd == -ECANCELED)
+		if (r == -ECANCELED)
 			return 0;
-		if (fd < 0)
-			return err_sys(err, fd, "accept");
-		r = start_connection(s, fd, err);
-		if (r < 0)
-			return r;
+		if (r < 0 && !is_shortage(r))
+			return err_copy(err, &why);
+		if (r < 0) {
+			log_error("clients wait for %d ms or have to come again: %s",
+				REST_MS, why.text);
+			wait_fd(s->stop_fd, POLLIN, deadline_after_ms(REST_MS));
+		}
 	}
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -54,6 +55,20 @@ static void open_log(const struct cmdline *cmd)
 	log_init("shim", fd >= 0 ? fd : STDERR_FILENO,
 		cmd->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	log_set_context(context);
+}
+
+/* Each process of the pod has up to six descriptors here, each connection two. What is
+ * started from here is fine with as many. */
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+			return;
+	}
+	log_warn("the limit of open files stays as it is: %s", strerror(errno));
 }
 
 /* A little above containerd's, which this process inherited: the shim is the smaller
@@ -182,6 +197,7 @@ int serve(const struct cmdline *cmd, struct err *err)
 	open_log(cmd);
 	signal(SIGPIPE, SIG_IGN);
 	raise_oom_score();
+	raise_open_files();
 	r = init_shim(&shim, cmd, err);
 	if (r == 0)
 		r = service_new_server(&service, err);

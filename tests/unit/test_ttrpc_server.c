@@ -2,8 +2,10 @@
 /* agent-client/ttrpc, the serving end: against a client that sends byte by byte as told.
  */
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "tests/unit/ttrpc_peer.h"
 
 /* ---- methods ---- */
@@ -455,6 +457,49 @@ static void test_accept(void **state)
 	rmdir(folder);
 }
 
+/* One descriptor is free, and the client takes it: the server says so and goes on. */
+static void test_accept_shortage(void **state)
+{
+	_cleanup_free_ char *folder = xstrdup("/tmp/test_ttrpc.XXXXXX"), *path = NULL;
+	struct rlimit whole, scarce;
+	struct err err = ERR_INIT;
+	struct ttrpc_client *a;
+	struct service s;
+	int log[2], fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	path = xasprintf("%s/s", folder);
+	service_init(&s, 0);
+	assert_int_equal(unix_listen(path, SOCK_STREAM, &s.fd, &err), 0);
+	assert_int_equal(pipe(log), 0);
+	log_init("test", log[1], LOG_LEVEL_ERROR);
+	assert_int_equal(thread_start(accept_main, &s, 0, false, &s.thread), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &whole), 0);
+	fd = dup(log[0]);
+	close(fd);
+	scarce = (struct rlimit){(rlim_t)fd + 1, whole.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &scarce), 0);
+	assert_int_equal(
+		unix_connect(path, SOCK_STREAM, deadline_after_ms(LONG_MS), &fd, &err),
+		0);
+	assert_int_equal(wait_fd(log[0], POLLIN, deadline_after_ms(LONG_MS)), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &whole), 0);
+	assert_int_equal(ttrpc_client_new(fd, &a, &err), 0);
+	assert_call(a, "Echo", "a", deadline_after_ms(LONG_MS), 0, "a");
+	ttrpc_server_stop(s.server);
+	pthread_join(s.thread, NULL);
+	assert_int_equal(s.served, 0);
+	log_init("test", STDERR_FILENO, LOG_LEVEL_ERROR);
+	service_done(&s);
+	ttrpc_client_free(a);
+	close(log[0]);
+	close(log[1]);
+	close(s.fd);
+	unlink(path);
+	rmdir(folder);
+}
+
 static void test_accept_on_what_does_not_listen(void **state)
 {
 	struct err err = ERR_INIT;
@@ -526,6 +571,7 @@ int main(void)
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_bad_fd),
 		cmocka_unit_test(test_accept),
+		cmocka_unit_test(test_accept_shortage),
 		cmocka_unit_test(test_accept_on_what_does_not_listen),
 		cmocka_unit_test(test_port_wait),
 	};
