@@ -26,6 +26,10 @@
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
 #define AGENT_9P_TAG     "kataShared"
 
+/* The most routes, neighbours, or addresses of an interface that one request has. Kata's
+ * agent has no limit; a pod's namespace is not trusted to be small. */
+#define AGENT_NET_LIST_MAX 1024
+
 struct agent;
 
 /* Takes fd. */

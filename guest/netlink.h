@@ -14,9 +14,6 @@ DEFINE_CLEANUP(nl_sock, struct nl_sock *, nl_socket_free);
 DEFINE_CLEANUP(nl_cache, struct nl_cache *, nl_cache_free);
 DEFINE_CLEANUP(nl_addr, struct nl_addr *, nl_addr_put);
 
-/* Entries of one request at most. */
-#define NET_LIST_MAX 1024
-
 int net_open(struct nl_sock **ret, struct err *err);
 
 /* libnl's error as a negative errno, and its text behind the sentence. */

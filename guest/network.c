@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent-client/agent.h"
 #include "agent.pb-c.h"
 #include "guest/message.h"
 #include "guest/netlink.h"
@@ -305,7 +306,7 @@ SERVICE_HANDLER(handle_update_interface)
 		strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return err_set(err, -EINVAL, "%s is not an interface's name",
 			err_quote(name, 32));
-	if (want->n_ipaddresses > NET_LIST_MAX || want->mtu > 65535)
+	if (want->n_ipaddresses > AGENT_NET_LIST_MAX || want->mtu > 65535)
 		return err_set(err, -EINVAL,
 			"interface %s: too many addresses, or too large an MTU", name);
 	r = net_parse_mac(want->hwaddr, mac, err);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent-client/agent.h"
 #include "agent.pb-c.h"
 #include "guest/message.h"
 #include "guest/netlink.h"
@@ -191,9 +192,9 @@ SERVICE_HANDLER(handle_update_routes)
 	(void)user, (void)request;
 	if (!req->routes)
 		return err_set(err, -EINVAL, "no routes are given");
-	if (req->routes->n_routes > NET_LIST_MAX)
+	if (req->routes->n_routes > AGENT_NET_LIST_MAX)
 		return err_set(err, -E2BIG, "%zu routes, at most %d fit",
-			req->routes->n_routes, NET_LIST_MAX);
+			req->routes->n_routes, AGENT_NET_LIST_MAX);
 	r = net_open(&sock, err);
 	if (r == 0)
 		r = flush_routes(sock, err);
@@ -256,9 +257,9 @@ SERVICE_HANDLER(handle_add_arp_neighbors)
 	(void)user, (void)request, (void)ret_out;
 	if (!req->neighbors)
 		return 0;
-	if (req->neighbors->n_arpneighbors > NET_LIST_MAX)
+	if (req->neighbors->n_arpneighbors > AGENT_NET_LIST_MAX)
 		return err_set(err, -E2BIG, "%zu neighbours, at most %d fit",
-			req->neighbors->n_arpneighbors, NET_LIST_MAX);
+			req->neighbors->n_arpneighbors, AGENT_NET_LIST_MAX);
 	r = net_open(&sock, err);
 	for (size_t i = 0; r == 0 && i < req->neighbors->n_arpneighbors; i++)
 		r = add_neighbor(sock, req->neighbors->arpneighbors[i], err);

@@ -33,8 +33,9 @@ struct net {
 	struct net_interface interfaces[NET_INTERFACES_MAX];
 	unsigned int n_interfaces;
 	/* For the agent, ready to send; owned here. device = the pod's name of it. Routes
-	 * without a gateway come first; what adding an address makes anyway is left out.
-	 */
+	 * without a gateway come first; what adding an address makes anyway is left out,
+	 * and of routes to one destination all but the best. At most AGENT_NET_LIST_MAX
+	 * each. */
 	Types__Interface **agent_interfaces;
 	Types__Route **agent_routes;
 	size_t n_agent_routes;

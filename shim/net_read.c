@@ -15,10 +15,6 @@
 #include "base/log.h"
 #include "shim/net_internal.h"
 
-/* More than any pod has; a namespace is not trusted to be small. */
-#define ROUTES_MAX    4096
-#define NEIGHBORS_MAX 4096
-
 /* ---- text ---- */
 
 /* An address without its prefix; "" for none. The caller's. */
@@ -242,21 +238,34 @@ static void insert_route(struct net *net, Types__Route *m)
 	net->agent_routes[at] = m;
 }
 
+/* The interface that its (first) next hop goes through: its place in net->interfaces, or
+ * -1. */
+static int route_interface(const struct net *net, struct rtnl_route *route)
+{
+	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route, 0);
+
+	return hop ? find_interface(net, rtnl_route_nh_get_ifindex(hop)) : -1;
+}
+
+static bool is_made_by_guest(const struct net *net, struct rtnl_route *route)
+{
+	_cleanup_free_ char *dest = prefix_text(rtnl_route_get_dst(route));
+	int i = route_interface(net, route);
+
+	return rtnl_route_get_protocol(route) == RTPROT_KERNEL &&
+	       (comes_with_address(net->agent_interfaces[i], dest) ||
+		       strncmp(dest, "fe80:", 5) == 0);
+}
+
 static void add_route(struct net *net, struct rtnl_route *route)
 {
 	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route, 0);
+	int i = route_interface(net, route);
 	Types__Route *m;
-	int i = hop ? find_interface(net, rtnl_route_nh_get_ifindex(hop)) : -1;
 
-	if (i < 0)
+	if (is_made_by_guest(net, route))
 		return;
 	m = route_message(route, hop, net->interfaces[i].name);
-	if (rtnl_route_get_protocol(route) == RTPROT_KERNEL &&
-		(comes_with_address(net->agent_interfaces[i], m->dest) ||
-			strncmp(m->dest, "fe80:", 5) == 0)) {
-		types__route__free_unpacked(m, NULL);
-		return;
-	}
 	/* The agent's protocol has one gateway of the route's own family a route. */
 	if (rtnl_route_get_nnexthops(route) > 1)
 		log_warn("route to \"%s\": only the first of its %d next hops reaches "
@@ -272,8 +281,72 @@ static void add_route(struct net *net, struct rtnl_route *route)
 	insert_route(net, m);
 }
 
+/* The routes that a pod's packets may take, as the namespace has them. */
+struct route_list {
+	struct rtnl_route *routes[AGENT_NET_LIST_MAX];
+	size_t n;
+};
+
+static bool is_same_destination(struct rtnl_route *a, struct rtnl_route *b)
+{
+	struct nl_addr *to_a = rtnl_route_get_dst(a), *to_b = rtnl_route_get_dst(b);
+	unsigned int bits_a = to_a ? nl_addr_get_prefixlen(to_a) : 0;
+	unsigned int bits_b = to_b ? nl_addr_get_prefixlen(to_b) : 0;
+
+	return rtnl_route_get_family(a) == rtnl_route_get_family(b) && bits_a == bits_b &&
+	       (bits_a == 0 || nl_addr_cmp(to_a, to_b) == 0);
+}
+
+static void log_left_out(
+	const struct net *net, struct rtnl_route *route, struct rtnl_route *better)
+{
+	_cleanup_free_ char *dest = prefix_text(rtnl_route_get_dst(route));
+
+	if (is_made_by_guest(net, route))
+		return;
+	log_warn("route to \"%s\" of metric %u does not reach the guest: there is one of "
+		 "metric %u",
+		dest, rtnl_route_get_priority(route), rtnl_route_get_priority(better));
+}
+
+/*
+ * The agent's protocol has no metric: of two routes to one destination the one that the
+ * guest is told last would replace the other, even the route that came with an address.
+ * So there is one for each, the best; of equals the first.
+ */
+static int list_route(const struct net *net, struct route_list *list,
+	struct rtnl_route *route, struct err *err)
+{
+	size_t at = 0;
+
+	while (at < list->n && !is_same_destination(list->routes[at], route))
+		at++;
+	if (at == AGENT_NET_LIST_MAX)
+		return err_set(
+			err, -E2BIG, "it has more than %d routes", AGENT_NET_LIST_MAX);
+	if (at == list->n) {
+		list->routes[list->n++] = route;
+	} else if (rtnl_route_get_priority(route) <
+		   rtnl_route_get_priority(list->routes[at])) {
+		log_left_out(net, list->routes[at], route);
+		list->routes[at] = route;
+	} else {
+		log_left_out(net, route, list->routes[at]);
+	}
+	return 0;
+}
+
+static bool is_route_wanted(const struct net *net, struct rtnl_route *route)
+{
+	return is_ip(rtnl_route_get_family(route)) &&
+	       rtnl_route_get_table(route) == RT_TABLE_MAIN &&
+	       rtnl_route_get_type(route) == RTN_UNICAST &&
+	       route_interface(net, route) >= 0;
+}
+
 static int read_routes(struct net *net, struct nl_sock *sock, struct err *err)
 {
+	_cleanup_free_ struct route_list *list = xnew0(struct route_list);
 	_cleanup_(nl_cache) struct nl_cache *cache = NULL;
 	int r;
 
@@ -282,17 +355,14 @@ static int read_routes(struct net *net, struct nl_sock *sock, struct err *err)
 		return net_nl_error(err, r, "cannot list its routes");
 	for (struct nl_object *o = nl_cache_get_first(cache); o;
 		o = nl_cache_get_next(o)) {
-		struct rtnl_route *route = (struct rtnl_route *)o;
-
-		if (!is_ip(rtnl_route_get_family(route)) ||
-			rtnl_route_get_table(route) != RT_TABLE_MAIN ||
-			rtnl_route_get_type(route) != RTN_UNICAST)
+		if (!is_route_wanted(net, (struct rtnl_route *)o))
 			continue;
-		if (net->n_agent_routes == ROUTES_MAX)
-			return err_set(
-				err, -E2BIG, "it has more than %d routes", ROUTES_MAX);
-		add_route(net, route);
+		r = list_route(net, list, (struct rtnl_route *)o, err);
+		if (r < 0)
+			return r;
 	}
+	for (size_t i = 0; i < list->n; i++)
+		add_route(net, list->routes[i]);
 	return 0;
 }
 
@@ -334,9 +404,9 @@ static int read_neighbors(struct net *net, struct nl_sock *sock, struct err *err
 			nl_addr_get_len(mac) != 6 ||
 			!(rtnl_neigh_get_state(neigh) & NUD_PERMANENT))
 			continue;
-		if (net->n_agent_neighbors == NEIGHBORS_MAX)
+		if (net->n_agent_neighbors == AGENT_NET_LIST_MAX)
 			return err_set(err, -E2BIG, "it has more than %d neighbours",
-				NEIGHBORS_MAX);
+				AGENT_NET_LIST_MAX);
 		add_neighbor(net, neigh, net->interfaces[i].name);
 	}
 	return 0;

@@ -232,6 +232,49 @@ static void test_scan(void **state)
 	net_free(net);
 }
 
+/* The agent's protocol has no metric, so of routes to one destination the guest gets the
+ * best; a connected network's own route is best where it is in the pod. */
+static void test_scan_metrics(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct net *net = NULL;
+
+	(void)state;
+	do_run(MAKE_ETH0 MAKE_ETH1
+		"pod ip addr add 10.1.2.3/24 dev eth0;"
+		"pod ip -6 addr add fd00:1::3/64 dev eth0 nodad;"
+		"pod ip route add default via 10.1.2.1 metric 100;"
+		"pod ip route add default via 10.1.2.2 metric 50;"
+		"pod ip route add default via 10.1.2.4 metric 200;"
+		"pod ip route add 10.1.2.0/24 dev eth1 metric 10;"
+		"pod ip -6 route add default via fd00:1::1 metric 2000;"
+		"pod ip -6 route add default via fd00:1::2 metric 1500;"
+		"pod ip -6 route add fd00:1::/64 dev eth1 metric 1024");
+	assert_ok(net_scan(pod.path, &net, err));
+	text = describe(net);
+	assert_string_equal(strstr(text, "route "),
+		"route v4 '' via '10.1.2.2' dev eth0 src '' scope 0 flags 0\n"
+		"route v6 '' via 'fd00:1::2' dev eth0 src '' scope 0 flags 0\n");
+	net_free(net);
+}
+
+static void test_scan_many_routes(void **state)
+{
+	_cleanup_free_ char *wanted =
+		xasprintf("network namespace %s: it has more than 1024 routes", pod.path);
+	struct net *net = NULL;
+
+	(void)state;
+	do_run(MAKE_ETH0 "for i in $(seq 1000); do "
+			 "echo route add 10.$((i / 256)).$((i % 256)).0/24 dev eth0; "
+			 "done | pod ip -batch -");
+	assert_ok(net_scan(pod.path, &net, err));
+	assert_int_equal(net->n_agent_routes, 1000);
+	net_free(steal_ptr(net));
+	do_run("for i in $(seq 25); do pod ip route add 10.200.$i.0/24 dev eth0; done");
+	assert_err(net_scan(pod.path, &net, err), -E2BIG, wanted);
+}
+
 static void test_scan_empty(void **state)
 {
 	struct net *net = NULL;
@@ -482,6 +525,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		POD_TEST(test_scan),
+		POD_TEST(test_scan_metrics),
+		POD_TEST(test_scan_many_routes),
 		POD_TEST(test_scan_empty),
 		POD_TEST(test_scan_errors),
 		POD_TEST(test_too_many),
