@@ -31,6 +31,17 @@ is "$(pids_of containerd-shim-stencil-v2)" '' 'and its shim ends'
 works 'the next container starts' after-qemu -- true
 is "$(trace_value "$WORLD-after-qemu" factory)" template 'as a clone'
 
+# A guest that answers nothing, with the default patience cut short.
+capture container_detached stands --annotation io.stencil.runtime.call_timeout_ms=8000 -- sleep 1000
+ok $? 'a container' || diag "$(cat "$ERR")"
+kill -STOP "$(pids_of qemu-system-x86_64)"
+capture timeout "$WAIT_SECONDS" ctr task kill --signal SIGKILL "$WORLD-stands"
+ok $? 'SIGKILL for the container of a QEMU that stands still' || diag "$(cat "$ERR")"
+event_wait "/tasks/exit.*$WORLD-stands" 'ends it'
+is "$(pids_of qemu-system-x86_64)" '' 'and its VM'
+capture container_remove stands
+ok $? 'it can be removed' || diag "$(cat "$ERR")"
+
 # ---- templated ----------------------------------------------------------------------------------
 
 capture container_detached running -- sleep 1000
