@@ -204,8 +204,8 @@ static void test_export_of_a_hostile_guest(void **state)
 		vm_export_attach(vm, file_fd, "c1/fifo", &err), -EEXIST, "c1/fifo");
 	assert_error_names(
 		vm_export_attach(vm, file_fd, "c1/link", &err), -EEXIST, "c1/link");
-	assert_error_names(
-		vm_export_attach(vm, folder_fd, "c1/link/x", &err), -ENOTDIR, "c1/link/x");
+	assert_error_names(vm_export_attach(vm, folder_fd, "c1/link/x", &err), -ENOTDIR,
+		"c1/link/x");
 }
 
 static void test_ports_run_out(void **state)
