@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
+
+#include "base/log.h"
 
 int listener_prepare(int listen_fd)
 {
@@ -39,5 +41,29 @@ int listener_accept(int listen_fd, int stop_fd)
 			return fd;
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			return -errno;
+	}
+}
+
+void listener_run(int listen_fd, int stop_fd, const char *what,
+	void (*admit)(void *user, int fd), void (*wait_for_room)(void *user), void *user)
+{
+	int failure = 0;
+
+	for (;;) {
+		int fd = listener_accept(listen_fd, stop_fd);
+
+		if (fd == -ECANCELED)
+			return;
+		if (fd >= 0) {
+			admit(user, fd);
+			failure = 0;
+			continue;
+		}
+		if (fd != failure)
+			log_error("the %s socket serves nobody new until this is over: "
+				  "cannot accept a connection: %s",
+				what, strerror(-fd));
+		failure = fd;
+		wait_for_room(user);
 	}
 }

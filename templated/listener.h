@@ -13,3 +13,11 @@
  */
 int listener_accept(int listen_fd, int stop_fd);
 int listener_prepare(int listen_fd); /* 0 or a negative errno */
+
+/*
+ * Accepts until it is told to stop. admit() gets each connection, and takes it. A failure
+ * is logged once, until it is over, as that of "the <what> socket"; after one,
+ * wait_for_room() returns when a connection has ended, or after LISTENER_RETRY_MS.
+ */
+void listener_run(int listen_fd, int stop_fd, const char *what,
+	void (*admit)(void *user, int fd), void (*wait_for_room)(void *user), void *user);

@@ -171,8 +171,9 @@ static void *serve(void *arg)
 }
 
 /* Takes fd in any case. */
-static void admit(struct metrics_server *s, int fd)
+static void admit(void *user, int fd)
 {
+	struct metrics_server *s = user;
 	struct visit *v = xnew0(struct visit);
 	unsigned int slot = 0;
 
@@ -195,8 +196,10 @@ static void admit(struct metrics_server *s, int fd)
 }
 
 /* The backlog keeps those who come: tried again when a connection has ended, or later. */
-static void wait_for_room(struct metrics_server *s)
+static void wait_for_room(void *user)
 {
+	struct metrics_server *s = user;
+
 	pthread_mutex_lock(&s->lock);
 	if (!s->stopping)
 		cond_wait(&s->gone, &s->lock, deadline_after_ms(LISTENER_RETRY_MS));
@@ -206,26 +209,9 @@ static void wait_for_room(struct metrics_server *s)
 static void *accept_all(void *arg)
 {
 	struct metrics_server *s = arg;
-	int failure = 0; /* logged once, until it is over */
 
-	for (;;) {
-		int fd = listener_accept(s->listen_fd, s->stop_fd);
-
-		if (fd == -ECANCELED)
-			return NULL;
-		if (fd >= 0) {
-			admit(s, fd);
-			failure = 0;
-			continue;
-		}
-		if (fd != failure)
-			log_error(
-				"the metrics socket serves nobody new until this is over: cannot accept a "
-				"connection: %s",
-				strerror(-fd));
-		failure = fd;
-		wait_for_room(s);
-	}
+	listener_run(s->listen_fd, s->stop_fd, "metrics", admit, wait_for_room, s);
+	return NULL;
 }
 
 static void metrics_server_free(struct metrics_server *s)

@@ -153,8 +153,9 @@ static void *serve(void *arg)
 }
 
 /* Takes fd in any case. */
-static void admit(struct server *s, int fd)
+static void admit(void *user, int fd)
 {
+	struct server *s = user;
 	struct link *l;
 	uid_t uid;
 	pid_t pid;
@@ -189,8 +190,10 @@ static void admit(struct server *s, int fd)
 }
 
 /* The backlog keeps those who come: tried again when a connection has ended, or later. */
-static void wait_for_room(struct server *s)
+static void wait_for_room(void *user)
 {
+	struct server *s = user;
+
 	pthread_mutex_lock(&s->lock);
 	if (!s->stopping)
 		cond_wait(&s->gone, &s->lock, deadline_after_ms(LISTENER_RETRY_MS));
@@ -200,26 +203,9 @@ static void wait_for_room(struct server *s)
 static void *accept_all(void *arg)
 {
 	struct server *s = arg;
-	int failure = 0; /* logged once, until it is over */
 
-	for (;;) {
-		int fd = listener_accept(s->listen_fd, s->stop_fd);
-
-		if (fd == -ECANCELED)
-			return NULL;
-		if (fd >= 0) {
-			admit(s, fd);
-			failure = 0;
-			continue;
-		}
-		if (fd != failure)
-			log_error(
-				"the lease socket serves nobody new until this is over: cannot accept a "
-				"connection: %s",
-				strerror(-fd));
-		failure = fd;
-		wait_for_room(s);
-	}
+	listener_run(s->listen_fd, s->stop_fd, "lease", admit, wait_for_room, s);
+	return NULL;
 }
 
 static void server_free(struct server *s)
