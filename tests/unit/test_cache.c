@@ -271,8 +271,8 @@ static void test_stale_inputs(void **state)
 	script.qemu_version = "7.2.23";
 	pthread_mutex_unlock(&script.lock);
 	acquire_nothing("qemu_version");
-	wait_cache(c->all == NULL && !c->preparing && c->failure.code < 0);
-	assert_int_equal(-1, kill(pid, 0));
+	/* Either nothing can be made of the old generation, or a new one came first. */
+	wait_cache(kill(pid, 0) < 0 && !c->preparing);
 	assert_int_equal(1, status_number("status/cache/misses/differs"));
 }
 
