@@ -176,10 +176,11 @@ SERVICE_HANDLER(handle_online_cpu_mem)
 	int r;
 
 	(void)user, (void)ret_out;
-	/* What a kernel takes is decided at its boot: from 6.12 on it counts CPUs that may
-	 * be plugged only under a hypervisor that it knows, and emulation is none. */
+	/* What a kernel takes is decided at its boot. Debian's 6.12.117 counts CPUs that may
+	 * be plugged only under a hypervisor that it knows, and emulation is none
+	 * (acpi_is_processor_usable()); its 6.1.192 counts them all. */
 	if (req->nb_cpus > count_cpus("possible"))
-		return err_set(err, -ENOSPC,
+		return err_set(err, -EOPNOTSUPP,
 			"%u CPUs are wanted, the guest's kernel takes %u at most",
 			req->nb_cpus, count_cpus("possible"));
 	/* Before the first look: what comes after it is an event. */

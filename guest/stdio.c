@@ -121,18 +121,8 @@ static int wait_room(int fd, const struct process *p, const struct ttrpc_request
 	struct pollfd fds[] = {{.fd = fd, .events = POLLOUT},
 		{.fd = p->child.exit_fd, .events = POLLIN},
 		{.fd = ttrpc_request_closed_fd(request), .events = POLLIN}};
-	int64_t deadline = ttrpc_request_deadline(request);
 
-	for (;;) {
-		int n = poll(fds, ARRAY_SIZE(fds), deadline_poll_ms(deadline));
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0)
-			return fds[0].revents ? 0 : -ECONNRESET;
-		if (n == 0 && now_ms() >= deadline)
-			return -ETIMEDOUT;
-	}
+	return wait_first(fds, ARRAY_SIZE(fds), ttrpc_request_deadline(request));
 }
 
 /* Bytes written: all of them, or fewer if the process or who asked left, or the time they

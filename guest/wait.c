@@ -6,15 +6,10 @@
 
 #include "base/util.h"
 
-int wait_either(int fd, short events, int closed_fd, int64_t deadline)
+int wait_first(struct pollfd *fds, nfds_t n_fds, int64_t deadline)
 {
-	struct pollfd fds[] = {
-		{.fd = fd, .events = events},
-		{.fd = closed_fd, .events = POLLIN},
-	};
-
 	for (;;) {
-		int n = poll(fds, ARRAY_SIZE(fds), deadline_poll_ms(deadline));
+		int n = poll(fds, n_fds, deadline_poll_ms(deadline));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -23,4 +18,14 @@ int wait_either(int fd, short events, int closed_fd, int64_t deadline)
 		if (n == 0 && now_ms() >= deadline)
 			return -ETIMEDOUT;
 	}
+}
+
+int wait_either(int fd, short events, int closed_fd, int64_t deadline)
+{
+	struct pollfd fds[] = {
+		{.fd = fd, .events = events},
+		{.fd = closed_fd, .events = POLLIN},
+	};
+
+	return wait_first(fds, ARRAY_SIZE(fds), deadline);
 }

@@ -5,6 +5,10 @@
 #include <poll.h>
 #include <stdint.h>
 
+/* Waits for any of n descriptors: 0 if it was (also) the first, -ECONNRESET if only
+ * others, -ETIMEDOUT at the deadline. */
+int wait_first(struct pollfd *fds, nfds_t n, int64_t deadline);
+
 /*
  * Waits for fd to have one of `events` (or an error or hang-up, which count): 0;
  * -ETIMEDOUT at the deadline; -ECONNRESET when closed_fd (-1: none) became readable

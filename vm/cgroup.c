@@ -72,15 +72,18 @@ static void hand_down_controllers(const char *parent)
 static int make_path(const char *root, char *full)
 {
 	bool unified = strcmp(root, CGROUP_ROOT) == 0;
+	int r = 0;
 
 	for (char *slash = full + strlen(root); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (slash > full + strlen(root) && mkdir(full, 0755) < 0 &&
 			errno != EEXIST)
-			return -errno;
-		if (unified)
+			r = -errno;
+		else if (unified)
 			hand_down_controllers(full);
-		*slash = '/';
+		*slash = '/'; /* also on a failure: it is tried again */
+		if (r < 0)
+			return r;
 	}
 	return mkdir(full, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }

@@ -42,7 +42,7 @@ static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 	r = plug_vcpus(vm->qmp, vcpus, vm_call_deadline(vm), err);
 	if (r == 0)
 		r = bring_online(vm, vcpus, true, &why);
-	if (r == -ENOSPC) {
+	if (r == -EOPNOTSUPP) {
 		log_warn("the VM has %u vCPUs: %s", vm->vcpus, why.text);
 		return 0;
 	}

@@ -55,11 +55,11 @@ private_kib() # PID
 	smaps_kib "$1" '' '^Private_(Clean|Dirty|Hugetlb):'
 }
 
-# What a clone has written to of the template's memory. Pages of the file that only one clone maps
-# count as private to it in smaps, too, but are in the tmpfs once, whoever maps them.
+# What a clone alone has of the template's memory. templated maps the file's pages as well, so that
+# those of a lone clone count as shared.
 template_private_kib() # PID
 {
-	smaps_kib "$1" '\/memory( \(deleted\))?$' '^Anonymous:'
+	smaps_kib "$1" '\/memory( \(deleted\))?$' '^Private_(Clean|Dirty|Hugetlb):'
 }
 
 # Open flags, octal, of each descriptor of a process whose file's name matches.
