@@ -3,6 +3,7 @@
 #include "guest/storage.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -106,7 +107,38 @@ static const struct driver *find_driver(const char *name)
 	return NULL;
 }
 
-/* 1 if something was mounted, 0 if nothing had to be. */
+/* ---- mount points, each with all who asked for it ---- */
+
+struct mount_point {
+	struct mount_point *next;
+	unsigned int users;
+	char path[];
+};
+
+static pthread_mutex_t points_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mount_point *points;
+
+static struct mount_point **find_point(const char *path)
+{
+	struct mount_point **at = &points;
+
+	while (*at && strcmp((*at)->path, path) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+static void add_point(const char *path)
+{
+	size_t len = strlen(path);
+	struct mount_point *point = xzalloc(sizeof(*point) + len + 1);
+
+	memcpy(point->path, path, len + 1);
+	point->users = 1;
+	point->next = points;
+	points = point;
+}
+
+/* 1 if something is mounted there for the caller, 0 if nothing had to be. */
 static int mount_one(const Grpc__Storage *s, struct err *err)
 {
 	const struct driver *driver = find_driver(s->driver);
@@ -122,9 +154,31 @@ static int mount_one(const Grpc__Storage *s, struct err *err)
 	r = mkdir_parents(s->mount_point, 0755, err);
 	if (r < 0 || !driver->type)
 		return r;
+	if (*find_point(s->mount_point)) {
+		(*find_point(s->mount_point))->users++;
+		return 1;
+	}
 	r = mount_fs(s, driver->type, driver->has_source ? s->source : "tmpfs", err);
-	return r < 0 ? r : 1;
+	if (r < 0)
+		return r;
+	add_point(s->mount_point);
+	return 1;
 }
+
+static void unmount_one(const char *path)
+{
+	struct mount_point **at = find_point(path), *point = *at;
+
+	if (!point || --point->users > 0)
+		return;
+	if (umount2(path, UMOUNT_NOFOLLOW) < 0 &&
+		umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+		log_warn("cannot unmount %s, it stays: %s", path, strerror(errno));
+	*at = point->next;
+	free(point);
+}
+
+/* ---- lists of storages ---- */
 
 int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
 	size_t *ret_n, struct err *err)
@@ -137,7 +191,9 @@ int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
 		return err_set(
 			err, -E2BIG, "%zu storages, at most %d fit", n, STORAGES_MAX);
 	for (size_t i = 0; r >= 0 && i < n; i++) {
+		pthread_mutex_lock(&points_lock);
 		r = mount_one(storages[i], err);
+		pthread_mutex_unlock(&points_lock);
 		if (r > 0)
 			MESSAGE_APPEND(
 				n_mounts, mounts, xstrdup(storages[i]->mount_point));
@@ -156,10 +212,9 @@ void storage_unmount(char ***mounts, size_t *n)
 	while (*n > 0) {
 		char *path = (*mounts)[--*n];
 
-		if (umount2(path, UMOUNT_NOFOLLOW) < 0 &&
-			umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
-			log_warn(
-				"cannot unmount %s, it stays: %s", path, strerror(errno));
+		pthread_mutex_lock(&points_lock);
+		unmount_one(path);
+		pthread_mutex_unlock(&points_lock);
 		free(path);
 	}
 	free(*mounts);

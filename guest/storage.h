@@ -10,8 +10,9 @@
 /*
  * Mounts the storages in their order; on failure those mounted are unmounted again.
  * Drivers: "9p" (source: a mount tag), "ephemeral" (a tmpfs), "local" (a folder). Mount
- * points are below GUEST_SHARED_ROOT. *ret_mounts (n strings, the caller's) is what
- * storage_unmount() takes back.
+ * points are below GUEST_SHARED_ROOT. One where a storage is mounted already is shared, as
+ * Kata's agent does it: the first one's file system stays until the last has gone.
+ * *ret_mounts (n strings, the caller's) is what storage_unmount() takes back.
  */
 int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
 	size_t *ret_n, struct err *err);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is done with a container that exists: see task.h. */
+/* What is done with a container that exists: see container.h. */
+#include "shim/container.h"
+
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "base/util.h"
 #include "shim/cmdline.h"
-#include "shim/task.h"
+#include "shim/spec.h"
+#include "shim/task_events.h"
 
 static int parse_process(const Containerd__Task__V2__ExecProcessRequest *request,
 	Grpc__Process **ret, struct err *err)
@@ -36,7 +40,7 @@ static int add_exec(struct process *p, struct err *err)
 	/* The container's id is the name of its first process in the guest. */
 	if (strcmp(p->exec_id, c->id) == 0)
 		return err_set(err, -EEXIST, "process %s exists already", p->exec_id);
-	pthread_mutex_lock(&c->shim->lock);
+	pthread_mutex_lock(&c->pod->lock);
 	for (other = c->execs; other; other = other->next)
 		if (strcmp(other->exec_id, p->exec_id) == 0)
 			break;
@@ -45,21 +49,24 @@ static int add_exec(struct process *p, struct err *err)
 		c->execs = p;
 		task_publish_exec_added(p);
 	}
-	pthread_mutex_unlock(&c->shim->lock);
+	pthread_mutex_unlock(&c->pod->lock);
 	return other ? err_set(err, -EEXIST, "process %s exists already", p->exec_id) : 0;
 }
 
 static int make_exec(struct process *init,
 	const Containerd__Task__V2__ExecProcessRequest *request, struct err *err)
 {
+	const struct process_streams streams = {.terminal = request->terminal,
+		.in = request->stdin,
+		.out = request->stdout,
+		.err = request->stderr};
 	struct container *c = init->container;
 	struct process *p;
 	int r;
 
-	pthread_mutex_lock(&c->shim->lock);
-	p = process_new(c, request->exec_id, request->terminal, request->stdin,
-		request->stdout, request->stderr);
-	pthread_mutex_unlock(&c->shim->lock);
+	pthread_mutex_lock(&c->pod->lock);
+	p = process_new(c, request->exec_id, &streams);
+	pthread_mutex_unlock(&c->pod->lock);
 	r = parse_process(request, &p->spec, err);
 	if (r == 0)
 		r = process_open(p, err);
@@ -75,16 +82,16 @@ static int make_exec(struct process *init,
 int container_exec(struct process *init,
 	const Containerd__Task__V2__ExecProcessRequest *request, struct err *err)
 {
-	enum lifecycle_state next;
+	struct process_call call;
 	int r;
 
 	r = name_check("exec id", request->exec_id, err);
 	if (r == 0)
-		r = process_begin(init, LIFECYCLE_EXEC, &next, err);
+		r = process_begin(init, LIFECYCLE_EXEC, &call, err);
 	if (r < 0)
 		return r;
 	r = make_exec(init, request, err);
-	process_end(init, next, r);
+	process_end(&call, r);
 	return r;
 }
 
@@ -94,41 +101,38 @@ int container_pause(struct process *init, bool pause, struct err *err)
 	Grpc__ResumeContainerRequest resume_request =
 		GRPC__RESUME_CONTAINER_REQUEST__INIT;
 	struct container *c = init->container;
-	enum lifecycle_state next;
-	struct agent *agent;
-	int64_t deadline;
+	struct process_call call;
 	int r;
 
-	r = process_begin(init, pause ? LIFECYCLE_PAUSE : LIFECYCLE_RESUME, &next, err);
+	r = process_begin(init, pause ? LIFECYCLE_PAUSE : LIFECYCLE_RESUME, &call, err);
 	if (r < 0)
 		return r;
-	agent = sandbox_agent(c->shim->sandbox);
-	deadline = sandbox_deadline(c->shim->sandbox);
 	pause_request.container_id = resume_request.container_id = c->id;
-	r = pause ? agent_pause_container(agent, &pause_request, deadline, err)
-		  : agent_resume_container(agent, &resume_request, deadline, err);
+	r = pause ? agent_pause_container(
+			    call.use.agent, &pause_request, call.use.deadline, err)
+		  : agent_resume_container(
+			    call.use.agent, &resume_request, call.use.deadline, err);
 	if (r == 0)
 		task_publish_paused(c, pause);
-	process_end(init, next, r);
+	process_end(&call, r);
 	return r;
 }
 
 static int update_in_guest(
-	struct container *c, Grpc__LinuxResources *resources, struct err *err)
+	const struct process_call *call, Grpc__LinuxResources *resources, struct err *err)
 {
 	Grpc__UpdateContainerRequest request = GRPC__UPDATE_CONTAINER_REQUEST__INIT;
 
-	request.container_id = c->id;
+	request.container_id = call->p->container->id;
 	request.resources = resources;
-	return agent_update_container(sandbox_agent(c->shim->sandbox), &request,
-		sandbox_deadline(c->shim->sandbox), err);
+	return agent_update_container(call->use.agent, &request, call->use.deadline, err);
 }
 
 int container_update(struct process *init, const void *json, size_t len, struct err *err)
 {
 	_cleanup_json_ struct json_object *o = NULL;
 	Grpc__LinuxResources *resources;
-	enum lifecycle_state next;
+	struct process_call call;
 	int r;
 
 	r = json_parse("resources", json, len, SPEC_DEPTH_MAX, &o, err);
@@ -136,11 +140,34 @@ int container_update(struct process *init, const void *json, size_t len, struct 
 		r = oci_resources_from_json(o, &resources, err);
 	if (r < 0)
 		return r;
-	r = process_begin(init, LIFECYCLE_UPDATE, &next, err);
+	r = process_begin(init, LIFECYCLE_UPDATE, &call, err);
 	if (r == 0) {
-		r = update_in_guest(init->container, resources, err);
-		process_end(init, next, r);
+		r = update_in_guest(&call, resources, err);
+		process_end(&call, r);
 	}
 	grpc__linux_resources__free_unpacked(resources, NULL);
 	return r;
+}
+
+void containers_lost(struct pod *pod)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	for (;;) {
+		struct process *p = NULL;
+
+		/* Processes that run have a thread which sees it. */
+		pthread_mutex_lock(&pod->lock);
+		for (struct container *c = pod->containers; c && !p; c = c->next)
+			if (c->init->state == LIFECYCLE_CREATED)
+				p = c->init;
+		if (p)
+			p->refs++;
+		pthread_mutex_unlock(&pod->lock);
+		if (!p)
+			return;
+		process_exit(p, EXIT_STATUS_KILLED, &now);
+		process_unref(p);
+	}
 }

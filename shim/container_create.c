@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making a container, and the sandbox with the first of them: see task.h. */
+/* Making a container, and starting the pod for the first of them: see container.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,53 +10,13 @@
 #include "base/util.h"
 #include "shim/cmdline.h"
 #include "shim/options.h"
-#include "shim/task.h"
+#include "shim/container.h"
+#include "shim/task_events.h"
 #include "shim/trees.h"
-
-/* ---- what the sandbox tells ---- */
-
-/* The guest may say any name: of others' containers it has nothing to tell. */
-static void on_oom(void *user, const char *container_id)
-{
-	_cleanup_(process) struct process *p = NULL;
-
-	if (process_find(user, container_id, "", &p, NULL) == 0)
-		task_publish_oom(user, container_id);
-	else
-		log_warn("the guest tells of memory that ran out in %s, which is no "
-			 "container of it",
-			err_quote(container_id, 64));
-}
-
-/* Processes that run have a thread which sees it; those that don't are ended here. */
-static void on_died(void *user)
-{
-	struct shim *shim = user;
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	for (;;) {
-		struct process *p = NULL;
-
-		pthread_mutex_lock(&shim->lock);
-		for (struct container *c = shim->containers; c && !p; c = c->next)
-			if (c->init->state == LIFECYCLE_CREATED)
-				p = c->init;
-		if (p)
-			p->refs++;
-		pthread_mutex_unlock(&shim->lock);
-		if (!p)
-			return;
-		process_exit(p, EXIT_STATUS_KILLED, &now);
-		process_unref(p);
-	}
-}
-
-/* ---- create ---- */
 
 /* All that making a container needs until it is made. */
 struct creation {
-	struct shim *shim;
+	struct pod *pod;
 	const Containerd__Task__V2__CreateTaskRequest *request;
 	struct spec spec;
 	struct container *container;
@@ -64,7 +24,7 @@ struct creation {
 	Grpc__Spec *guest_spec;
 	struct spec_bind *binds;
 	unsigned int n_binds;
-	bool sandbox_pidns, made_sandbox;
+	bool sandbox_pidns, started_pod;
 	struct trees_config trees_config;
 };
 
@@ -80,10 +40,10 @@ static void creation_done(struct creation *c)
 	free(c->folder);
 }
 
-static bool has_container(struct shim *shim, const char *id)
+static bool has_container(struct pod *pod, const char *id)
 {
 	struct process *p = NULL;
-	bool has = process_find(shim, id, "", &p, NULL) == 0;
+	bool has = process_find(pod, id, "", &p, NULL) == 0;
 
 	process_unref(p);
 	return has;
@@ -91,7 +51,7 @@ static bool has_container(struct shim *shim, const char *id)
 
 static int load_config(struct creation *c, struct err *err)
 {
-	struct config *config = &c->shim->config;
+	struct config *config = &c->pod->config;
 	_cleanup_free_ char *path = NULL;
 	int r = options_config_path(c->request->options, &path, err);
 
@@ -118,7 +78,7 @@ static int check_annotations(const struct creation *c, struct err *err)
 
 static int check_network(const struct creation *c, struct err *err)
 {
-	if (c->shim->sandbox || c->spec.netns)
+	if (pod_has_vm(c->pod) || c->spec.netns)
 		return 0;
 	return err_set(err, -EINVAL,
 		SPEC_FILE ": linux.namespaces has no network namespace: a VM can't use "
@@ -138,7 +98,7 @@ static int read_spec(struct creation *c, struct err *err)
 			err_quote(c->request->bundle, 256));
 	r = spec_load(fd, &c->spec, err);
 	if (r == 0)
-		r = c->shim->sandbox ? check_annotations(c, err) : load_config(c, err);
+		r = pod_has_vm(c->pod) ? check_annotations(c, err) : load_config(c, err);
 	if (r == 0)
 		r = check_network(c, err);
 	if (r < 0)
@@ -160,19 +120,22 @@ static void new_container(struct creation *c)
 	const Containerd__Task__V2__CreateTaskRequest *request = c->request;
 	struct container *container = xnew0(struct container);
 
-	container->shim = c->shim;
+	container->pod = c->pod;
 	container->id = xstrdup(request->id);
 	container->bundle = xstrdup(request->bundle);
 	container->cpu_millis = c->spec.cpu_millis;
 	container->memory_bytes = c->spec.memory_bytes;
-	container->init = process_new(container, "", request->terminal, request->stdin,
-		request->stdout, request->stderr);
+	container->init = process_new(container, "",
+		&(struct process_streams){.terminal = request->terminal,
+			.in = request->stdin,
+			.out = request->stdout,
+			.err = request->stderr});
 	c->container = container;
 }
 
 static int start_trees(struct creation *c, struct trees **ret, struct err *err)
 {
-	c->folder = state_path(&c->shim->state, "rootfs");
+	c->folder = state_path(&c->pod->state, "rootfs");
 	c->trees_config = (struct trees_config){.folder = c->folder,
 		.root = c->root,
 		.mounts = c->request->rootfs,
@@ -182,76 +145,87 @@ static int start_trees(struct creation *c, struct trees **ret, struct err *err)
 	return trees_start(&c->trees_config, ret, err);
 }
 
-static int make_sandbox(struct creation *c, struct err *err)
+/* The pod starts with its first container. */
+static int start_pod(struct creation *c, struct err *err)
 {
-	struct sandbox_config config = {.config = &c->shim->config,
-		.state = &c->shim->state,
-		.hostname = c->hostname,
+	struct pod_needs needs = {.hostname = c->hostname,
 		.netns = c->netns,
 		.cpu_millis = c->spec.cpu_millis,
-		.memory_bytes = c->spec.memory_bytes,
-		.events = {on_died, on_oom, c->shim}};
-	int r = sandbox_new(&config, &c->shim->sandbox, err);
+		.memory_bytes = c->spec.memory_bytes};
+	int r = pod_start(c->pod, &needs, err);
 
-	c->made_sandbox = r == 0;
+	c->started_pod = r == 0;
 	return r;
 }
 
 /* The needs of all containers, this one too. */
-static int grow_sandbox(struct creation *c, struct err *err)
+static int grow_pod(struct creation *c, struct err *err)
 {
 	uint64_t cpu = c->spec.cpu_millis, memory = c->spec.memory_bytes;
 
-	for (struct container *other = c->shim->containers; other; other = other->next) {
+	for (struct container *other = c->pod->containers; other; other = other->next) {
 		if (__builtin_add_overflow(cpu, other->cpu_millis, &cpu) ||
 			__builtin_add_overflow(memory, other->memory_bytes, &memory))
 			return err_set(err, -ERANGE, "the pod's limits are out of range");
 	}
-	return sandbox_resize(c->shim->sandbox, cpu, memory, err);
+	return pod_resize(c->pod, cpu, memory, err);
 }
 
-static int create_in_guest(struct creation *c, struct err *err)
+static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
-	struct sandbox *sandbox = c->shim->sandbox;
+	Grpc__Storage *storages[] = {vm_export_storage()};
 	int r;
 
+	request.storages = storages;
+	request.n_storages = ARRAY_SIZE(storages);
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest_spec;
 	request.sandbox_pidns = c->sandbox_pidns;
-	trace_begin(sandbox_trace(sandbox), TRACE_CREATED);
-	r = agent_create_container(
-		sandbox_agent(sandbox), &request, sandbox_deadline(sandbox), err);
-	trace_end(sandbox_trace(sandbox), TRACE_CREATED);
+	trace_begin(&c->pod->trace, TRACE_CREATED);
+	r = agent_create_container(use->agent, &request,
+		deadline_after_ms((int64_t)c->pod->config.call_timeout_ms), err);
+	trace_end(&c->pod->trace, TRACE_CREATED);
 	return r < 0 ? err_wrap(err, "create container %s", c->container->id) : 0;
 }
 
-static int attach_trees(struct creation *c, struct trees *trees, struct err *err)
+static int attach_trees(struct creation *c, const struct pod_use *use,
+	struct trees *trees, struct err *err)
 {
-	struct sandbox *sandbox = c->shim->sandbox;
 	int r;
 
-	trace_begin(sandbox_trace(sandbox), TRACE_ROOTFS);
-	r = trees_attach(trees, sandbox_vm(sandbox), c->container->id, err);
-	trace_end(sandbox_trace(sandbox), TRACE_ROOTFS);
+	trace_begin(&c->pod->trace, TRACE_ROOTFS);
+	r = trees_attach(trees, use->vm, c->container->id, err);
+	trace_end(&c->pod->trace, TRACE_ROOTFS);
 	return r;
 }
 
-static void undo_create(struct creation *c)
+static void detach_trees(struct creation *c, const struct pod_use *use)
 {
-	struct shim *shim = c->shim;
 	struct err err = ERR_INIT;
 
-	if (c->made_sandbox) {
-		sandbox_free(shim->sandbox);
-		shim->sandbox = NULL;
-	} else if (shim->sandbox && vm_export_detach(sandbox_vm(shim->sandbox),
-					    c->request->id, &err) < 0) {
+	if (vm_export_detach(use->vm, c->request->id, &err) < 0)
 		log_error(
 			"container %s was not made, but its files stay in the export: %s",
 			c->request->id, err.text);
-	}
+}
+
+/* In a pod that is there. */
+static int build_in_pod(struct creation *c, struct trees *trees, struct err *err)
+{
+	struct pod_use use;
+	int r = pod_use_begin(c->pod, &use, err);
+
+	if (r < 0)
+		return r;
+	r = attach_trees(c, &use, trees, err);
+	if (r == 0)
+		r = create_in_guest(c, &use, err);
+	if (r < 0 && !c->started_pod)
+		detach_trees(c, &use);
+	pod_use_end(&use);
+	return r;
 }
 
 /* Side by side: the file trees in their thread, everything else here. */
@@ -264,33 +238,31 @@ static int build(struct creation *c, struct err *err)
 	if (r == 0)
 		r = start_trees(c, &trees, err);
 	if (r == 0)
-		r = c->shim->sandbox ? grow_sandbox(c, err) : make_sandbox(c, err);
+		r = pod_has_vm(c->pod) ? grow_pod(c, err) : start_pod(c, err);
 	if (r == 0)
-		r = attach_trees(c, trees, err);
-	if (r == 0)
-		r = create_in_guest(c, err);
-	if (r < 0)
-		undo_create(c);
+		r = build_in_pod(c, trees, err);
+	if (r < 0 && c->started_pod)
+		pod_stop(c->pod);
 	return r;
 }
 
 static void add_container(struct creation *c)
 {
-	struct shim *shim = c->shim;
+	struct pod *pod = c->pod;
 
-	c->container->pid = (uint32_t)vm_pid(sandbox_vm(shim->sandbox));
-	pthread_mutex_lock(&shim->lock);
-	c->container->next = shim->containers;
-	shim->containers = c->container;
-	task_publish_create(shim, c->request, c->container->pid);
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_lock(&pod->lock);
+	c->container->pid = (uint32_t)vm_pid(pod->vm);
+	c->container->next = pod->containers;
+	pod->containers = c->container;
+	task_publish_create(pod, c->request, c->container->pid);
+	pthread_mutex_unlock(&pod->lock);
 }
 
 static int create(struct creation *c, struct err *err)
 {
 	int r;
 
-	if (has_container(c->shim, c->request->id))
+	if (has_container(c->pod, c->request->id))
 		return err_set(
 			err, -EEXIST, "container %s exists already", c->request->id);
 	if (*c->request->checkpoint)
@@ -310,19 +282,19 @@ static int create(struct creation *c, struct err *err)
 	return r;
 }
 
-int container_create(struct shim *shim,
+int container_create(struct pod *pod,
 	const Containerd__Task__V2__CreateTaskRequest *request, struct err *err)
 {
-	struct creation c = {.shim = shim, .request = request};
+	struct creation c = {.pod = pod, .request = request};
 	int r;
 
 	r = name_check("container id", request->id, err);
 	if (r == 0)
-		r = shim_change_begin(shim, err);
+		r = pod_change_begin(pod, err);
 	if (r < 0)
 		return r;
 	r = create(&c, err);
-	shim_change_end(shim);
+	pod_change_end(pod);
 	creation_done(&c);
 	if (r < 0)
 		log_error("container %s was not made: %s", request->id, err->text);

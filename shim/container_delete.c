@@ -1,48 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Removing a container, and the sandbox with the last of them: see task.h. */
+/* Removing a container, and stopping the pod with the last of them: see container.h. */
 #include <errno.h>
 
 #include "base/log.h"
 #include "base/util.h"
-#include "shim/task.h"
+#include "shim/container.h"
+#include "shim/task_events.h"
 
-int shim_change_begin(struct shim *shim, struct err *err)
-{
-	bool ending;
-
-	pthread_mutex_lock(&shim->lock);
-	while (shim->changing)
-		pthread_cond_wait(&shim->changed, &shim->lock);
-	ending = shim->ending;
-	shim->changing = !ending;
-	pthread_mutex_unlock(&shim->lock);
-	return ending ? err_set(err, -ESHUTDOWN, "the shim is about to end") : 0;
-}
-
-void shim_change_end(struct shim *shim)
-{
-	pthread_mutex_lock(&shim->lock);
-	shim->changing = false;
-	pthread_cond_broadcast(&shim->changed);
-	pthread_mutex_unlock(&shim->lock);
-}
-
-static void remove_in_guest(struct container *c)
+static void remove_in_guest(struct container *c, const struct pod_use *use)
 {
 	Grpc__RemoveContainerRequest request = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
-	struct sandbox *sandbox = c->shim->sandbox;
 	_cleanup_free_ char *what = NULL;
 	struct err err = ERR_INIT;
 	int r;
 
 	request.container_id = c->id;
-	r = agent_remove_container(
-		sandbox_agent(sandbox), &request, sandbox_deadline(sandbox), &err);
+	r = agent_remove_container(use->agent, &request, use->deadline, &err);
 	if (r == -ETIMEDOUT) {
 		/* Its processes may run on, and their waiters are about to be joined. */
 		what = xasprintf(
 			"the guest does not remove container %s (%s)", c->id, err.text);
-		sandbox_give_up(sandbox, what);
+		pod_give_up(use->pod, what);
 	} else if (r < 0) {
 		log_error("container %s stays in the guest until its pod ends: %s", c->id,
 			err.text);
@@ -53,93 +31,112 @@ static void remove_in_guest(struct container *c)
  */
 static void join_execs(struct container *c)
 {
-	struct shim *shim = c->shim;
+	struct pod *pod = c->pod;
 	struct process *p;
 
 	for (;;) {
-		pthread_mutex_lock(&shim->lock);
+		pthread_mutex_lock(&pod->lock);
 		while (c->execs && c->execs->busy)
-			pthread_cond_wait(&shim->changed, &shim->lock);
+			pthread_cond_wait(&pod->changed, &pod->lock);
 		p = c->execs;
 		if (p) {
 			p->busy = true;
 			c->execs = p->next;
 		}
-		pthread_mutex_unlock(&shim->lock);
+		pthread_mutex_unlock(&pod->lock);
 		if (!p)
 			return;
 		process_join(p);
 		process_end_unstarted(p);
-		pthread_mutex_lock(&shim->lock);
+		pthread_mutex_lock(&pod->lock);
 		p->state = LIFECYCLE_DELETED;
 		p->busy = false;
-		pthread_cond_broadcast(&shim->changed);
-		pthread_mutex_unlock(&shim->lock);
+		pthread_cond_broadcast(&pod->changed);
+		pthread_mutex_unlock(&pod->lock);
 		process_unref(p);
 	}
 }
 
 static void unlink_container(struct container *c)
 {
-	struct shim *shim = c->shim;
+	struct pod *pod = c->pod;
 	struct container **at;
 
-	pthread_mutex_lock(&shim->lock);
-	for (at = &shim->containers; *at != c;)
+	pthread_mutex_lock(&pod->lock);
+	for (at = &pod->containers; *at != c;)
 		at = &(*at)->next;
 	*at = c->next;
 	c->init->state = LIFECYCLE_DELETED;
 	task_publish_delete(c->init);
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_unlock(&pod->lock);
+}
+
+/* Ends all that runs for it here: its guest's half is gone, or its VM. */
+static void join_processes(struct container *c)
+{
+	join_execs(c);
+	process_join(c->init);
+	process_end_unstarted(c->init);
+}
+
+/* Others of the pod go on. */
+static void remove_from_pod(struct container *c)
+{
+	struct err err = ERR_INIT;
+	struct pod_use use;
+
+	if (pod_use_begin(c->pod, &use, NULL) < 0) {
+		join_processes(c);
+		return;
+	}
+	remove_in_guest(c, &use);
+	join_processes(c);
+	if (vm_export_detach(use.vm, c->id, &err) < 0)
+		log_error(
+			"files of container %s stay in the export: %s", c->id, err.text);
+	pod_use_end(&use);
 }
 
 static void remove_container(struct container *c)
 {
-	struct shim *shim = c->shim;
-	bool is_last = shim->containers == c && !c->next;
-	struct err err = ERR_INIT;
+	struct pod *pod = c->pod;
+	bool is_last = pod->containers == c && !c->next;
 
 	/* The guest need not tidy up what ends with it. */
-	if (is_last)
-		sandbox_kill(shim->sandbox);
-	else
-		remove_in_guest(c);
-	join_execs(c);
-	process_join(c->init);
-	process_end_unstarted(c->init);
 	if (is_last) {
-		sandbox_free(shim->sandbox);
-		shim->sandbox = NULL;
-	} else if (vm_export_detach(sandbox_vm(shim->sandbox), c->id, &err) < 0) {
-		log_error(
-			"files of container %s stay in the export: %s", c->id, err.text);
+		pod_kill_vm(pod);
+		join_processes(c);
+	} else {
+		remove_from_pod(c);
 	}
 	unlink_container(c);
+	if (is_last)
+		pod_stop(pod);
 	process_unref(c->init); /* the container's reference */
 }
 
 int container_delete(struct process *init, struct err *err)
 {
-	struct shim *shim = init->container->shim;
-	enum lifecycle_state next;
+	struct pod *pod = init->container->pod;
+	struct process_call call;
 	int r;
 
-	r = shim_change_begin(shim, err);
+	r = pod_change_begin(pod, err);
 	if (r < 0)
 		return r;
-	r = process_begin(init, LIFECYCLE_DELETE, &next, err);
+	r = process_begin(init, LIFECYCLE_DELETE, &call, err);
 	if (r == 0) {
 		remove_container(init->container);
-		process_end(init, next, 0);
+		process_end(&call, 0);
 	}
-	shim_change_end(shim);
+	pod_change_end(pod);
 	return r;
 }
 
-void shim_end_all(struct shim *shim)
+void containers_end_all(struct pod *pod)
 {
-	if (shim->sandbox)
-		sandbox_kill(shim->sandbox);
-	while (shim->containers)
-		remove_container(shim->containers);
+	pod_kill_vm(pod);
+	while (pod->containers)
+		remove_container(pod->containers);
+	pod_stop(pod);
 }

@@ -16,7 +16,7 @@
 #include "containerd_task.pb-c.h"
 #include "shim/net.h"
 #include "shim/state.h"
-#include "vm/vm.h"
+#include "vm/sweep.h"
 
 #define KILL_TIMEOUT_MS 5000
 
@@ -49,13 +49,12 @@ static int kill_shim(const struct proc_id *shim, struct err *err)
 
 static int undo_recorded(const struct config *c, const struct state *s, struct err *err)
 {
-	_cleanup_free_ char *vm_dir = state_path(s, "vm");
 	struct err e = ERR_INIT;
 	int r, r_next;
 
 	/* First the shim: it must not go on making things. */
 	r = kill_shim(&s->shim, err);
-	r_next = vm_cleanup(c, vm_dir, &e);
+	r_next = vm_sweep(c, s->namespace, s->id, &e);
 	r = first_error(r, err, r_next, &e);
 	if (*s->netns) {
 		r_next = net_cleanup(s->netns, &e);
@@ -63,18 +62,6 @@ static int undo_recorded(const struct config *c, const struct state *s, struct e
 	}
 	r_next = state_remove(s, &e);
 	return first_error(r, err, r_next, &e);
-}
-
-/* A folder without a record: `start` was killed between the two, before anything else was
- * made. */
-static int undo_unrecorded(const struct config *c, const char *dir, struct err *err)
-{
-	_cleanup_free_ char *vm_dir = xasprintf("%s/vm", dir);
-	int r = vm_cleanup(c, vm_dir, err);
-
-	if (r == 0)
-		r = remove_tree(AT_FDCWD, dir, err);
-	return r;
 }
 
 int delete_state(const struct config *c, const char *dir, struct err *err)
@@ -88,7 +75,9 @@ int delete_state(const struct config *c, const char *dir, struct err *err)
 		return 0;
 	r = state_load(dir, &s, &e);
 	if (r < 0)
-		return r == -ENOENT || r == -EBADMSG ? undo_unrecorded(c, dir, err)
+		/* Without a record: `start` was killed between the two, before anything
+		 * else was made. */
+		return r == -ENOENT || r == -EBADMSG ? remove_tree(AT_FDCWD, dir, err)
 						     : err_copy(err, &e);
 	config_init(&of_sandbox);
 	if (*s.config_path && access(s.config_path, R_OK) == 0 &&
@@ -113,7 +102,7 @@ static char *find_dir(
 		target[len] = '\0';
 		return xstrdup(target);
 	}
-	return xasprintf("%s/%s/%s", c->state_dir, cmd->namespace, cmd->id);
+	return state_folder(c, cmd->namespace, cmd->id);
 }
 
 static void pack_response(void **ret_data, size_t *ret_len)

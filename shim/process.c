@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One process of a container, from its creation to its end: see task.h. */
+/* One process of a container, from its creation to its end: see process.h. */
+#include "shim/process.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -9,7 +11,8 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "shim/cmdline.h"
-#include "shim/task.h"
+#include "shim/container.h"
+#include "shim/task_events.h"
 
 /* How long an end is kept back for output that its client does not read, or that a child
  * which lives on may still write. */
@@ -20,8 +23,8 @@ static const char *name_of(const struct process *p)
 	return *p->exec_id ? p->exec_id : p->container->id;
 }
 
-struct process *process_new(struct container *c, const char *exec_id, bool terminal,
-	const char *in, const char *out, const char *err)
+struct process *process_new(
+	struct container *c, const char *exec_id, const struct process_streams *streams)
 {
 	struct process *p = xnew0(struct process);
 
@@ -29,10 +32,10 @@ struct process *process_new(struct container *c, const char *exec_id, bool termi
 	p->refs = 1;
 	p->exec_id = xstrdup(exec_id);
 	p->agent_id = *exec_id ? p->exec_id : c->id;
-	p->terminal = terminal;
-	p->in = xstrdup(in);
-	p->out = xstrdup(out);
-	p->err = xstrdup(err);
+	p->terminal = streams->terminal;
+	p->in = xstrdup(streams->in);
+	p->out = xstrdup(streams->out);
+	p->err = xstrdup(streams->err);
 	p->exit_fd = -1;
 	c->refs++;
 	return p;
@@ -77,22 +80,22 @@ static void process_destroy(struct process *p)
 void process_unref(struct process *p)
 {
 	struct container *c = p ? p->container : NULL;
-	struct shim *shim = c ? c->shim : NULL;
+	struct pod *pod = c ? c->pod : NULL;
 
 	if (!p)
 		return;
-	pthread_mutex_lock(&shim->lock);
+	pthread_mutex_lock(&pod->lock);
 	if (--p->refs == 0) {
 		process_destroy(p);
 		container_unref(c);
 	}
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_unlock(&pod->lock);
 }
 
 static struct process *find_locked(
-	struct shim *shim, const char *id, const char *exec_id, bool *ret_has_container)
+	struct pod *pod, const char *id, const char *exec_id, bool *ret_has_container)
 {
-	struct container *c = shim->containers;
+	struct container *c = pod->containers;
 	struct process *p;
 
 	while (c && strcmp(c->id, id) != 0)
@@ -106,17 +109,17 @@ static struct process *find_locked(
 	return NULL;
 }
 
-int process_find(struct shim *shim, const char *id, const char *exec_id,
+int process_find(struct pod *pod, const char *id, const char *exec_id,
 	struct process **ret, struct err *err)
 {
 	bool has_container;
 	struct process *p;
 
-	pthread_mutex_lock(&shim->lock);
-	p = find_locked(shim, id, exec_id, &has_container);
+	pthread_mutex_lock(&pod->lock);
+	p = find_locked(pod, id, exec_id, &has_container);
 	if (p)
 		p->refs++;
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_unlock(&pod->lock);
 	if (!has_container)
 		return err_set(err, -ENOENT, "container %s does not exist",
 			err_quote(id, NAME_LENGTH_MAX));
@@ -127,43 +130,55 @@ int process_find(struct shim *shim, const char *id, const char *exec_id,
 	return 0;
 }
 
-int process_begin(struct process *p, enum lifecycle_request request,
-	enum lifecycle_state *ret_next, struct err *err)
+/* What is done without the guest: such a request needs no VM. */
+static bool stays_here(enum lifecycle_request request)
 {
-	struct shim *shim = p->container->shim;
+	return request == LIFECYCLE_DELETE || request == LIFECYCLE_CLOSE_IO;
+}
+
+int process_begin(struct process *p, enum lifecycle_request request,
+	struct process_call *ret, struct err *err)
+{
+	struct pod *pod = p->container->pod;
+	struct process_call call = {.p = p};
 	int r;
 
-	pthread_mutex_lock(&shim->lock);
+	pthread_mutex_lock(&pod->lock);
 	while (p->busy)
-		pthread_cond_wait(&shim->changed, &shim->lock);
-	r = lifecycle_next(p->state, request, name_of(p), ret_next, err);
+		pthread_cond_wait(&pod->changed, &pod->lock);
+	r = lifecycle_next(p->state, request, name_of(p), &call.next, err);
+	if (r == 0 && !stays_here(request))
+		r = pod_use_begin_locked(pod, &call.use, err);
 	if (r == 0) {
 		p->busy = true;
 		p->begun_in = p->state;
+		*ret = call;
 	}
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_unlock(&pod->lock);
 	return r;
 }
 
-void process_end(struct process *p, enum lifecycle_state next, int r)
+void process_end(struct process_call *call, int r)
 {
-	struct shim *shim = p->container->shim;
+	struct process *p = call->p;
+	struct pod *pod = p->container->pod;
 
-	pthread_mutex_lock(&shim->lock);
+	pthread_mutex_lock(&pod->lock);
 	/* It may have ended meanwhile, by itself. */
 	if (r == 0 && p->state == p->begun_in)
-		p->state = next;
+		p->state = call->next;
 	p->busy = false;
-	pthread_cond_broadcast(&shim->changed);
-	pthread_mutex_unlock(&shim->lock);
+	pod_use_end_locked(&call->use);
+	pthread_cond_broadcast(&pod->changed);
+	pthread_mutex_unlock(&pod->lock);
 }
 
 void process_exit(struct process *p, uint32_t status, const struct timespec *at)
 {
-	struct shim *shim = p->container->shim;
+	struct pod *pod = p->container->pod;
 	enum lifecycle_state next;
 
-	pthread_mutex_lock(&shim->lock);
+	pthread_mutex_lock(&pod->lock);
 	if (lifecycle_next(p->state, LIFECYCLE_EXIT, name_of(p), &next, NULL) == 0) {
 		p->state = next;
 		p->exit_status = status;
@@ -172,79 +187,110 @@ void process_exit(struct process *p, uint32_t status, const struct timespec *at)
 			log_error("cannot wake who waits for %s: %s", name_of(p),
 				strerror(errno));
 		task_publish_exit(p);
-		pthread_cond_broadcast(&shim->changed);
+		pthread_cond_broadcast(&pod->changed);
 	}
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_unlock(&pod->lock);
 }
 
 /* ---- start ---- */
 
-static void *wait_thread(void *arg)
+/* A process and the use of the VM that its waiter has. */
+struct waiting {
+	struct process *p;
+	struct pod_use use;
+};
+
+/* The status that counts for a process whose end the guest can't tell. */
+static uint32_t wait_in_guest(struct waiting *w)
 {
 	Grpc__WaitProcessRequest request = GRPC__WAIT_PROCESS_REQUEST__INIT;
-	struct process *p = arg;
 	Grpc__WaitProcessResponse *response = NULL;
-	uint32_t status = EXIT_STATUS_KILLED;
 	struct err err = ERR_INIT;
-	struct timespec at;
+	uint32_t status;
 	int r;
 
-	request.container_id = p->container->id;
-	request.exec_id = (char *)p->agent_id;
-	r = agent_wait_process(sandbox_agent(p->container->shim->sandbox), &request,
-		&response, DEADLINE_NONE, &err);
-	clock_gettime(CLOCK_REALTIME, &at);
-	if (r == 0) {
-		status = (uint32_t)response->status;
-		grpc__wait_process_response__free_unpacked(response, NULL);
-	} else if (r != -ECONNRESET) {
-		log_error("process %s counts as killed: %s", name_of(p), err.text);
+	request.container_id = w->p->container->id;
+	request.exec_id = (char *)w->p->agent_id;
+	r = agent_wait_process(w->use.agent, &request, &response, DEADLINE_NONE, &err);
+	if (r < 0) {
+		if (r != -ECONNRESET)
+			log_error("process %s counts as killed: %s", name_of(w->p),
+				err.text);
+		return EXIT_STATUS_KILLED;
 	}
+	status = (uint32_t)response->status;
+	grpc__wait_process_response__free_unpacked(response, NULL);
+	return status;
+}
+
+static void *wait_main(void *arg)
+{
+	struct waiting *w = arg;
+	struct process *p = w->p;
+	uint32_t status = wait_in_guest(w);
+	struct timespec at;
+
+	clock_gettime(CLOCK_REALTIME, &at);
 	if (stdio_drain(p->stdio, deadline_after_ms(DRAIN_MS)) < 0)
 		log_warn("process %s has ended, but not all of its output has been read",
 			name_of(p));
+	pod_use_end(&w->use);
+	free(w);
 	process_exit(p, status, &at);
 	return NULL;
 }
 
-static int start_first(
-	struct process *p, struct agent *agent, int64_t deadline, struct err *err)
+static int start_first(struct process *p, const struct pod_use *use, struct err *err)
 {
 	Grpc__StartContainerRequest request = GRPC__START_CONTAINER_REQUEST__INIT;
 
 	request.container_id = p->container->id;
-	return agent_start_container(agent, &request, deadline, err);
+	return agent_start_container(use->agent, &request, use->deadline, err);
 }
 
-static int start_exec(
-	struct process *p, struct agent *agent, int64_t deadline, struct err *err)
+static int start_exec(struct process *p, const struct pod_use *use, struct err *err)
 {
 	Grpc__ExecProcessRequest request = GRPC__EXEC_PROCESS_REQUEST__INIT;
 
 	request.container_id = p->container->id;
 	request.exec_id = p->exec_id;
 	request.process = p->spec;
-	return agent_exec_process(agent, &request, deadline, err);
+	return agent_exec_process(use->agent, &request, use->deadline, err);
 }
 
-static int start_in_guest(struct process *p, struct err *err)
+static int start_in_guest(struct process *p, const struct pod_use *use, struct err *err)
 {
-	struct sandbox *sandbox = p->container->shim->sandbox;
-	struct agent *agent = sandbox_agent(sandbox);
-	int64_t deadline = sandbox_deadline(sandbox);
+	struct trace *trace = &use->pod->trace;
 	int r;
 
-	trace_begin(sandbox_trace(sandbox), TRACE_STARTED);
-	r = *p->exec_id ? start_exec(p, agent, deadline, err)
-			: start_first(p, agent, deadline, err);
-	trace_end(sandbox_trace(sandbox), TRACE_STARTED);
+	trace_begin(trace, TRACE_STARTED);
+	r = *p->exec_id ? start_exec(p, use, err) : start_first(p, use, err);
+	trace_end(trace, TRACE_STARTED);
 	if (r == 0)
-		r = stdio_start(p->stdio, agent, err);
+		r = stdio_start(p->stdio, use->agent, err);
 	else
 		stdio_hang_up(p->stdio);
-	if (r < 0)
-		return err_wrap(err, "start %s", name_of(p));
-	return 0;
+	return r < 0 ? err_wrap(err, "start %s", name_of(p)) : 0;
+}
+
+static int start_waiter(struct process *p, struct err *err)
+{
+	struct waiting *w = xnew0(struct waiting);
+	int r;
+
+	w->p = p;
+	r = pod_use_begin(p->container->pod, &w->use, err);
+	if (r == 0) {
+		r = thread_start(wait_main, w, 0, false, &p->waiter);
+		if (r < 0)
+			err_sys(err, r, "cannot start a thread");
+	}
+	p->has_waiter = r == 0;
+	if (r < 0) {
+		pod_use_end(&w->use);
+		free(w);
+	}
+	return r;
 }
 
 /* The waiter comes after the event: an exit is never published before its start. */
@@ -254,54 +300,62 @@ static int follow(struct process *p, struct err *err)
 	int r;
 
 	task_publish_start(p);
-	r = thread_start(wait_thread, p, 0, false, &p->waiter);
-	p->has_waiter = r == 0;
+	r = start_waiter(p, err);
 	if (r < 0) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		process_exit(p, EXIT_STATUS_KILLED, &now);
-		return err_sys(err, r, "cannot start a thread");
 	}
-	return 0;
+	return r;
+}
+
+/* Whether the container's first process is in a state that lets others start. */
+static int check_exec_allowed(struct process *init, struct err *err)
+{
+	struct process_call call;
+	int r = process_begin(init, LIFECYCLE_EXEC, &call, err);
+
+	if (r == 0)
+		process_end(&call, 0);
+	return r;
 }
 
 int process_start(struct process *p, struct err *err)
 {
 	struct process *init = p->container->init;
-	enum lifecycle_state next, init_next;
+	struct process_call call;
 	int r;
 
 	if (p != init) {
-		r = process_begin(init, LIFECYCLE_EXEC, &init_next, err);
+		r = check_exec_allowed(init, err);
 		if (r < 0)
 			return r;
-		process_end(init, init_next, 0);
 	}
-	r = process_begin(p, LIFECYCLE_START, &next, err);
+	r = process_begin(p, LIFECYCLE_START, &call, err);
 	if (r < 0)
 		return r;
-	r = start_in_guest(p, err);
+	r = start_in_guest(p, &call.use, err);
 	if (r == 0)
 		r = follow(p, err);
-	process_end(p, next, r);
 	if (r == 0)
-		sandbox_report(p->container->shim->sandbox);
+		pod_report(call.use.pod);
+	process_end(&call, r);
 	return r;
 }
 
 /* ---- kill ---- */
 
-static int signal_in_guest(struct process *p, uint32_t signal, bool all, struct err *err)
+static int signal_in_guest(
+	const struct process_call *call, uint32_t signal, bool all, struct err *err)
 {
 	Grpc__SignalProcessRequest request = GRPC__SIGNAL_PROCESS_REQUEST__INIT;
-	struct sandbox *sandbox = p->container->shim->sandbox;
+	struct process *p = call->p;
 	int r;
 
 	request.container_id = p->container->id;
 	/* No exec id: all processes of the container. */
 	request.exec_id = all ? (char *)"" : (char *)p->agent_id;
 	request.signal = signal;
-	r = agent_signal_process(
-		sandbox_agent(sandbox), &request, sandbox_deadline(sandbox), err);
+	r = agent_signal_process(call->use.agent, &request, call->use.deadline, err);
 	/* It may have ended just now: that is what ESRCH and a dead VM mean, too. */
 	if (r == -ENOENT || r == -ESRCH || r == -ECONNRESET)
 		return err_set(err, -ENOENT, "process %s already finished", name_of(p));
@@ -310,39 +364,39 @@ static int signal_in_guest(struct process *p, uint32_t signal, bool all, struct 
 
 /* Nobody can ask for more than SIGKILL: a guest that does not answer that is as good as
  * gone, and containerd would wait for the exit for ever. */
-static int kill_in_guest(struct process *p, uint32_t signal, bool all, struct err *err)
+static int kill_in_guest(
+	const struct process_call *call, uint32_t signal, bool all, struct err *err)
 {
 	_cleanup_free_ char *what = NULL;
 	struct err why = ERR_INIT;
-	int r = signal_in_guest(p, signal, all, &why);
+	int r = signal_in_guest(call, signal, all, &why);
 
-	if (r != -ETIMEDOUT || signal != SIGKILL || *p->exec_id)
+	if (r != -ETIMEDOUT || signal != SIGKILL || *call->p->exec_id)
 		return r < 0 ? err_copy(err, &why) : 0;
 	what = xasprintf("the guest does not answer SIGKILL for container %s (%s)",
-		p->container->id, why.text);
-	sandbox_give_up(p->container->shim->sandbox, what);
+		call->p->container->id, why.text);
+	pod_give_up(call->use.pod, what);
 	return 0;
 }
 
 int process_kill(struct process *p, uint32_t signal, bool all, struct err *err)
 {
-	bool in_guest, ends;
-	enum lifecycle_state next;
+	struct process_call call;
+	bool unstarted, ends;
 	struct timespec now;
 	int r;
 
 	if (signal == 0 || signal > 64)
 		return err_set(err, -EINVAL, "there is no signal %u", signal);
-	r = process_begin(p, LIFECYCLE_KILL, &next, err);
+	r = process_begin(p, LIFECYCLE_KILL, &call, err);
 	if (r < 0)
 		return r;
-	in_guest = p->begun_in != LIFECYCLE_CREATED || !*p->exec_id;
-	if (in_guest)
-		r = kill_in_guest(p, signal, all && !*p->exec_id, err);
+	unstarted = p->begun_in == LIFECYCLE_CREATED;
+	if (!unstarted || !*p->exec_id)
+		r = kill_in_guest(&call, signal, all && !*p->exec_id, err);
 	/* Nobody waits in the guest for what has not been started. */
-	ends = p->begun_in == LIFECYCLE_CREATED &&
-	       (signal == SIGKILL || signal == SIGTERM);
-	process_end(p, next, r);
+	ends = unstarted && (signal == SIGKILL || signal == SIGTERM);
+	process_end(&call, r);
 	if (r == 0 && ends) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		process_exit(p, 128 + signal, &now);
@@ -355,11 +409,10 @@ int process_kill(struct process *p, uint32_t signal, bool all, struct err *err)
 int process_resize(struct process *p, uint32_t width, uint32_t height, struct err *err)
 {
 	Grpc__TtyWinResizeRequest request = GRPC__TTY_WIN_RESIZE_REQUEST__INIT;
-	struct sandbox *sandbox = p->container->shim->sandbox;
-	enum lifecycle_state next;
+	struct process_call call;
 	int r;
 
-	r = process_begin(p, LIFECYCLE_RESIZE, &next, err);
+	r = process_begin(p, LIFECYCLE_RESIZE, &call, err);
 	if (r < 0)
 		return r;
 	request.container_id = p->container->id;
@@ -370,20 +423,20 @@ int process_resize(struct process *p, uint32_t width, uint32_t height, struct er
 	 * again. */
 	if (p->terminal && (p->begun_in != LIFECYCLE_CREATED || !*p->exec_id))
 		r = agent_tty_win_resize(
-			sandbox_agent(sandbox), &request, sandbox_deadline(sandbox), err);
-	process_end(p, next, r);
+			call.use.agent, &request, call.use.deadline, err);
+	process_end(&call, r);
 	return r;
 }
 
 int process_close_io(struct process *p, struct err *err)
 {
-	enum lifecycle_state next;
-	int r = process_begin(p, LIFECYCLE_CLOSE_IO, &next, err);
+	struct process_call call;
+	int r = process_begin(p, LIFECYCLE_CLOSE_IO, &call, err);
 
 	if (r < 0)
 		return r;
 	stdio_close_stdin(p->stdio);
-	process_end(p, next, 0);
+	process_end(&call, 0);
 	return 0;
 }
 
@@ -406,25 +459,31 @@ void process_end_unstarted(struct process *p)
 	process_exit(p, EXIT_STATUS_KILLED, &now);
 }
 
+static void unlink_exec(struct process *p)
+{
+	struct pod *pod = p->container->pod;
+	struct process **at;
+
+	pthread_mutex_lock(&pod->lock);
+	for (at = &p->container->execs; *at && *at != p;)
+		at = &(*at)->next;
+	if (*at)
+		*at = p->next;
+	p->state = LIFECYCLE_DELETED;
+	pthread_mutex_unlock(&pod->lock);
+}
+
 int process_delete_exec(struct process *p, struct err *err)
 {
-	struct shim *shim = p->container->shim;
-	enum lifecycle_state next;
-	struct process **at;
-	int r = process_begin(p, LIFECYCLE_DELETE, &next, err);
+	struct process_call call;
+	int r = process_begin(p, LIFECYCLE_DELETE, &call, err);
 
 	if (r < 0)
 		return r;
 	process_join(p);
 	process_end_unstarted(p);
-	pthread_mutex_lock(&shim->lock);
-	p->state = next;
-	for (at = &p->container->execs; *at && *at != p;)
-		at = &(*at)->next;
-	if (*at)
-		*at = p->next;
-	pthread_mutex_unlock(&shim->lock);
-	process_end(p, next, 0);
+	unlink_exec(p);
+	process_end(&call, 0);
 	process_unref(p); /* the container's; the caller has one of its own */
 	return 0;
 }

@@ -91,7 +91,7 @@ static void raise_oom_score(void)
 	log_warn("the OOM score stays as it is: %s", err.text);
 }
 
-static int load_state(struct shim *shim, struct err *err)
+static int load_state(struct state *ret, struct err *err)
 {
 	char dir[PATH_MAX];
 	ssize_t len = readlink(STATE_LINK, dir, sizeof(dir) - 1);
@@ -101,13 +101,15 @@ static int load_state(struct shim *shim, struct err *err)
 		return err_sys(
 			err, errno, "cannot read the link " STATE_LINK " in the bundle");
 	dir[len] = '\0';
-	r = state_load(dir, &shim->state, err);
-	if (r == 0 && proc_id_of(getpid(), &shim->state.shim) < 0)
+	r = state_load(dir, ret, err);
+	if (r == 0 && proc_id_of(getpid(), &ret->shim) < 0)
 		r = err_set(err, -ESRCH, "cannot find this process in /proc");
 	return r;
 }
 
-static int init_shim(struct shim *shim, const struct cmdline *cmd, struct err *err)
+/* *pod is for pod_done() in any case. */
+static int make_pod(struct pod *pod, const struct cmdline *cmd,
+	struct events **ret_events, struct err *err)
 {
 	const char *ttrpc_address = getenv("TTRPC_ADDRESS");
 	struct events_config events = {
@@ -117,27 +119,16 @@ static int init_shim(struct shim *shim, const struct cmdline *cmd, struct err *e
 		.namespace = cmd->namespace};
 	int r;
 
-	shim->address = cmd->address;
-	pthread_mutex_init(&shim->lock, NULL);
-	cond_init(&shim->changed);
-	config_init(&shim->config);
-	r = load_state(shim, err);
+	config_init(&pod->config);
+	r = load_state(&pod->state, err);
 	if (r == 0)
-		r = config_load_default(&shim->config, NULL, err);
+		r = config_load_default(&pod->config, NULL, err);
 	if (r == 0 && !cmd->debug)
-		log_set_level((enum log_level)shim->config.log_level);
+		log_set_level((enum log_level)pod->config.log_level);
 	if (r == 0)
-		r = events_new(&events, &shim->events, err);
+		r = events_new(&events, ret_events, err);
+	pod_init(pod, *ret_events);
 	return r;
-}
-
-static void done_shim(struct shim *shim)
-{
-	events_free(shim->events, deadline_after_ms(EVENTS_FLUSH_MS));
-	state_done(&shim->state);
-	config_done(&shim->config);
-	pthread_cond_destroy(&shim->changed);
-	pthread_mutex_destroy(&shim->lock);
 }
 
 static void handle_signals(struct ttrpc_server *server)
@@ -155,42 +146,29 @@ static void ignore_stop_signals(void)
 	signal(SIGINT, SIG_IGN);
 }
 
-/* After a signal everything is still there; calls under way end with the VM, new ones
- * find that the shim is ending. */
-static bool begin_end(struct shim *shim)
+/* After Shutdown nothing is left, and the names of what was may be another shim's already.
+ * After a signal everything is still there: calls under way end with the VM, new ones find
+ * that the shim is ending. */
+static void end_pod(struct service *service)
 {
-	if (shim_change_begin(shim, NULL) < 0)
-		return false;
-	if (shim->sandbox)
-		sandbox_kill(shim->sandbox);
-	pthread_mutex_lock(&shim->lock);
-	shim->ending = true;
-	pthread_mutex_unlock(&shim->lock);
-	shim_change_end(shim);
-	return true;
-}
-
-/* After Shutdown nothing is left, and the names of what was may be another shim's
- * already. */
-static void end_shim(struct service *service)
-{
-	struct shim *shim = service->shim;
-	bool by_signal = begin_end(shim);
+	struct pod *pod = service->pod;
+	bool by_signal = pod_begin_end(pod);
 	struct err err = ERR_INIT;
 
 	ignore_stop_signals();
 	ttrpc_server_free(service->server);
 	if (!by_signal)
 		return;
-	shim_end_all(shim);
-	if (state_remove(&shim->state, &err) < 0)
+	containers_end_all(pod);
+	if (state_remove(&pod->state, &err) < 0)
 		log_error("the state folder stays: %s", err.text);
 }
 
 int serve(const struct cmdline *cmd, struct err *err)
 {
-	struct shim shim = {0};
-	struct service service = {.shim = &shim};
+	struct pod pod = {0};
+	struct service service = {.pod = &pod};
+	struct events *events = NULL;
 	int r;
 
 	limit_memory();
@@ -198,16 +176,17 @@ int serve(const struct cmdline *cmd, struct err *err)
 	signal(SIGPIPE, SIG_IGN);
 	raise_oom_score();
 	raise_open_files();
-	r = init_shim(&shim, cmd, err);
+	r = make_pod(&pod, cmd, &events, err);
 	if (r == 0)
 		r = service_new_server(&service, err);
 	if (r == 0) {
 		handle_signals(service.server);
 		r = ttrpc_server_accept_loop(service.server, SHIM_LISTEN_FD, err);
-		end_shim(&service);
+		end_pod(&service);
 	}
 	if (r < 0)
 		log_error("the shim ends: %s", err->text);
-	done_shim(&shim);
+	events_free(events, deadline_after_ms(EVENTS_FLUSH_MS));
+	pod_done(&pod);
 	return r;
 }

@@ -53,10 +53,10 @@ HANDLER(create, CreateTaskRequest)
 {
 	Containerd__Task__V2__CreateTaskResponse *out;
 	_cleanup_(process) struct process *p = NULL;
-	int r = not_a_task(container_create(service->shim, in, err), err);
+	int r = not_a_task(container_create(service->pod, in, err), err);
 
 	if (r == 0)
-		r = process_find(service->shim, in->id, "", &p, err);
+		r = process_find(service->pod, in->id, "", &p, err);
 	if (r < 0)
 		return r;
 	out = xnew0(Containerd__Task__V2__CreateTaskResponse);
@@ -70,7 +70,7 @@ HANDLER(start, StartRequest)
 {
 	Containerd__Task__V2__StartResponse *out;
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	if (r == 0)
 		r = not_a_task(process_start(p, err), err);
@@ -105,7 +105,7 @@ HANDLER(state, StateRequest)
 {
 	Containerd__Task__V2__StateResponse *out;
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	if (r < 0)
 		return r;
@@ -119,11 +119,11 @@ HANDLER(state, StateRequest)
 	out->stdout = xstrdup(p->out);
 	out->stderr = xstrdup(p->err);
 	out->terminal = p->terminal;
-	pthread_mutex_lock(&service->shim->lock);
+	pthread_mutex_lock(&service->pod->lock);
 	out->status = wire_status(p->state);
 	out->exit_status = p->exit_status;
 	out->exited_at = new_timestamp(&p->exited_at);
-	pthread_mutex_unlock(&service->shim->lock);
+	pthread_mutex_unlock(&service->pod->lock);
 	*ret_out = &out->base;
 	return 0;
 }
@@ -149,7 +149,7 @@ HANDLER(wait, WaitRequest)
 {
 	Containerd__Task__V2__WaitResponse *out;
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	if (r == 0)
 		r = wait_exit(p, call, err);
@@ -157,10 +157,10 @@ HANDLER(wait, WaitRequest)
 		return r;
 	out = xnew0(Containerd__Task__V2__WaitResponse);
 	containerd__task__v2__wait_response__init(out);
-	pthread_mutex_lock(&service->shim->lock);
+	pthread_mutex_lock(&service->pod->lock);
 	out->exit_status = p->exit_status;
 	out->exited_at = new_timestamp(&p->exited_at);
-	pthread_mutex_unlock(&service->shim->lock);
+	pthread_mutex_unlock(&service->pod->lock);
 	*ret_out = &out->base;
 	return 0;
 }
@@ -168,7 +168,7 @@ HANDLER(wait, WaitRequest)
 HANDLER(kill, KillRequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	return r == 0 ? process_kill(p, in->signal, in->all, err) : r;
 }
@@ -177,7 +177,7 @@ HANDLER(delete, DeleteRequest)
 {
 	Containerd__Task__V2__DeleteResponse *out;
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	if (r == 0)
 		r = *in->exec_id ? process_delete_exec(p, err) : container_delete(p, err);
@@ -195,7 +195,7 @@ HANDLER(delete, DeleteRequest)
 HANDLER(exec, ExecProcessRequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, "", &p, err);
+	int r = process_find(service->pod, in->id, "", &p, err);
 
 	return r == 0 ? container_exec(p, in, err) : r;
 }
@@ -203,7 +203,7 @@ HANDLER(exec, ExecProcessRequest)
 HANDLER(resize_pty, ResizePtyRequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	return r == 0 ? process_resize(p, in->width, in->height, err) : r;
 }
@@ -211,7 +211,7 @@ HANDLER(resize_pty, ResizePtyRequest)
 HANDLER(close_io, CloseIORequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, in->exec_id, &p, err);
+	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	return r == 0 && in->stdin ? process_close_io(p, err) : r;
 }
@@ -221,7 +221,7 @@ HANDLER(pids, PidsRequest)
 	Containerd__Task__V2__PidsResponse *out;
 	Containerd__V1__Types__ProcessInfo *info;
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, "", &p, err);
+	int r = process_find(service->pod, in->id, "", &p, err);
 
 	if (r < 0)
 		return r;
@@ -240,7 +240,7 @@ HANDLER(pids, PidsRequest)
 HANDLER(pause, PauseRequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, "", &p, err);
+	int r = process_find(service->pod, in->id, "", &p, err);
 
 	return r == 0 ? container_pause(p, true, err) : r;
 }
@@ -248,7 +248,7 @@ HANDLER(pause, PauseRequest)
 HANDLER(resume, ResumeRequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, "", &p, err);
+	int r = process_find(service->pod, in->id, "", &p, err);
 
 	return r == 0 ? container_pause(p, false, err) : r;
 }
@@ -256,7 +256,7 @@ HANDLER(resume, ResumeRequest)
 HANDLER(update, UpdateTaskRequest)
 {
 	_cleanup_(process) struct process *p = NULL;
-	int r = process_find(service->shim, in->id, "", &p, err);
+	int r = process_find(service->pod, in->id, "", &p, err);
 
 	if (r < 0)
 		return r;
@@ -272,7 +272,7 @@ HANDLER(stats, StatsRequest)
 	_cleanup_(process) struct process *p = NULL;
 	void *data;
 	size_t len;
-	int r = process_find(service->shim, in->id, "", &p, err);
+	int r = process_find(service->pod, in->id, "", &p, err);
 
 	if (r == 0)
 		r = container_stats(p, &data, &len, err);
@@ -300,7 +300,7 @@ HANDLER(connect, ConnectRequest)
 	(void)err;
 	containerd__task__v2__connect_response__init(out);
 	out->shim_pid = (uint32_t)getpid();
-	if (process_find(service->shim, in->id, "", &p, NULL) == 0)
+	if (process_find(service->pod, in->id, "", &p, NULL) == 0)
 		out->task_pid = p->container->pid;
 	out->version = xstrdup(STENCIL_VERSION);
 	*ret_out = &out->base;
@@ -310,26 +310,27 @@ HANDLER(connect, ConnectRequest)
 /* A shim that still has containers of its pod goes on; that is no error either. */
 HANDLER(shutdown, ShutdownRequest)
 {
-	struct shim *shim = service->shim;
+	struct pod *pod = service->pod;
 	bool has_containers;
 	int r;
 
 	(void)in;
-	r = shim_change_begin(shim, err);
+	r = pod_change_begin(pod, err);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&shim->lock);
-	has_containers = shim->containers;
-	shim->ending = !has_containers;
-	pthread_mutex_unlock(&shim->lock);
+	pthread_mutex_lock(&pod->lock);
+	has_containers = pod->containers;
+	pod->ending = !has_containers;
+	pthread_mutex_unlock(&pod->lock);
 	if (!has_containers) {
+		pod_stop(pod);
 		/* Before the connection ends: containerd runs `delete` when it does. */
-		r = state_remove(&shim->state, err);
+		r = state_remove(&pod->state, err);
 		if (r < 0)
 			log_error("the state folder stays: %s", err->text);
 		ttrpc_server_stop(service->server);
 	}
-	shim_change_end(shim);
+	pod_change_end(pod);
 	return 0;
 }
 

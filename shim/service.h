@@ -3,11 +3,11 @@
 #pragma once
 
 #include "agent-client/ttrpc.h"
-#include "shim/task.h"
+#include "shim/container.h"
 
 /* What the methods get as their user. */
 struct service {
-	struct shim *shim;
+	struct pod *pod;
 	struct ttrpc_server *server; /* told to stop by Shutdown */
 };
 

@@ -117,21 +117,6 @@ static int spawn_server(
 	return r ? err_sys(err, r, "cannot start the serving process") : 0;
 }
 
-/* The end of the last other shim may take the sockets' folder away at any moment. */
-static int listen_at(const char *path, int *ret_fd, struct err *err)
-{
-	_cleanup_free_ char *folder = xstrndup(path, (size_t)(strrchr(path, '/') - path));
-	int r = -ENOENT;
-
-	for (int turn = 0; r == -ENOENT && turn < 8; turn++) {
-		*err = ERR_INIT;
-		r = mkdir_parents(folder, 0700, err);
-		if (r == 0)
-			r = unix_listen(path, SOCK_STREAM, ret_fd, err);
-	}
-	return r;
-}
-
 /* With the state folder made: the socket, the process, its identity in the record. */
 static int serve_state(
 	const struct cmdline *cmd, struct state *s, char **ret_address, struct err *err)
@@ -140,7 +125,7 @@ static int serve_state(
 	pid_t pid = -1;
 	int r;
 
-	r = listen_at(s->socket, &listen_fd, err);
+	r = unix_listen(s->socket, SOCK_STREAM, &listen_fd, err);
 	if (r == 0)
 		r = write_address(s->bundle, s->socket, ret_address, err);
 	if (r == 0)

@@ -45,14 +45,19 @@ char *state_socket_path(const struct config *c, const char *address,
 	for (size_t i = 0; i < sizeof(digest); i++)
 		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 	/* 128 bits are enough not to meet by chance. */
-	return xasprintf("%s/s/%.32s", c->state_dir, hex);
+	return xasprintf("%s/%.32s.sock", c->state_dir, hex);
+}
+
+char *state_folder(const struct config *c, const char *namespace, const char *id)
+{
+	return xasprintf("%s/%s:%s", c->state_dir, namespace, id);
 }
 
 void state_init(struct state *s, const struct config *c, const char *address,
 	const char *namespace, const char *id, const char *bundle)
 {
 	*s = (struct state){
-		.dir = xasprintf("%s/%s/%s", c->state_dir, namespace, id),
+		.dir = state_folder(c, namespace, id),
 		.namespace = xstrdup(namespace),
 		.id = xstrdup(id),
 		.bundle = xstrdup(bundle),
@@ -144,44 +149,15 @@ int state_load(const char *dir, struct state *s, struct err *err)
 	return 0;
 }
 
-/* Another sandbox of the namespace may be removing the folder at the same time, as the
- * last. */
-static int make_dir(const struct state *s, struct err *err)
-{
-	_cleanup_free_ char *parent =
-		xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
-	int r;
-
-	for (int attempt = 0; attempt < 16; attempt++) {
-		r = mkdir_parents(parent, 0700, err);
-		if (r < 0 && r != -ENOENT)
-			return r;
-		if (mkdir(s->dir, 0700) == 0)
-			return 0;
-		if (errno != ENOENT)
-			break;
-	}
-	return err_sys(err, errno, "cannot make the state folder %s", s->dir);
-}
-
 static int make_contents(const struct state *s, struct err *err)
 {
-	static const char *const folders[] = {"vm", "rootfs"};
 	_cleanup_free_ char *link = xasprintf("%s/%s", s->bundle, STATE_LINK);
-	_cleanup_free_ char *sockets =
-		xstrndup(s->socket, (size_t)(strrchr(s->socket, '/') - s->socket));
+	_cleanup_free_ char *rootfs = state_path(s, "rootfs");
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		_cleanup_free_ char *path = state_path(s, folders[i]);
-
-		if (mkdir(path, 0700) < 0)
-			return err_sys(
-				err, errno, "cannot make the state folder %s", path);
-	}
-	r = mkdir_parents(sockets, 0700, err);
-	if (r == 0)
-		r = state_save(s, err);
+	if (mkdir(rootfs, 0700) < 0)
+		return err_sys(err, errno, "cannot make the state folder %s", rootfs);
+	r = state_save(s, err);
 	if (r < 0)
 		return r;
 	if (unlink(link) < 0 && errno != ENOENT)
@@ -193,31 +169,23 @@ static int make_contents(const struct state *s, struct err *err)
 
 int state_create(struct state *s, struct err *err)
 {
-	int r = make_dir(s, err);
+	_cleanup_free_ char *parent =
+		xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
+	int r = mkdir_parents(parent, 0700, err);
 
 	if (r < 0)
 		return r;
+	if (mkdir(s->dir, 0700) < 0)
+		return err_sys(err, errno, "cannot make the state folder %s", s->dir);
 	r = make_contents(s, err);
 	if (r < 0)
 		state_remove(s, NULL);
 	return r;
 }
 
-/* Whoever removes the last thing in a shared folder removes the folder. */
-static int remove_if_empty(const char *dir, struct err *err)
-{
-	if (rmdir(dir) == 0 || errno == ENOTEMPTY || errno == ENOENT || errno == EEXIST)
-		return 0;
-	return err_sys(err, errno, "cannot remove %s", dir);
-}
-
 int state_remove(const struct state *s, struct err *err)
 {
 	_cleanup_free_ char *link = xasprintf("%s/%s", s->bundle, STATE_LINK);
-	_cleanup_free_ char *parent =
-		xstrndup(s->dir, (size_t)(strrchr(s->dir, '/') - s->dir));
-	_cleanup_free_ char *sockets =
-		xstrndup(s->socket, (size_t)(strrchr(s->socket, '/') - s->socket));
 	int r;
 
 	/* containerd removes the bundle itself, so the link may be gone with it. */
@@ -228,8 +196,5 @@ int state_remove(const struct state *s, struct err *err)
 		return r;
 	if (unlink(link) < 0 && errno != ENOENT && errno != ENOTDIR)
 		return err_sys(err, errno, "cannot remove %s", link);
-	r = remove_if_empty(parent, err);
-	if (r == 0)
-		r = remove_if_empty(sockets, err);
-	return r;
+	return 0;
 }

@@ -7,13 +7,15 @@
 #include "base/proc.h"
 
 /*
- * <state_dir>/<namespace>/<id>/ (mode 0700):
+ * <state_dir>/<namespace>:<id>/ (mode 0700):
  *   sandbox.json  this record
- *   vm/           the VM's own folder (vm_cleanup())
  *   rootfs/       empty; root file systems are assembled on it, in a mount namespace of a
- * thread <bundle>/stencil is a symbolic link to it: `delete` has no configuration to find
- * it by. The socket is <state_dir>/s/<hash>, short enough for sun_path whatever the names
- * are.
+ *                 thread
+ *
+ * containerd's names have no ':' in them, so that no two sandboxes share a folder and none
+ * is called like what else lies in state_dir. <bundle>/stencil is a symbolic link to it:
+ * `delete` has no configuration to find it by. The socket is <state_dir>/<hash>.sock, short
+ * enough for sun_path whatever the names are.
  */
 #define STATE_LINK "stencil"
 
@@ -32,7 +34,8 @@ void state_done(struct state *s);
 /* Fills in the names; makes nothing. address: containerd's, part of the socket's hash. */
 void state_init(struct state *s, const struct config *c, const char *address,
 	const char *namespace, const char *id, const char *bundle);
-/* The path of the socket of any sandbox; the caller's to free(). */
+/* The path of a sandbox's folder, and that of its socket; the caller's to free(). */
+char *state_folder(const struct config *c, const char *namespace, const char *id);
 char *state_socket_path(const struct config *c, const char *address,
 	const char *namespace, const char *id);
 
@@ -42,8 +45,7 @@ int state_create(struct state *s, struct err *err);
 int state_save(const struct state *s, struct err *err);
 /* Sets *s from the record in a folder; -ENOENT if there is no such folder or record. */
 int state_load(const char *dir, struct state *s, struct err *err);
-/* Removes socket, folder, link, and the namespace's folder if it is empty now.
- * Idempotent. */
+/* Removes socket, folder and link. Idempotent. */
 int state_remove(const struct state *s, struct err *err);
 
 char *state_path(const struct state *s, const char *name); /* the caller's to free() */

@@ -4,7 +4,7 @@
 
 #include "base/util.h"
 #include "cgroup_metrics.pb-c.h"
-#include "shim/task.h"
+#include "shim/container.h"
 
 /* protoc-c's names of io.containerd.cgroups.v1. */
 #define METRICS(name) Io__Containerd__Cgroups__V1__##name
@@ -154,19 +154,18 @@ int container_stats(
 	struct process *init, void **ret_data, size_t *ret_len, struct err *err)
 {
 	Grpc__StatsContainerRequest request = GRPC__STATS_CONTAINER_REQUEST__INIT;
-	struct sandbox *sandbox = init->container->shim->sandbox;
 	Grpc__StatsContainerResponse *response = NULL;
-	enum lifecycle_state next;
+	struct process_call call;
 	int r;
 
 	/* What may be updated has statistics. */
-	r = process_begin(init, LIFECYCLE_UPDATE, &next, err);
+	r = process_begin(init, LIFECYCLE_UPDATE, &call, err);
 	if (r < 0)
 		return r;
 	request.container_id = init->container->id;
-	r = agent_stats_container(sandbox_agent(sandbox), &request, &response,
-		sandbox_deadline(sandbox), err);
-	process_end(init, next, r);
+	r = agent_stats_container(
+		call.use.agent, &request, &response, call.use.deadline, err);
+	process_end(&call, r);
 	if (r < 0)
 		return r;
 	pack(response, ret_data, ret_len);

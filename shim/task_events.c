@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The events of a task: see task.h. */
+/* The events of a task: see task_events.h. */
+#include "shim/task_events.h"
+
 #include "containerd_events.pb-c.h"
-#include "shim/task.h"
 
 static void set_time(Google__Protobuf__Timestamp *t, const struct timespec *at)
 {
@@ -15,7 +16,7 @@ static bool is_exec(const struct process *p)
 	return *p->exec_id;
 }
 
-void task_publish_create(struct shim *shim,
+void task_publish_create(struct pod *pod,
 	const Containerd__Task__V2__CreateTaskRequest *request, uint32_t pid)
 {
 	Containerd__Events__TaskCreate event = CONTAINERD__EVENTS__TASK_CREATE__INIT;
@@ -31,7 +32,7 @@ void task_publish_create(struct shim *shim,
 	event.n_rootfs = request->n_rootfs;
 	event.io = &io;
 	event.pid = pid;
-	events_publish(shim->events, "/tasks/create", &event.base);
+	events_publish(pod->events, "/tasks/create", &event.base);
 }
 
 void task_publish_start(const struct process *p)
@@ -39,7 +40,7 @@ void task_publish_start(const struct process *p)
 	Containerd__Events__TaskExecStarted exec =
 		CONTAINERD__EVENTS__TASK_EXEC_STARTED__INIT;
 	Containerd__Events__TaskStart start = CONTAINERD__EVENTS__TASK_START__INIT;
-	struct events *events = p->container->shim->events;
+	struct events *events = p->container->pod->events;
 
 	if (is_exec(p)) {
 		exec.container_id = p->container->id;
@@ -60,7 +61,7 @@ void task_publish_exec_added(const struct process *p)
 
 	event.container_id = p->container->id;
 	event.exec_id = p->exec_id;
-	events_publish(p->container->shim->events, "/tasks/exec-added", &event.base);
+	events_publish(p->container->pod->events, "/tasks/exec-added", &event.base);
 }
 
 void task_publish_exit(const struct process *p)
@@ -74,7 +75,7 @@ void task_publish_exit(const struct process *p)
 	event.pid = p->container->pid;
 	event.exit_status = p->exit_status;
 	event.exited_at = &at;
-	events_publish(p->container->shim->events, "/tasks/exit", &event.base);
+	events_publish(p->container->pod->events, "/tasks/exit", &event.base);
 }
 
 void task_publish_delete(const struct process *p)
@@ -87,7 +88,7 @@ void task_publish_delete(const struct process *p)
 	event.pid = p->container->pid;
 	event.exit_status = p->exit_status;
 	event.exited_at = &at;
-	events_publish(p->container->shim->events, "/tasks/delete", &event.base);
+	events_publish(p->container->pod->events, "/tasks/delete", &event.base);
 }
 
 void task_publish_paused(const struct container *c, bool paused)
@@ -97,15 +98,15 @@ void task_publish_paused(const struct container *c, bool paused)
 
 	in.container_id = out.container_id = c->id;
 	if (paused)
-		events_publish(c->shim->events, "/tasks/paused", &in.base);
+		events_publish(c->pod->events, "/tasks/paused", &in.base);
 	else
-		events_publish(c->shim->events, "/tasks/resumed", &out.base);
+		events_publish(c->pod->events, "/tasks/resumed", &out.base);
 }
 
-void task_publish_oom(struct shim *shim, const char *id)
+void task_publish_oom(struct pod *pod, const char *id)
 {
 	Containerd__Events__TaskOOM event = CONTAINERD__EVENTS__TASK_OOM__INIT;
 
 	event.container_id = (char *)id;
-	events_publish(shim->events, "/tasks/oom", &event.base);
+	events_publish(pod->events, "/tasks/oom", &event.base);
 }

@@ -2,15 +2,11 @@
 /* One build: see build.h. */
 #include "templated/build.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "templated/cache.h"
@@ -21,11 +17,6 @@ static int step(struct build *build, enum build_step at, struct err *err)
 	int r = build->at_step(build->user, at);
 
 	return r < 0 ? err_set(err, r, "cancelled") : 0;
-}
-
-static char *vms_folder(const struct config *c)
-{
-	return xasprintf("%s/.templated", c->state_dir);
 }
 
 /* ---- the VM ---- */
@@ -45,58 +36,37 @@ static void note_agent(struct vm *vm, const struct config *c, struct manifest *i
 		protobuf_c_message_free_unpacked(&version->base, NULL);
 }
 
-/* Boots on the generation's memory and saves; QEMU has ended when this returns. */
-static int fill(struct build *build, struct generation_build *g, struct manifest *inputs,
-	struct err *err)
+static int boot_and_save(struct build *build, struct vm *vm, struct generation_build *g,
+	struct manifest *inputs, struct err *err)
 {
-	struct vm_options options = {
-		.config = &build->settings->config, .id = g->id, .dir = build->dir};
-	struct vm *vm = NULL;
 	int r;
 
 	r = step(build, BUILD_BOOTING, err);
 	if (r == 0)
-		r = vm_boot(&options, g->memory_fd, &vm, err);
+		r = vm_boot(vm, g->memory_fd, err);
 	if (r == 0)
 		r = step(build, BUILD_AGENT_UP, err);
-	if (r == 0)
-		note_agent(vm, options.config, inputs);
-	if (r == 0)
-		r = vm_save(vm, g->state_fd, err);
+	if (r < 0)
+		return r;
+	note_agent(vm, &build->settings->config, inputs);
+	return vm_save(vm, g->state_fd, err);
+}
+
+/* Fills the generation's files; QEMU has ended when this returns. */
+static int fill(struct build *build, struct generation_build *g, struct manifest *inputs,
+	struct err *err)
+{
+	struct vm_options options = {
+		.config = &build->settings->config, .namespace = "", .sandbox = g->id};
+	struct vm *vm;
+	int r = vm_new(&options, &vm, err);
+
+	if (r < 0)
+		return r;
+	build->holds(build->user, vm);
+	r = boot_and_save(build, vm, g, inputs, err);
+	build->holds(build->user, NULL);
 	vm_free(vm);
-	return r;
-}
-
-static int make_folder(
-	struct build *build, const char *folder, const char *id, struct err *err)
-{
-	int r = mkdir_parents(folder, 0700, err);
-
-	if (r < 0)
-		return r;
-	build->dir = xasprintf("%s/%s", folder, id);
-	if (mkdir(build->dir, 0700) < 0)
-		return err_sys(err, errno, "cannot create the folder %s", build->dir);
-	return 0;
-}
-
-/* The VM with its folder around it. The folder goes when vm_free() has undone what it
- * records. */
-static int fill_in_folder(struct build *build, struct generation_build *g,
-	struct manifest *inputs, struct err *err)
-{
-	_cleanup_free_ char *folder = vms_folder(&build->settings->config);
-	struct err left = ERR_INIT;
-	int r = make_folder(build, folder, g->id, err);
-
-	if (r < 0)
-		return r;
-	r = fill(build, g, inputs, err);
-	if (remove_tree(AT_FDCWD, build->dir, &left) < 0)
-		log_error(
-			"the folder of a template's VM is left until the next start: %s",
-			left.text);
-	rmdir(folder); /* unless another's is in it */
 	return r;
 }
 
@@ -157,7 +127,7 @@ static int build_generation(struct build *build, int root_fd, struct manifest *i
 		root_fd, build->settings->config.default_memory * MiB, &g, err);
 	if (r < 0)
 		return r;
-	r = fill_in_folder(build, &g, inputs, err);
+	r = fill(build, &g, inputs, err);
 	if (r == 0)
 		r = publish(build, &g, inputs, err);
 	if (r == 0) {
@@ -221,30 +191,5 @@ int build_run(struct build *build, struct build_result *ret)
 	build->settings = daemon_settings(build->daemon);
 	r = run(build, ret, &ret->err);
 	settings_put(steal_ptr(build->settings));
-	return r;
-}
-
-int build_recover(const struct config *c, struct err *err)
-{
-	_cleanup_free_ char *folder = vms_folder(c);
-	_cleanup_closedir_ DIR *dir = opendir(folder);
-	struct dirent *entry;
-	int r = 0;
-
-	if (!dir)
-		return errno == ENOENT ? 0
-				       : err_sys(err, errno, "cannot read %s", folder);
-	while (r == 0 && (entry = readdir(dir))) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", folder, entry->d_name);
-
-		if (!generation_id_valid(entry->d_name))
-			continue;
-		log_warn("undoing %s: its VM was being made when templated ended", path);
-		r = vm_cleanup(c, path, err);
-		if (r == 0)
-			r = remove_tree(AT_FDCWD, path, err);
-	}
-	if (r == 0)
-		rmdir(folder);
 	return r;
 }

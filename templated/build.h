@@ -6,6 +6,7 @@
 
 #include "base/config.h"
 #include "templated/builder.h"
+#include "vm/vm.h"
 
 struct build {
 	struct daemon *daemon;
@@ -15,14 +16,11 @@ struct build {
 	struct settings *settings; /* while it runs */
 	/* Called at each step; a negative result ends the build with it. */
 	int (*at_step)(void *user, enum build_step step);
+	/* Called with the VM before it starts, and with NULL before it is freed: whoever
+	 * cancels may vm_kill() it between the two. */
+	void (*holds)(void *user, struct vm *vm);
 	void *user;
-	bool cancelled; /* the builder's, under its lock */
-	char *dir;      /* of the VM; set before BUILD_BOOTING is announced, the
-			 * builder's to free */
 };
 
 /* Returns 0 with *ret filled, or ret->err's code. */
 int build_run(struct build *build, struct build_result *ret);
-
-/* Undoes what a killed templated left of its VMs, below <state_dir>/.templated. */
-int build_recover(const struct config *c, struct err *err);

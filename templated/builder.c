@@ -7,28 +7,16 @@
  * build follows its steps by number: the ticket counts builds, so that one who wakes up
  * late sees that his has ended, and its result is kept until the next one ends.
  *
- * Cancelling: the build can be anywhere in vm_boot(), which has no handle to stop it by.
- * Its VM writes its process down in its folder before QEMU is executed; whoever cancels
- * waits for that file with inotify and kills what it names. vm_boot() then fails as for
- * any QEMU that dies.
+ * Cancelling: the builder knows the VM of the build from before it starts until it is freed;
+ * whoever cancels kills it, and the build fails at the step that it is in.
  */
 #include "templated/builder.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/io.h"
 #include "base/log.h"
-#include "base/proc.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "templated/build.h"
@@ -36,7 +24,6 @@
 #include "templated/daemon.h"
 #include "templated/events.h"
 #include "templated/phases.h"
-#include "vm/record.h"
 
 /* How one ended that built or failed, for the status. */
 struct report {
@@ -61,10 +48,9 @@ struct builder {
 	struct build_result last; /* of the build that ended last */
 	struct report report;
 	struct manifest failed; /* the inputs of the last one, if it failed; else empty */
-	struct build
-		build; /* of the thread; the builder looks at `cancelled` and `dir` */
-	int ended_fd;  /* eventfd of that build: a canceller that waits for inotify hears
-			  of its end */
+	struct build build;     /* the thread's */
+	bool cancelled;         /* the build that runs is to end */
+	struct vm *vm;          /* its VM, while there is one */
 };
 
 static const char *const step_names[BUILD_STEPS] = {
@@ -87,7 +73,6 @@ struct builder *builder_new(struct daemon *d)
 	b->daemon = d;
 	pthread_mutex_init(&b->lock, NULL);
 	cond_init(&b->changed);
-	b->ended_fd = -1;
 	return b;
 }
 
@@ -113,7 +98,7 @@ static int at_step(void *user, enum build_step step)
 	pthread_mutex_lock(&b->lock);
 	b->step = step;
 	phases_begin(&b->phases, step);
-	r = b->build.cancelled ? -ECANCELED : 0;
+	r = b->cancelled ? -ECANCELED : 0;
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);
 	log_info("template: %s", step_names[step]);
@@ -121,6 +106,17 @@ static int at_step(void *user, enum build_step step)
 		stats_boot(&b->daemon->stats);
 	events_emit("build-step", "step", step_names[step], NULL);
 	return r;
+}
+
+static void hold_vm(void *user, struct vm *vm)
+{
+	struct builder *b = user;
+
+	pthread_mutex_lock(&b->lock);
+	b->vm = vm;
+	if (vm && b->cancelled)
+		vm_kill(vm);
+	pthread_mutex_unlock(&b->lock);
 }
 
 static void emit_result(const struct build_result *result)
@@ -149,11 +145,14 @@ static void log_result(const struct build_result *result, int64_t ms)
 /* Everything that the next build needs; the lock is held. */
 static void begin(struct builder *b, enum build_how how)
 {
-	b->build = (struct build){
-		.daemon = b->daemon, .how = how, .at_step = at_step, .user = b};
+	b->build = (struct build){.daemon = b->daemon,
+		.how = how,
+		.at_step = at_step,
+		.holds = hold_vm,
+		.user = b};
+	b->cancelled = false;
 	if (how == BUILD_AUTO && b->failed.value[MANIFEST_ARGV])
 		manifest_copy(&b->build.avoid, &b->failed);
-	b->ended_fd = eventfd(0, EFD_CLOEXEC);
 	b->step = BUILD_STARTING;
 	b->began_ms = now_ms();
 	phases_begin(&b->phases, BUILD_STARTING);
@@ -172,7 +171,7 @@ static void conclude(struct builder *b, const struct build_result *result)
 			.took_ms = now_ms() - b->began_ms,
 			.ended_ms = now_ms(),
 			.phases = b->phases};
-	if (result->built || (result->code < 0 && !b->build.cancelled)) {
+	if (result->built || (result->code < 0 && !b->cancelled)) {
 		manifest_done(&b->failed);
 		if (result->code < 0) {
 			b->failed = b->build.inputs;
@@ -181,9 +180,6 @@ static void conclude(struct builder *b, const struct build_result *result)
 	}
 	manifest_done(&b->build.inputs);
 	manifest_done(&b->build.avoid);
-	free(steal_ptr(b->build.dir));
-	eventfd_write(b->ended_fd, 1);
-	close_fd(steal_fd(&b->ended_fd));
 }
 
 /* Whether another one is to follow, which has begun then. */
@@ -212,7 +208,7 @@ static void *run(void *arg)
 		result.code = build_run(&b->build, &result);
 		pthread_mutex_lock(&b->lock);
 		/* Whatever a killed QEMU looked like from inside. */
-		if (result.code < 0 && b->build.cancelled)
+		if (result.code < 0 && b->cancelled)
 			result.code = err_set(
 				&result.err, -ECANCELED, "the build was cancelled");
 		pthread_mutex_unlock(&b->lock);
@@ -239,7 +235,6 @@ static int start(struct builder *b, enum build_how how, struct err *err)
 	b->running = false;
 	b->builds--;
 	manifest_done(&b->build.avoid);
-	close_fd(steal_fd(&b->ended_fd));
 	return err_sys(err, r, "cannot start a thread");
 }
 
@@ -249,24 +244,17 @@ static void queue(struct builder *b, enum build_how how)
 	b->queued = true;
 }
 
-static void kill_vm(const char *dir, int ended_fd);
-
-/* Begins to end the build that runs; the lock is held. *ret_dir (the caller's) is NULL
- * where it has no VM, and will have none. */
-static void cancel(struct builder *b, char **ret_dir, int *ret_ended_fd)
+/* Begins to end the build that runs; the lock is held. */
+static void cancel(struct builder *b)
 {
-	b->build.cancelled = true;
-	/* The folder's name is set before the step that makes a VM is announced, so
-	 * either the build stops at that announcement or there is a folder to watch. */
-	*ret_dir = b->step >= BUILD_BOOTING ? xstrdup(b->build.dir) : NULL;
-	*ret_ended_fd = fcntl(b->ended_fd, F_DUPFD_CLOEXEC, 0);
+	b->cancelled = true;
+	if (b->vm)
+		vm_kill(b->vm);
 }
 
 int builder_start(
 	struct builder *b, enum build_how how, uint64_t *ret_ticket, struct err *err)
 {
-	_cleanup_free_ char *dir = NULL;
-	_cleanup_close_ int ended_fd = -1;
 	int r = 0;
 
 	pthread_mutex_lock(&b->lock);
@@ -277,7 +265,7 @@ int builder_start(
 		queue(b, how);
 		if (how == BUILD_NOW) {
 			b->superseded = b->builds;
-			cancel(b, &dir, &ended_fd);
+			cancel(b);
 		}
 	} else if (!b->resting) {
 		r = start(b, how, err);
@@ -285,8 +273,6 @@ int builder_start(
 	if (r == 0 && ret_ticket)
 		*ret_ticket = b->builds + b->queued;
 	pthread_mutex_unlock(&b->lock);
-	if (dir)
-		kill_vm(dir, ended_fd);
 	return r;
 }
 
@@ -344,46 +330,8 @@ bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
 
 /* ---- cancelling ---- */
 
-/* Kills the QEMU that is written down in dir: 0, or -EAGAIN if there is none yet. */
-static int kill_recorded(const char *dir)
-{
-	_cleanup_close_ int pidfd = -1;
-	struct vm_record record;
-	int r;
-
-	r = vm_record_read(dir, &record, NULL);
-	if (r == -ENOENT || (r == 0 && record.qemu.pid == 0))
-		return -EAGAIN;
-	if (r == 0)
-		r = proc_open(&record.qemu, &pidfd);
-	if (r == 0)
-		r = pidfd_kill(pidfd, SIGKILL);
-	return r;
-}
-
-/* Kills the build's QEMU as soon as there is one, or returns when the build has ended. */
-static void kill_vm(const char *dir, int ended_fd)
-{
-	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	struct pollfd fds[2] = {
-		{.fd = watch, .events = POLLIN}, {.fd = ended_fd, .events = POLLIN}};
-	char events[4096];
-
-	if (watch < 0 || inotify_add_watch(watch, dir, IN_MOVED_TO | IN_DELETE_SELF) < 0)
-		return;
-	while (kill_recorded(dir) == -EAGAIN) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return;
-		if (fds[1].revents ||
-			(read(watch, events, sizeof(events)) < 0 && errno != EAGAIN))
-			return;
-	}
-}
-
 void builder_cancel(struct builder *b)
 {
-	_cleanup_free_ char *dir = NULL;
-	_cleanup_close_ int ended_fd = -1;
 	uint64_t number;
 
 	pthread_mutex_lock(&b->lock);
@@ -392,11 +340,7 @@ void builder_cancel(struct builder *b)
 	b->queued = false;
 	pthread_cond_broadcast(&b->changed);
 	if (b->running)
-		cancel(b, &dir, &ended_fd);
-	pthread_mutex_unlock(&b->lock);
-	if (dir)
-		kill_vm(dir, ended_fd);
-	pthread_mutex_lock(&b->lock);
+		cancel(b);
 	while (b->running && b->builds == number)
 		pthread_cond_wait(&b->changed, &b->lock);
 	pthread_mutex_unlock(&b->lock);

@@ -2,10 +2,8 @@
 /* The cache: see cache.h. Handing out, draining, status. */
 #include "templated/cache.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -103,20 +101,17 @@ unsigned int cache_count(const struct cache *c, enum cached_state state)
 void cached_end(struct cached *vm)
 {
 	vm->state = CACHED_ENDING;
-	if (!vm->ended)
-		pidfd_kill(vm->vm.pid_fd, SIGKILL); /* fails if it has ended: as well */
+	vm_kill(vm->vm);
 }
 
 /* The lock is held. The one that is being prepared stops at its next step. */
 static void cancel_preparing(struct cache *c)
 {
-	_cleanup_close_ int pidfd = -1;
-
 	if (!c->preparing)
 		return;
 	c->cancelled = true;
-	if (c->qemu.pid > 0 && proc_open(&c->qemu, &pidfd) == 0)
-		pidfd_kill(pidfd, SIGKILL);
+	if (c->making)
+		vm_kill(c->making);
 }
 
 void cache_hold(struct cache *c, const char *why)
@@ -171,25 +166,18 @@ void cache_close(struct cache *c)
 
 void cache_free(struct cache *c)
 {
-	_cleanup_settings_ struct settings *s = NULL;
-	_cleanup_free_ char *folder = NULL;
-
 	if (!c)
 		return;
-	s = daemon_settings(c->daemon);
-	folder = xasprintf("%s/.templated", s->config.state_dir);
 	if (c->started) {
 		cache_hold(c, "templated is ending"); /* offers that were withdrawn */
 		if (eventfd_write(c->stop_fd, 1) < 0)
 			abort(); /* it counts to 2^64 - 2 before this can fail */
 		pthread_join(c->keeper, NULL);
 	}
-	if (c->started)
-		rmdir(folder); /* unless that of a given one is in it */
 	while (c->all) {
 		struct cached *next = c->all->next;
 
-		cached_free(c->all); /* given ones, which run on */
+		cached_free(c, c->all); /* given ones, which run on */
 		c->all = next;
 	}
 	close_fd(c->epoll_fd);
@@ -203,7 +191,7 @@ void cache_free(struct cache *c)
 
 static bool is_dead(const struct cached *vm)
 {
-	struct pollfd p = {.fd = vm->vm.pid_fd, .events = POLLIN};
+	struct pollfd p = {.fd = vm_pidfd(vm->vm), .events = POLLIN};
 
 	return vm->ended || poll(&p, 1, 0) != 0;
 }
@@ -276,7 +264,7 @@ struct cached *cache_take(struct cache *c, const struct manifest *want, bool tem
 			s->config.state_dir);
 	else
 		vm = find(c, want, template, &miss, why);
-	if (vm && vm_offer(vm->dir, why) < 0) {
+	if (vm && vm_offer(vm->vm, why) < 0) {
 		miss = STATS_CACHE_DIED;
 		cached_end(steal_ptr(vm));
 	}
@@ -291,12 +279,7 @@ struct cached *cache_take(struct cache *c, const struct manifest *want, bool tem
 
 const struct vm_handover *cached_handover(const struct cached *vm)
 {
-	return &vm->vm;
-}
-
-const char *cached_dir(const struct cached *vm)
-{
-	return vm->dir;
+	return &vm->handover;
 }
 
 const char *cached_generation(const struct cached *vm)
@@ -306,50 +289,35 @@ const char *cached_generation(const struct cached *vm)
 
 /* ---- the end of an offer ---- */
 
-/* The connections are the sandbox's now; the pidfd stays, to reap by. */
-static void drop_connections(struct cached *vm)
+/* Whether the sandbox has it. */
+static bool was_taken(struct cached *vm, const char *sandbox)
 {
-	close_fd(steal_fd(&vm->vm.qmp_fd));
-	close_fd(steal_fd(&vm->vm.agent_fd));
-	close_fd(steal_fd(&vm->vm.stderr_fd));
-}
-
-/* 0: it was not taken and is ended; 1: it was, though nobody says so. */
-static int withdraw(struct cache *c, struct cached *vm, const char *sandbox)
-{
-	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
 	struct err err = ERR_INIT;
-	int r = vm_withdraw(&s->config, vm->dir, &err);
+	int r = vm_withdraw(vm->vm, &err);
 
-	if (r < 0)
-		log_error(
-			"something of the cached VM %s is left until the next start: %s",
-			vm->id, err.text);
-	log_warn(r > 0 ? "the sandbox %s has taken the cached VM %s and left at once"
-		       : "the sandbox %s did not take the cached VM %s, which is ended",
-		sandbox, vm->id);
-	return r > 0;
+	if (r == VM_TAKEN)
+		log_info("the cached VM %s is the sandbox %s's", vm->id, sandbox);
+	else if (r == VM_OURS)
+		log_warn("the sandbox %s did not take the cached VM %s, which is ended",
+			sandbox, vm->id);
+	else
+		log_error("the cached VM %s is ended: %s", vm->id, err.text);
+	return r == VM_TAKEN;
 }
 
-void cache_settle(struct cache *c, struct cached *vm, bool taken, const char *sandbox,
+void cache_settle(struct cache *c, struct cached *vm, const char *sandbox,
 	struct store_lease **ret_lease)
 {
-	struct err err = ERR_INIT;
-	bool given = taken, gone;
+	bool given = was_taken(vm, sandbox), gone;
 
-	if (!taken)
-		given = withdraw(c, vm, sandbox);
-	else if (vm_forget(vm->dir, &err) < 0)
-		log_error("the folder of a cached VM stays: %s", err.text);
-	if (taken) {
-		log_info("the cached VM %s is the sandbox %s's", vm->id, sandbox);
+	if (given && ret_lease) {
 		stats_cache_hit(&c->daemon->stats);
 		*ret_lease = steal_ptr(vm->lease);
 		if (*ret_lease)
 			store_lease_rename(c->daemon->store, *ret_lease, sandbox);
 	}
 	pthread_mutex_lock(&c->lock);
-	drop_connections(vm);
+	vm_handover_done(&vm->handover); /* the sandbox has its own */
 	if (given)
 		vm->state = CACHED_GIVEN;
 	else
@@ -361,7 +329,7 @@ void cache_settle(struct cache *c, struct cached *vm, bool taken, const char *sa
 		cache_remove(c, vm);
 }
 
-/* ---- status and recovery ---- */
+/* ---- status ---- */
 
 struct json_object *cache_status(struct cache *c)
 {
@@ -383,33 +351,10 @@ struct json_object *cache_status(struct cache *c)
 		one = json_object_new_object();
 		json_set_string(one, "id", vm->id);
 		json_set_i64(one, "age_s", (now_ms() - vm->since_ms) / 1000);
-		json_set_i64(one, "pid", vm->vm.pid);
+		json_set_i64(one, "pid", vm_pid(vm->vm));
 		json_object_array_add(list, one);
 	}
 	pthread_mutex_unlock(&c->lock);
 	json_object_object_add(obj, "vms", list);
 	return obj;
-}
-
-int cache_recover(const struct config *c, struct err *err)
-{
-	_cleanup_free_ char *folder = xasprintf("%s/.templated", c->state_dir);
-	_cleanup_closedir_ DIR *dir = opendir(folder);
-	struct dirent *entry;
-	int r = 0;
-
-	if (!dir)
-		return errno == ENOENT ? 0
-				       : err_sys(err, errno, "cannot read %s", folder);
-	while (r == 0 && (entry = readdir(dir))) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", folder, entry->d_name);
-
-		if (strncmp(entry->d_name, "cache-", 6) != 0)
-			continue;
-		log_warn("undoing %s: it was in the cache when templated ended", path);
-		r = vm_withdraw_left(c, path, err);
-	}
-	if (r == 0)
-		rmdir(folder); /* unless something is in it */
-	return r;
 }

@@ -14,6 +14,9 @@ struct daemon;
 struct cache;
 struct cached; /* one VM in it */
 
+/* What a VM of the cache is called, by its number. */
+#define CACHED_NAME "cache-%u"
+
 /*
  * vm_cache_number VMs are made one after the other by one thread: clones of the current
  * generation, or booted where templates are switched off; each has answered, is stopped
@@ -51,20 +54,17 @@ struct cached *cache_take(struct cache *c, const struct manifest *want, bool tem
 	const char *state_dir, struct err *why);
 
 const struct vm_handover *cached_handover(const struct cached *vm); /* borrowed */
-const char *cached_dir(const struct cached *vm);
 const char *cached_generation(const struct cached *vm); /* "" if it was booted */
 
 /*
- * The end of an offer; vm is not the caller's any more. taken: the sandbox has said that
- * it has it; *ret_lease is the lease of its generation under the sandbox's name, or NULL.
- * Else it is withdrawn and ended, unless the sandbox has it all the same.
+ * The end of an offer, the sandbox having said that it took the VM or nothing; vm is not the
+ * caller's any more. Its record tells: a VM that was taken is the sandbox's, and *ret_lease,
+ * if the caller wants it, the lease of its generation under the sandbox's name, or NULL. Else
+ * it is ended.
  */
-void cache_settle(struct cache *c, struct cached *vm, bool taken, const char *sandbox,
+void cache_settle(struct cache *c, struct cached *vm, const char *sandbox,
 	struct store_lease **ret_lease);
 
 /* {"wanted", "ready", "preparing", "hits", "misses": {<reason>: n…, "total"}, "died",
  * "failures", "vms": [{"id", "age_s", "pid"}]}; "error" if the last one failed. */
 struct json_object *cache_status(struct cache *c);
-
-/* Ends what a killed templated had in its cache, below <state_dir>/.templated. */
-int cache_recover(const struct config *c, struct err *err);

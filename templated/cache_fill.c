@@ -7,67 +7,35 @@
  * tried again at each event. After an event it begins anew: the configuration and the
  * inputs may be others, and a VM of the former ones would be stale from its birth.
  *
- * Cancelling: while a VM is being made its QEMU is known here from before it is executed
- * (vm_options.spawned), and whoever cancels kills it: clone or boot then fail as for any
- * QEMU that dies.
+ * Cancelling: a VM that is being made is known here from before it starts, and whoever
+ * cancels kills it: clone or boot then fail.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "templated/cache_internal.h"
 
-/* Ids are drawn: a VM that was handed over keeps its cgroup's name, which is made of it,
- * for longer than templated may live. */
-static int make_folder(const struct config *config, struct cached *vm, struct err *err)
+/* Whoever cancels finds it from here on. */
+static void hold_vm(struct cache *c, struct vm *vm)
 {
-	_cleanup_free_ char *folder = xasprintf("%s/.templated", config->state_dir);
-	uint64_t id;
-	int r;
-
-	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-		return err_sys(err, errno, "getrandom");
-	snprintf(vm->id, sizeof(vm->id), "cache-%016llx", (unsigned long long)id);
-	vm->dir = xasprintf("%s/%s", folder, vm->id);
-	/* A build removes the folder when it leaves it empty: once more then. */
-	for (int attempt = 0; attempt < 16; attempt++) {
-		r = mkdir_parents(folder, 0700, err);
-		if (r < 0)
-			return r;
-		if (mkdir(vm->dir, 0700) == 0)
-			return 0;
-		if (errno != ENOENT)
-			break;
-	}
-	return err_sys(err, errno, "cannot create the folder %s", vm->dir);
-}
-
-static int note_qemu(void *user, const struct proc_id *qemu, struct err *err)
-{
-	struct cache *c = user;
-	int r = 0;
-
 	pthread_mutex_lock(&c->lock);
-	c->qemu = *qemu;
-	if (c->cancelled)
-		r = err_set(err, -ECANCELED, "it is not wanted any more");
+	c->making = vm;
+	if (vm && c->cancelled)
+		vm_kill(vm);
 	pthread_mutex_unlock(&c->lock);
-	return r;
 }
 
 /* -EAGAIN: there is no template that one could be cloned of, and that is no failure. */
-static int clone_current(struct cache *c, struct cached *vm,
-	const struct vm_options *options, struct vm **ret, struct err *err)
+static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 {
 	struct manifest manifest;
 	enum manifest_field field;
+	struct vm_template template;
 	int fds[2], r;
 
 	switch (store_grant(c->daemon->store, &vm->want, vm->id, &vm->lease, fds,
@@ -83,10 +51,13 @@ static int clone_current(struct cache *c, struct cached *vm,
 	/* A newer one is on its way. */
 	r = store_lease_stale(vm->lease) ? err_set(err, -EAGAIN, "the template is old")
 					 : 0;
-	snprintf(vm->generation, sizeof(vm->generation), "%s",
-		store_lease_generation(vm->lease));
+	str_copy(vm->generation, store_lease_generation(vm->lease));
+	template = (struct vm_template){.memory_fd = fds[0],
+		.state_fd = fds[1],
+		.manifest = &manifest,
+		.generation = vm->generation};
 	if (r == 0)
-		r = vm_clone(options, fds[0], fds[1], &manifest, ret, err);
+		r = vm_clone(vm->vm, &template, err);
 	close(fds[0]);
 	close(fds[1]);
 	manifest_done(&manifest);
@@ -110,23 +81,24 @@ static int check_inputs(struct cache *c, const struct config *config,
 		     : 0;
 }
 
-static int make(
-	struct cache *c, const struct config *config, struct cached *vm, struct err *err)
+static int make(struct cache *c, struct cached *vm, struct err *err)
 {
+	const struct config *config = &vm->settings->config;
 	struct vm_options options = {.config = config,
-		.id = vm->id,
-		.cpu_percent = (unsigned int)config->vm_cache_cpu_percent,
-		.spawned = note_qemu,
-		.user = c};
-	struct vm *made;
-	int r = make_folder(config, vm, err);
+		.namespace = "",
+		.sandbox = "cache",
+		.cpu_percent = (unsigned int)config->vm_cache_cpu_percent};
+	int r = vm_new(&options, &vm->vm, err);
 
-	options.dir = vm->dir;
+	if (r < 0)
+		return r;
+	snprintf(vm->id, sizeof(vm->id), CACHED_NAME, vm_number(vm->vm));
+	hold_vm(c, vm->vm);
+	r = config->enable_template ? clone_current(c, vm, err)
+				    : vm_boot(vm->vm, -1, err);
+	hold_vm(c, NULL);
 	if (r == 0)
-		r = config->enable_template ? clone_current(c, vm, &options, &made, err)
-					    : vm_boot(&options, -1, &made, err);
-	if (r == 0)
-		r = vm_detach(made, &vm->vm, err);
+		r = vm_set_aside(vm->vm, &vm->handover, err);
 	return r == 0 ? check_inputs(c, config, vm, err) : r;
 }
 
@@ -143,7 +115,6 @@ static bool wants_more(struct cache *c)
 static void end_preparing(struct cache *c)
 {
 	c->preparing = c->cancelled = false;
-	c->qemu = (struct proc_id){0};
 	pthread_cond_broadcast(&c->changed);
 }
 
@@ -180,7 +151,7 @@ static void note_success(struct cache *c, const char *id, int64_t began_ms)
 
 /* One VM: whether there may be a next one before something happens. */
 static bool fill_one(
-	struct cache *c, const struct config *config, const struct manifest *want)
+	struct cache *c, struct settings *settings, const struct manifest *want)
 {
 	struct cached *vm = xnew0(struct cached);
 	struct err err = ERR_INIT;
@@ -189,15 +160,16 @@ static bool fill_one(
 	bool cancelled;
 	int r;
 
-	vm->vm = VM_HANDOVER_INIT;
+	vm->handover = VM_HANDOVER_INIT;
 	vm->state = CACHED_ENDING;
+	vm->settings = settings_ref(settings);
 	manifest_copy(&vm->want, want);
-	r = make(c, config, vm, &err);
+	r = make(c, vm, &err);
 	str_copy(id, vm->id);
 	if (r == 0)
 		r = cache_add(c, vm, &err);
 	if (r < 0)
-		cached_abandon(c, vm);
+		cached_free(c, vm);
 	pthread_mutex_lock(&c->lock);
 	cancelled = c->cancelled;
 	end_preparing(c);
@@ -254,7 +226,7 @@ static void fill(struct cache *c, uint64_t seen)
 		return;
 	}
 	end_stale(c, &s->config, &want);
-	while (begin_preparing(c, seen) && fill_one(c, &s->config, &want))
+	while (begin_preparing(c, seen) && fill_one(c, s, &want))
 		;
 	manifest_done(&want);
 }

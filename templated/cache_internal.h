@@ -6,9 +6,9 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "base/proc.h"
 #include "templated/cache.h"
 #include "templated/daemon.h"
+#include "vm/vm.h"
 
 enum cached_state {
 	CACHED_READY,   /* may be handed out */
@@ -22,13 +22,14 @@ enum cached_state {
 struct cached {
 	struct cached *next;
 	enum cached_state state;
-	bool ended; /* QEMU has, and was reaped */
-	char id[CACHED_ID_SIZE];
-	char *dir;
+	bool ended;              /* QEMU has, and was reaped */
+	char id[CACHED_ID_SIZE]; /* "cache-<number>" */
 	int64_t since_ms;
-	struct vm_handover vm;
-	struct manifest want;      /* the inputs that it was made of */
-	struct store_lease *lease; /* of a clone; else NULL */
+	struct settings *settings; /* that it was made under */
+	struct vm *vm;
+	struct vm_handover handover; /* its connections, once it is set aside */
+	struct manifest want;        /* the inputs that it was made of */
+	struct store_lease *lease;   /* of a clone; else NULL */
 	char generation[GENERATION_ID_SIZE];
 };
 
@@ -45,8 +46,8 @@ struct cache {
 	unsigned int held;
 	uint64_t events; /* that are a reason to try again */
 	bool preparing, cancelled;
-	struct proc_id qemu; /* of the VM that is being prepared; pid 0: not yet */
-	struct err failure;  /* of the last try; code 0 if it succeeded */
+	struct vm *making;  /* the VM that is being prepared, once there is one */
+	struct err failure; /* of the last try; code 0 if it succeeded */
 };
 
 /* Threads. */
@@ -66,6 +67,5 @@ void cache_note_event(struct cache *c);
 int cache_add(struct cache *c, struct cached *vm, struct err *err);
 /* Takes one that has ended out of the list, undoes what is left of it, and frees it. */
 void cache_remove(struct cache *c, struct cached *vm);
-/* Of one that is in no list: ends, undoes and frees it; or frees the struct alone. */
-void cached_abandon(struct cache *c, struct cached *vm);
-void cached_free(struct cached *vm);
+/* Of one that is in no list: ends what is not a sandbox's, and frees it. */
+void cached_free(struct cache *c, struct cached *vm);

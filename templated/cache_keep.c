@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cache's keeper: hears of the end of each QEMU that templated made for the cache,
- * and reaps it, also long after it was handed over. A child of ours that is waited for by
- * its pidfd can't be mistaken for one that vm/ waits for by its pid.
+ * The cache's keeper: hears of the end of each QEMU that templated made for the cache, and
+ * reaps it, also long after it was handed over.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,7 +22,7 @@ int cache_add(struct cache *c, struct cached *vm, struct err *err)
 	pthread_mutex_lock(&c->lock);
 	if (c->cancelled || c->held > 0)
 		r = err_set(err, -ECANCELED, "it is not wanted any more");
-	else if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, vm->vm.pid_fd, &event) < 0)
+	else if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, vm_pidfd(vm->vm), &event) < 0)
 		r = err_sys(err, errno, "epoll_ctl");
 	if (r == 0) {
 		while (*end)
@@ -37,74 +35,44 @@ int cache_add(struct cache *c, struct cached *vm, struct err *err)
 	return r;
 }
 
-/* What is left of it but the struct. */
-static void undo(struct cache *c, struct cached *vm)
+void cached_free(struct cache *c, struct cached *vm)
 {
-	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
-	struct err err = ERR_INIT;
-	int r = 0;
-
-	/* Of one that a sandbox had, only the folder can be left. */
-	if (vm->dir)
-		r = vm->state == CACHED_GIVEN ? vm_forget(vm->dir, &err)
-					      : vm_withdraw(&s->config, vm->dir, &err);
-	if (r < 0)
-		log_error(
-			"something of the cached VM %s is left until the next start: %s",
-			vm->id, err.text);
+	vm_free(vm->vm);
+	settings_put(vm->settings);
 	if (vm->lease)
 		store_release(c->daemon->store, vm->lease);
-}
-
-void cached_free(struct cached *vm)
-{
-	vm_handover_done(&vm->vm);
+	vm_handover_done(&vm->handover);
 	manifest_done(&vm->want);
-	free(vm->dir);
 	free(vm);
-}
-
-void cached_abandon(struct cache *c, struct cached *vm)
-{
-	siginfo_t info;
-
-	if (vm->vm.pid_fd >= 0) {
-		pidfd_kill(vm->vm.pid_fd, SIGKILL);
-		while (waitid(P_PIDFD, (id_t)vm->vm.pid_fd, &info, WEXITED) < 0 &&
-			errno == EINTR)
-			;
-	}
-	undo(c, vm);
-	cached_free(vm);
 }
 
 void cache_remove(struct cache *c, struct cached *vm)
 {
 	struct cached **p;
 
-	undo(c, vm);
-	/* In the list until here: who drains has waited for it. */
+	/* In the list until it is undone: who drains waits for that. */
+	vm_free(steal_ptr(vm->vm));
 	pthread_mutex_lock(&c->lock);
 	for (p = &c->all; *p != vm;)
 		p = &(*p)->next;
 	*p = vm->next;
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
-	cached_free(vm);
+	cached_free(c, vm);
 }
 
 static void log_death(const struct cached *vm, const siginfo_t *info)
 {
 	char words[800], how[64];
 
-	vm_handover_last_words(&vm->vm, words, sizeof(words));
+	vm_handover_last_words(&vm->handover, words, sizeof(words));
 	if (info->si_code == CLD_EXITED)
 		snprintf(how, sizeof(how), "with status %d", info->si_status);
 	else
 		snprintf(how, sizeof(how), "by signal %d", info->si_status);
 	log_warn(
 		"the cached VM %s has died and is replaced; its QEMU (pid %d) ended %s%s",
-		vm->id, (int)vm->vm.pid, how, words);
+		vm->id, vm_pid(vm->vm), how, words);
 }
 
 static void take_end(struct cache *c, struct cached *vm)
@@ -112,11 +80,13 @@ static void take_end(struct cache *c, struct cached *vm)
 	siginfo_t info = {0};
 	bool gone;
 
-	if (waitid(P_PIDFD, (id_t)vm->vm.pid_fd, &info, WEXITED | WNOHANG) < 0)
-		log_error("cannot reap the QEMU of the cached VM %s: %s", vm->id,
-			strerror(errno));
+	/* vm_free() reaps it. */
+	if (waitid(P_PIDFD, (id_t)vm_pidfd(vm->vm), &info, WEXITED | WNOHANG | WNOWAIT) <
+		0)
+		log_error("cannot learn how the QEMU of the cached VM %s ended: %s",
+			vm->id, strerror(errno));
 	pthread_mutex_lock(&c->lock);
-	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, vm->vm.pid_fd, NULL);
+	epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, vm_pidfd(vm->vm), NULL);
 	vm->ended = true;
 	if (vm->state == CACHED_READY) {
 		log_death(vm, &info);

@@ -10,6 +10,7 @@
 #include "templated/stats.h"
 #include "templated/store.h"
 #include "templated/usage.h"
+#include "vm/inputs.h"
 #include "vm/vm.h"
 
 struct builder;

@@ -97,24 +97,25 @@ static int take_template(struct json_object *reply, struct lease *lease, struct 
 /* A cached VM: its descriptors are there already. */
 static int take_vm(struct json_object *reply, struct lease *lease, struct err *err)
 {
-	const char *id, *dir;
-	uint64_t version, pid;
+	uint64_t version, pid, number;
+	const char *id;
 	int r;
 
 	r = json_get_string(reply, "generation", &id, err);
 	if (r == 0)
-		r = json_get_string(reply, "dir", &dir, err);
+		r = json_get_u64(reply, "number", &number, err);
 	if (r == 0)
 		r = json_get_u64(reply, "qemu_version", &version, err);
 	if (r == 0)
 		r = json_get_u64(reply, "pid", &pid, err);
 	if (r < 0)
 		return r;
-	if (lease->vm.stderr_fd < 0 || pid > INT_MAX || version > INT_MAX)
+	if (lease->vm.stderr_fd < 0 || pid > INT_MAX || version > INT_MAX ||
+		number > INT_MAX)
 		return err_set(err, -EPROTO, "templated offered half a VM");
 	lease->vm.qemu_version = (unsigned int)version;
 	lease->vm.pid = (pid_t)pid;
-	lease->vm_dir = xstrdup(dir);
+	lease->vm.number = (unsigned int)number;
 	snprintf(lease->generation, sizeof(lease->generation), "%s", id);
 	lease->kind = LEASE_VM;
 	return 0;
@@ -225,7 +226,6 @@ void lease_release(struct lease *lease)
 	close_fd(steal_fd(&lease->state_fd));
 	close_fd(steal_fd(&lease->conn_fd));
 	vm_handover_done(&lease->vm);
-	free(lease->vm_dir);
 	manifest_done(&lease->manifest);
 	*lease = LEASE_INIT;
 }

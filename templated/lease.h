@@ -21,7 +21,7 @@
 enum lease_kind {
 	LEASE_NONE,     /* nothing to be had: `reason` says why; boot cold */
 	LEASE_TEMPLATE, /* memory_fd and state_fd, both opened read-only */
-	LEASE_VM,       /* a VM that is ready, for vm_adopt() of vm_dir */
+	LEASE_VM,       /* a VM that is ready, for vm_adopt() */
 };
 
 struct lease {
@@ -31,7 +31,6 @@ struct lease {
 	struct manifest manifest;
 	char generation[64];
 	struct vm_handover vm;
-	char *vm_dir;
 	char reason[512]; /* LEASE_NONE: the field that differs, "templated does not
 			     answer", …; LEASE_TEMPLATE: why no VM, or "" */
 };

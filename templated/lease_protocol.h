@@ -25,7 +25,7 @@
  *   reply     {"version": 1, "result": <result>, …}
  *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
  *               and, where a VM was welcome, "reason": <sentence on why there is none>
- *     vm        "generation" (or ""), "dir", "qemu_version", "pid"; beside it the descriptors of
+ *     vm        "generation" (or ""), "number", "qemu_version", "pid"; beside it the descriptors of
  *               QMP, agent, process and standard error: see vm/handover.h
  *     none      "reason": <sentence>, "field": <manifest field or "">
  *     done      of init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text"

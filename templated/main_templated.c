@@ -19,7 +19,6 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "templated/build.h"
 #include "templated/builder.h"
 #include "templated/cache.h"
 #include "templated/daemon.h"
@@ -30,6 +29,7 @@
 #include "templated/privileges.h"
 #include "templated/reload.h"
 #include "templated/server.h"
+#include "vm/sweep.h"
 
 enum {
 	EXIT_FAILED = 1,
@@ -227,9 +227,7 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 	struct server *server;
 	int r;
 
-	r = cache_recover(c, err);
-	if (r == 0)
-		r = build_recover(c, err);
+	r = vm_sweep(c, NULL, NULL, err);
 	if (r < 0)
 		return r;
 	begin_templates(d, c);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "vm/cgroup.h"
+#include "vm/number.h"
 
 #define NAME "templated"
 
@@ -87,6 +88,7 @@ void own_cgroup_enter(const struct config *c)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
+	_cleanup_close_ int lock_fd = -1;
 	struct err err = ERR_INIT;
 	int fds[CGROUP_MAX];
 	bool shared = false;
@@ -99,7 +101,9 @@ void own_cgroup_enter(const struct config *c)
 	if (!shared)
 		return;
 	cgroup_path(c, NAME, before.group);
-	if (cgroup_create(before.group, fds, &err) < 0 || move_to(fds, &err) < 0)
+	lock_fd = vm_number_lock(&err);
+	if (lock_fd < 0 || cgroup_create(before.group, fds, &err) < 0 ||
+		move_to(fds, &err) < 0)
 		log_warn("the template's memory is charged to a cgroup that is shared "
 			 "with others, and not to %s: %s",
 			before.group, err.text);
@@ -109,6 +113,7 @@ void own_cgroup_leave(void)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
+	_cleanup_close_ int lock_fd = before.moved ? vm_number_lock(NULL) : -1;
 
 	for (unsigned int i = 0; i < n && before.moved; i++) {
 		_cleanup_free_ char *group = xasprintf("%s/%s", roots[i], before.group);

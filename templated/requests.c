@@ -53,7 +53,7 @@ static int offer(struct connection *c, struct cached *vm,
 	c->offer = vm;
 	str_copy(c->sandbox, request->sandbox);
 	json_set_string(reply, "generation", cached_generation(vm));
-	json_set_string(reply, "dir", cached_dir(vm));
+	json_set_u64(reply, "number", h->number);
 	json_set_u64(reply, "qemu_version", h->qemu_version);
 	json_set_i64(reply, "pid", h->pid);
 	return answer(c, reply, fds, LEASE_VM_FDS, err);
@@ -64,7 +64,7 @@ static int taken(
 {
 	(void)request;
 	(void)err;
-	cache_settle(c->daemon->cache, steal_ptr(c->offer), true, c->sandbox, &c->lease);
+	cache_settle(c->daemon->cache, steal_ptr(c->offer), c->sandbox, &c->lease);
 	if (c->lease)
 		store_lease_bind(c->daemon->store, c->lease, c->pid);
 	c->given = true;

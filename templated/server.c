@@ -145,8 +145,7 @@ static void *serve(void *arg)
 		send_error(l->server, l->c.fd, err.text);
 	}
 	if (l->c.offer)
-		cache_settle(l->server->daemon->cache, l->c.offer, false, l->c.sandbox,
-			&l->c.lease);
+		cache_settle(l->server->daemon->cache, l->c.offer, l->c.sandbox, NULL);
 	give_back(l);
 	forget(l);
 	return NULL;

@@ -8,7 +8,6 @@
  */
 #include "templated/usage.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -21,7 +20,8 @@
 #include "base/proc.h"
 #include "base/util.h"
 #include "mm/generation.h"
-#include "vm/record.h"
+#include "templated/cache.h"
+#include "vm/sweep.h"
 
 /* A process' mapping of one memory file. */
 struct sample {
@@ -31,9 +31,8 @@ struct sample {
 	int64_t measured_ms; /* 0: never */
 	bool fresh;          /* in this look */
 	uint64_t private_bytes, shared_bytes;
-	/* Borrowed, during one look; the clones of that sandbox' name. */
-	struct json_object *generation;
-	const char *sandbox;
+	/* During one look, borrowed: the generation and the clone in the answer. */
+	struct json_object *generation, *clone;
 };
 
 struct samples {
@@ -139,91 +138,90 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 	}
 }
 
-/* ---- finding the processes ---- */
+/* ---- finding the clones ---- */
 
-/* The QEMU whose record lies in this folder, if there is one. */
-static void add_qemu(const char *dir, const struct sample *s, struct samples *into)
-{
-	struct vm_record record;
+/* One generation, while its clones are listed. */
+struct listing {
+	struct json_object *generation, *clones;
+	struct json_object
+		*holders; /* "sandboxes": names; those that were found are null */
+	const char *id;
+	struct stat memory; /* st_ino 0: it is not there */
+	struct samples *into;
+};
 
-	if (vm_record_read(dir, &record, NULL) < 0 || record.qemu.pid == 0)
-		return;
-	/* One that is being handed over may have its record in two places. */
-	for (size_t i = 0; i < into->n; i++)
-		if (into->all[i].generation == s->generation &&
-			into->all[i].qemu.pid == record.qemu.pid &&
-			into->all[i].qemu.start_ticks == record.qemu.start_ticks)
-			return;
-	into->all = xreallocarray(into->all, into->n + 1, sizeof(*into->all));
-	into->all[into->n] = *s;
-	into->all[into->n++].qemu = record.qemu;
-}
-
-/* The QEMU of a cached VM or a sandbox of this name; one name may be in several
- * namespaces, and then more than one is found. */
-static void find_qemus(const struct config *c, const struct sample *s,
-	const char *sandbox, struct samples *into)
-{
-	_cleanup_free_ char *cached =
-		xasprintf("%s/.templated/%s", c->state_dir, sandbox);
-	_cleanup_closedir_ DIR *dir = opendir(c->state_dir);
-	struct dirent *entry;
-
-	add_qemu(cached, s, into);
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *path =
-			xasprintf("%s/%s/%s/vm", c->state_dir, entry->d_name, sandbox);
-
-		if (*entry->d_name != '.')
-			add_qemu(path, s, into);
-	}
-}
-
-/* Adds the clone; whether it is the first one of that name. */
-static bool add_clone(struct json_object *clones, const char *name, const char **ret_name)
+static struct json_object *add_clone(struct json_object *clones, const char *name)
 {
 	struct json_object *clone = json_object_new_object();
-	bool first = true;
 
-	for (size_t i = 0; i < json_object_array_length(clones) && first; i++) {
-		struct json_object *other = json_object_array_get_idx(clones, i);
-
-		first = strcmp(json_object_get_string(
-				       json_object_object_get(other, "sandbox")),
-				name) != 0;
-	}
 	json_set_string(clone, "sandbox", name);
-	*ret_name = json_object_get_string(json_object_object_get(clone, "sandbox"));
 	json_object_array_add(clones, clone);
-	return first;
+	return clone;
+}
+
+/* Each lease is one clone's. */
+static void cross_out(struct json_object *holders, const char *name)
+{
+	for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
+		struct json_object *holder = json_object_array_get_idx(holders, i);
+
+		if (!holder || strcmp(json_object_get_string(holder), name) != 0)
+			continue;
+		json_object_array_put_idx(holders, i, NULL);
+		return;
+	}
+}
+
+static void list_vm(void *user, unsigned int number, const struct vm_record *record)
+{
+	struct listing *l = user;
+	char cached[32];
+	const char *name = record->sandbox;
+	struct sample s = {.qemu = record->qemu,
+		.dev = l->memory.st_dev,
+		.ino = l->memory.st_ino,
+		.generation = l->generation};
+
+	if (record->qemu.pid == 0 || strcmp(record->generation, l->id) != 0)
+		return;
+	/* templated's own have no sandbox yet: the name is that of their lease. */
+	if (!*record->namespace) {
+		snprintf(cached, sizeof(cached), CACHED_NAME, number);
+		name = cached;
+	}
+	cross_out(l->holders, name);
+	s.clone = add_clone(l->clones, name);
+	if (!l->memory.st_ino)
+		return;
+	l->into->all = xreallocarray(l->into->all, l->into->n + 1, sizeof(s));
+	l->into->all[l->into->n++] = s;
 }
 
 static void list_generation(
 	const struct config *c, struct json_object *generation, struct samples *into)
 {
-	struct json_object *names, *clones = json_object_new_array();
-	const char *id;
-	struct stat st = {0};
+	struct listing l = {.generation = generation,
+		.clones = json_object_new_array(),
+		.id = "",
+		.into = into};
 
-	if (json_get_string(generation, "id", &id, NULL) == 0) {
+	if (json_get_string(generation, "id", &l.id, NULL) == 0) {
 		_cleanup_free_ char *path =
-			xasprintf("%s/%s/" GENERATION_MEMORY, c->template_path, id);
+			xasprintf("%s/%s/" GENERATION_MEMORY, c->template_path, l.id);
 
-		if (stat(path, &st) < 0)
-			st = (struct stat){0};
+		if (stat(path, &l.memory) < 0)
+			l.memory = (struct stat){0};
 	}
-	json_object_object_get_ex(generation, "sandboxes", &names);
-	for (size_t i = 0; names && i < json_object_array_length(names); i++) {
-		const char *name =
-			json_object_get_string(json_object_array_get_idx(names, i));
-		struct sample s = {
-			.dev = st.st_dev, .ino = st.st_ino, .generation = generation};
+	json_object_object_get_ex(generation, "sandboxes", &l.holders);
+	vm_for_each(c, list_vm, &l);
+	for (size_t i = 0; l.holders && i < json_object_array_length(l.holders); i++) {
+		struct json_object *holder = json_object_array_get_idx(l.holders, i);
 
-		if (add_clone(clones, name, &s.sandbox) && st.st_ino)
-			find_qemus(c, &s, s.sandbox, into);
+		if (holder)
+			add_clone(l.clones, json_object_get_string(holder));
 	}
 	json_object_object_del(generation, "sandboxes");
-	json_object_object_add(generation, "clones", clones);
+	json_object_object_add(generation, "clones", l.clones);
 }
 
 /* ---- a look ---- */
@@ -256,38 +254,16 @@ static void add_to(struct json_object *obj, const char *key, uint64_t bytes)
 	json_set_u64(obj, key, sum + bytes);
 }
 
-/* The next clone of that name that has no QEMU yet, or NULL. Which of several
- * namespaces' it is nobody knows. */
-static struct json_object *next_clone(const struct sample *s)
-{
-	struct json_object *clones = json_object_object_get(s->generation, "clones");
-
-	for (size_t i = 0; i < json_object_array_length(clones); i++) {
-		struct json_object *clone = json_object_array_get_idx(clones, i);
-		const char *name =
-			json_object_get_string(json_object_object_get(clone, "sandbox"));
-
-		if (strcmp(name, s->sandbox) == 0 &&
-			!json_object_object_get_ex(clone, "pid", NULL))
-			return clone;
-	}
-	return NULL;
-}
-
 static void tell(const struct samples *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct sample *s = &list->all[i];
-		struct json_object *clone;
 
 		if (!s->qemu.pid || !s->measured_ms)
 			continue;
-		clone = next_clone(s);
-		if (clone) {
-			json_set_i64(clone, "pid", s->qemu.pid);
-			json_set_u64(clone, "private_bytes", s->private_bytes);
-			json_set_u64(clone, "shared_bytes", s->shared_bytes);
-		}
+		json_set_i64(s->clone, "pid", s->qemu.pid);
+		json_set_u64(s->clone, "private_bytes", s->private_bytes);
+		json_set_u64(s->clone, "shared_bytes", s->shared_bytes);
 		add_to(s->generation, "private_bytes", s->private_bytes);
 		add_to(s->generation, "shared_bytes", s->shared_bytes);
 	}

@@ -24,10 +24,8 @@ void usage_free(struct usage *u);
  * Adds to each generation of store_status()'s answer
  *   "private_bytes", "shared_bytes"   the sums of
  *   "clones": [{"sandbox", "pid", "private_bytes", "shared_bytes"}…]
- * and takes "sandboxes", their names, out. A clone's QEMU is the one in
- * <state_dir>/<namespace>/<sandbox>/vm (a cached VM's: <state_dir>/.templated/<id>) that
- * maps the generation's memory; without one (it has not started, or is gone) there is
- * only "sandbox". Of clones of one name, in several namespaces, each has a QEMU of its
- * own, and each QEMU counts once.
+ * and takes "sandboxes", the names of those who hold a lease of it, out. Clones are what the
+ * records of the VMs say (vm/sweep.h); a holder without one (its VM has not started, or is
+ * gone) has only "sandbox".
  */
 void usage_add(struct usage *u, const struct config *c, struct json_object *status);

@@ -37,18 +37,14 @@ static int boot(struct vm *vm, int memory_fd, struct err *err)
 	return r;
 }
 
-int vm_boot(
-	const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
+int vm_boot(struct vm *vm, int memory_fd, struct err *err)
 {
-	struct vm *vm = vm_new(options);
 	int r = boot(vm, memory_fd, err);
 
-	if (r < 0) {
-		vm_free(vm);
-		return err_wrap(err, "boot");
-	}
-	*ret = vm;
-	return 0;
+	if (r == 0)
+		return 0;
+	vm_undo(vm);
+	return err_wrap(err, "boot");
 }
 
 /* The state is loaded by the same QEMU with the same devices; only the memory file is not
@@ -73,14 +69,15 @@ static int restore(struct vm *vm, int state_fd, struct err *err)
 	return r < 0 ? err_wrap(err, "resume") : 0;
 }
 
-static int clone_template(struct vm *vm, int memory_fd, int state_fd,
-	const struct manifest *manifest, struct err *err)
+static int clone_template(
+	struct vm *vm, const struct vm_template *template, struct err *err)
 {
+	const struct manifest *manifest = template->manifest;
 	struct vm_start start = {
 		.role = VM_ROLE_CLONE,
 		.machine.config = vm->config,
 		.machine.kvm = strcmp(manifest->value[MANIFEST_ACCEL], "kvm") == 0,
-		.memory_fd = memory_fd,
+		.memory_fd = template->memory_fd,
 	};
 	int version = qemu_version_parse(manifest->value[MANIFEST_QEMU_VERSION]), r;
 
@@ -88,26 +85,27 @@ static int clone_template(struct vm *vm, int memory_fd, int state_fd,
 		return err_set(err, version, "the manifest's QEMU version \"%s\" is none",
 			err_quote(manifest->value[MANIFEST_QEMU_VERSION], 80));
 	start.machine.qemu_version = (unsigned int)version;
+	r = vm_take_number(vm, err);
+	if (r < 0)
+		return r;
+	/* Written down with QEMU's process. */
+	str_copy(vm->record.generation, template->generation);
 	r = vm_start(vm, &start, err);
 	if (r == 0)
-		r = restore(vm, state_fd, err);
+		r = restore(vm, template->state_fd, err);
 	if (r == 0)
 		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
 	return r;
 }
 
-int vm_clone(const struct vm_options *options, int memory_fd, int state_fd,
-	const struct manifest *manifest, struct vm **ret, struct err *err)
+int vm_clone(struct vm *vm, const struct vm_template *template, struct err *err)
 {
-	struct vm *vm = vm_new(options);
-	int r = clone_template(vm, memory_fd, state_fd, manifest, err);
+	int r = clone_template(vm, template, err);
 
-	if (r < 0) {
-		vm_free(vm);
-		return err_wrap(err, "clone");
-	}
-	*ret = vm;
-	return 0;
+	if (r == 0)
+		return 0;
+	vm_undo(vm);
+	return err_wrap(err, "clone");
 }
 
 int vm_save(struct vm *vm, int state_fd, struct err *err)

@@ -72,18 +72,15 @@ static void hand_down_controllers(const char *parent)
 static int make_path(const char *root, char *full)
 {
 	bool unified = strcmp(root, CGROUP_ROOT) == 0;
-	int r = 0;
 
 	for (char *slash = full + strlen(root); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (slash > full + strlen(root) && mkdir(full, 0755) < 0 &&
 			errno != EEXIST)
-			r = -errno;
-		else if (unified)
+			return -errno;
+		if (unified)
 			hand_down_controllers(full);
-		*slash = '/'; /* also on a failure: it is tried again */
-		if (r < 0)
-			return r;
+		*slash = '/';
 	}
 	return mkdir(full, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
@@ -94,9 +91,7 @@ static int create_in(const char *root, const char *path, int *ret_fd, struct err
 	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", full);
 	int fd, r;
 
-	/* Another VM's end may remove the parent between two steps: once more then. */
-	for (int turn = 0; (r = make_path(root, full)) == -ENOENT && turn < 8; turn++)
-		;
+	r = make_path(root, full);
 	if (r < 0)
 		return err_sys(err, r, "cannot make the cgroup %s", full);
 	fd = open(procs, O_WRONLY | O_CLOEXEC);
@@ -181,15 +176,24 @@ static int remove_in(const char *root, const char *path, struct err *err)
 	_cleanup_free_ char *full = xasprintf("%s/%s", root, path);
 	_cleanup_free_ char *parent = xstrndup(full, (size_t)(strrchr(full, '/') - full));
 
-	if (access(full, F_OK) < 0)
-		return 0;
-	kill_members(full);
 	if (rmdir(full) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove the cgroup %s", full);
 	/* Other VMs may be in it. */
 	if (rmdir(parent) < 0 && errno != EBUSY && errno != ENOTEMPTY && errno != ENOENT)
 		log_debug("cannot remove the cgroup %s: %s", parent, strerror(errno));
 	return 0;
+}
+
+void cgroup_kill(const char *path)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = cgroup_hierarchies(roots);
+
+	for (unsigned int i = 0; i < n; i++) {
+		_cleanup_free_ char *full = xasprintf("%s/%s", roots[i], path);
+
+		kill_members(full);
+	}
 }
 
 int cgroup_remove(const char *path, struct err *err)

@@ -31,6 +31,9 @@ int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err);
  * no hierarchy has the cpu controller for it. */
 int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err);
 
-/* Kills what is still in the group, waits for it to be empty, removes it, and its parent
- * too if it was the last. A group that isn't there is fine. */
+/* Kills what is still in the group and waits for it to be empty. */
+void cgroup_kill(const char *path);
+
+/* Removes an empty group, and its parent if it was the last in it. One that isn't there is
+ * fine. Groups of one parent are made and removed under vm_number_lock(). */
 int cgroup_remove(const char *path, struct err *err);

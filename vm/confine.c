@@ -18,6 +18,7 @@
 
 #include "base/util.h"
 #include "vm/argv.h"
+#include "vm/cgroup.h"
 
 /* /dev/kvm: misc device 232 (Documentation/admin-guide/devices.txt). */
 #define KVM_MAJOR 10
@@ -213,7 +214,7 @@ static int drop_privileges(const struct spawn *s, const char **ret_step)
 
 static int join_cgroups(const struct spawn *s)
 {
-	for (int i = 0; i < SPAWN_CGROUPS_MAX; i++)
+	for (int i = 0; i < CGROUP_MAX; i++)
 		if (s->cgroup_fds[i] >= 0 && write(s->cgroup_fds[i], "0", 1) < 0)
 			return -1;
 	return 0;

@@ -190,6 +190,27 @@ static int run_in_namespace(struct export_job *job)
 	return job->result;
 }
 
+Grpc__Storage *vm_export_storage(void)
+{
+	/* msize: the most a 9p message carries; larger ones mean fewer exits for large
+	 * files. */
+	static char trans[] = "trans=virtio", version[] = "version=9p2000.L",
+		    cache[] = "cache=mmap", msize[] = "msize=131072";
+	static char type[] = "9p", tag[] = AGENT_9P_TAG, at[] = AGENT_SHARED_DIR;
+	static char *options[] = {trans, version, cache, msize};
+	static Grpc__Storage storage = {
+		.base = PROTOBUF_C_MESSAGE_INIT(&grpc__storage__descriptor),
+		.driver = type,
+		.fstype = type,
+		.source = tag,
+		.mount_point = at,
+		.options = options,
+		.n_options = ARRAY_SIZE(options),
+	};
+
+	return &storage;
+}
+
 int vm_export_attach(struct vm *vm, int mount_fd, const char *name, struct err *err)
 {
 	struct export_job job = {

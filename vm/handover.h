@@ -2,40 +2,32 @@
 /* A stopped VM moves from the process that made it to the one that will use it. */
 #pragma once
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "vm/vm.h"
 
 /*
- * Two processes on one host, the giver (templated's cache) and the taker (a shim), each
- * with a folder for the VM on one file system. The VM belongs to whoever has its record,
- * <folder>/vm.json, and that moves by rename(2): there is always exactly one owner, and
- * after a SIGKILL of either side at any moment the folder with the record says whose it
- * is.
+ * Two processes on one host with one state_dir, the giver (templated's cache) and the taker
+ * (a shim). The VM keeps its number, and with it its folder, uid and cgroup; what changes
+ * hands is its record's owner, under the folder's lock. So there is always exactly one
+ * owner, and after a SIGKILL of either side at any moment the record says whose the VM is.
  *
  *   giver                                   taker
- *   vm_detach()   stopped, descriptors out
- *   vm_offer()    from here on the record
- *                 may move
- *   sends the descriptors  ------------->   vm_adopt()   moves the record: the commit;
- *                                                        then the uid's link
+ *   vm_set_aside()  stopped, descriptors out
+ *   vm_offer()      from here on it may be
+ *                   taken
+ *   sends the descriptors  ------------->   vm_adopt()   changes the owner: the commit
  *                          <-------------   says that it has it
- *   vm_forget()                             vm_resume()
+ *   vm_withdraw(): taken                    vm_resume()
  *
- * A giver that hears nothing, or is started again, calls vm_withdraw(): it moves the
- * record out of the taker's reach and ends the VM, or finds that the taker was faster.
- * A taker that was killed behind the commit is cleaned up after by vm_cleanup() on its
- * folder, as with any VM. Between the commit and the move of the uid's link that link
- * leads to the giver's folder: the giver keeps the folder until it heard of the taker or
- * QEMU has ended, so that nobody else takes the uid; the record has the folder's name, so
- * that the taker's vm_cleanup() may remove the link all the same.
- *
- * The cgroup keeps the name that it was made with.
+ * A giver that hears nothing calls vm_withdraw() as well: the VM is its own again, or the
+ * taker was faster. One that was killed is swept up after as ever, and so is a taker.
  */
 struct vm_handover {
 	int qmp_fd, agent_fd, pid_fd, stderr_fd;
 	unsigned int qemu_version;
+	unsigned int number;
 	pid_t pid;
 };
 
@@ -47,35 +39,30 @@ struct vm_handover {
 void vm_handover_done(struct vm_handover *h);
 
 /*
- * Stops a VM whose agent has answered, lifts its CPU limit, and takes its connections
- * apart without losing a byte. vm is freed in any case; where it fails the VM is ended as
- * by vm_free(), else its folder stays as it is. QEMU stays a child of this process, which
- * has to reap it.
+ * Stops a VM whose agent has answered, lifts its CPU limit, and takes its connections apart
+ * without losing a byte. From then on vm is of use for vm_offer(), vm_withdraw(), vm_kill(),
+ * vm_pidfd() and vm_free() only, also where it fails; `ended` is not called any more.
  */
-int vm_detach(struct vm *vm, struct vm_handover *ret, struct err *err);
+int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err);
 
-/* The VM in dir may be taken from now on. */
-int vm_offer(const char *dir, struct err *err);
-/*
- * Ends and undoes the VM of dir and removes the folder: 0. 1 if it was taken, and nothing
- * has changed. A VM that was not offered is not taken. Idempotent; whoever made the VM
- * reaps it.
- */
-int vm_withdraw(const struct config *c, const char *dir, struct err *err);
-/* The taker has said that it has it: removes the folder. */
-int vm_forget(const char *dir, struct err *err);
-/* After a start: withdraws it. A folder of a VM that was taken goes too, unless a uid's
- * link leads to it still. */
-int vm_withdraw_left(const struct config *c, const char *dir, struct err *err);
+/* The VM may be taken from now on. */
+int vm_offer(struct vm *vm, struct err *err);
+
+/* No more: VM_OURS, or VM_TAKEN, and vm_free() then leaves it alone. Of a VM that was not
+ * offered it is VM_OURS. */
+#define VM_OURS  0
+#define VM_TAKEN 1
+int vm_withdraw(struct vm *vm, struct err *err);
 
 /*
- * Takes the VM that was offered in `from`; *h is emptied in any case. -ESTALE: it was
- * withdrawn; the VM is not ours. Any other failure behind the commit ends it. The VM is
- * stopped, and was made under a configuration that a template for options->config would
- * have to match.
+ * Takes the VM that was offered into vm, whose own number is given back; *h is emptied in any
+ * case. It is stopped, and was made under a configuration that a template for the vm's own
+ * would have to match. On failure vm is as after a start that failed, and the offered VM is
+ * ended unless VM_WITHDRAWN is returned: it was not ours to take.
  */
-int vm_adopt(const struct vm_options *options, struct vm_handover *h, const char *from,
-	struct vm **ret, struct err *err);
+#define VM_WITHDRAWN 1
+int vm_adopt(struct vm *vm, struct vm_handover *h, struct err *err);
+
 /* Resumes it; ready when the agent has answered, not unique until vm_make_unique(). */
 int vm_resume(struct vm *vm, struct err *err);
 

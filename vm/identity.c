@@ -6,8 +6,7 @@
  * id and the kernel has reseeded on its notification, but that arrives as an interrupt
  * like any other; the agent's answer to ReseedRandomDev closes the window. Then the
  * clock, which stood still since the save. Then name, machine-id (drawn by the agent from
- * the RNG of now) and the sandbox id, with CreateSandbox, which also mounts the shared
- * folder.
+ * the RNG of now) and the sandbox id, with CreateSandbox.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,9 +19,6 @@
 /* The kernel's pool digests to 256 bits (drivers/char/random.c); twice that, to be on the
  * safe side. */
 #define ENTROPY_BYTES 64
-
-/* msize: the most a 9p message carries; larger ones mean fewer exits for large files. */
-#define SHARED_MSIZE "msize=131072"
 
 static int reseed(struct vm *vm, struct err *err)
 {
@@ -52,29 +48,18 @@ static int set_clock(struct vm *vm, struct err *err)
 	return r < 0 ? err_wrap(err, "set the guest's clock") : 0;
 }
 
-static int create_sandbox(
-	struct vm *vm, const struct vm_identity *identity, struct err *err)
+static int create_sandbox(struct vm *vm, const char *hostname, struct err *err)
 {
-	char *options[] = {
-		"trans=virtio", "version=9p2000.L", "cache=mmap", SHARED_MSIZE};
 	Grpc__CreateSandboxRequest request = GRPC__CREATE_SANDBOX_REQUEST__INIT;
-	Grpc__Storage storage = GRPC__STORAGE__INIT, *storages[] = {&storage};
 	int r;
 
-	storage.driver = storage.fstype = "9p";
-	storage.source = AGENT_9P_TAG;
-	storage.mount_point = AGENT_SHARED_DIR;
-	storage.options = options;
-	storage.n_options = ARRAY_SIZE(options);
-	request.hostname = (char *)(uintptr_t)identity->hostname;
-	request.sandbox_id = vm->id;
-	request.storages = storages;
-	request.n_storages = 1;
+	request.hostname = (char *)(uintptr_t)hostname;
+	request.sandbox_id = vm->record.sandbox;
 	r = agent_create_sandbox(vm->agent, &request, vm_call_deadline(vm), err);
 	return r < 0 ? err_wrap(err, "create the sandbox in the guest") : 0;
 }
 
-int vm_make_unique(struct vm *vm, const struct vm_identity *identity, struct err *err)
+int vm_make_unique(struct vm *vm, const char *hostname, struct err *err)
 {
 	int r;
 
@@ -83,9 +68,9 @@ int vm_make_unique(struct vm *vm, const struct vm_identity *identity, struct err
 	if (r == 0)
 		r = set_clock(vm, err);
 	if (r == 0)
-		r = create_sandbox(vm, identity, err);
+		r = create_sandbox(vm, hostname, err);
 	if (r < 0)
-		return r;
+		return err_wrap(err, "identity gate");
 	trace_end(vm->trace, TRACE_IDENTITY);
 	return 0;
 }

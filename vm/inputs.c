@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files and the host that a generation depends on: see inputs.h and vm.h. */
+/* The files and the host that a generation depends on: see inputs.h. */
 #include "vm/inputs.h"
 
 #include <errno.h>
@@ -19,7 +19,6 @@
 #include "vm/argv.h"
 #include "vm/firmware.h"
 #include "vm/qemu_version.h"
-#include "vm/vm.h"
 
 /* x86 boot protocol (Documentation/arch/x86/boot.rst): "HdrS" stands at 0x202. */
 #define BZIMAGE_MAGIC_OFFSET 0x202

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a pod asks for beyond the template: vCPUs, memory, ports for its devices. */
+/* What a pod asks for beyond the template: vCPUs, memory, NICs. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -86,48 +87,38 @@ static int resize_memory(struct vm *vm, uint64_t bytes, struct err *err)
 
 int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct err *err)
 {
-	int r;
+	int r = resize_vcpus(vm, vcpus, err);
 
-	pthread_mutex_lock(&vm->lock);
-	r = resize_vcpus(vm, vcpus, err);
 	if (r == 0)
 		r = resize_memory(vm, memory_bytes, err);
-	pthread_mutex_unlock(&vm->lock);
 	return r < 0 ? err_wrap(err, "resize the VM") : 0;
 }
 
-int vm_take_port(struct vm *vm, const char **ret_bus, struct err *err)
+/* The number of a root port that is free no more, or VM_PORTS. */
+static unsigned int take_port(struct vm *vm)
 {
-	static const char *const ports[VM_PORTS] = {
-		"rp0", "rp1", "rp2", "rp3", "rp4", "rp5", "rp6", "rp7"};
-	int r = 0;
+	unsigned int port;
 
 	pthread_mutex_lock(&vm->lock);
-	if (vm->ports_taken < VM_PORTS)
-		*ret_bus = ports[vm->ports_taken++];
-	else
-		r = err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use",
-			VM_PORTS);
+	port = vm->ports_taken;
+	if (port < VM_PORTS)
+		vm->ports_taken++;
 	pthread_mutex_unlock(&vm->lock);
-	return r;
+	return port;
 }
 
-struct agent *vm_agent(struct vm *vm)
+int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
 {
-	return vm->agent;
-}
+	unsigned int port = take_port(vm);
+	char id[16], bus[16];
+	struct plug_nic plug = {
+		.id = id, .bus = bus, .tap_fd = nic->tap_fd, .mtu = nic->mtu};
 
-struct qmp *vm_qmp(struct vm *vm)
-{
-	return vm->qmp;
-}
-
-int vm_pidfd(const struct vm *vm)
-{
-	return vm->qemu.pidfd;
-}
-
-int vm_pid(const struct vm *vm)
-{
-	return vm->qemu.pid;
+	if (port == VM_PORTS)
+		return err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use",
+			VM_PORTS);
+	snprintf(id, sizeof(id), "nic%u", port);
+	snprintf(bus, sizeof(bus), "rp%u", port);
+	memcpy(plug.mac, nic->mac, sizeof(plug.mac));
+	return plug_nic(vm->qmp, &plug, vm_call_deadline(vm), err);
 }

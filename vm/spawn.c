@@ -31,7 +31,9 @@
 #include "vm/supervise.h"
 
 /* What the child has to do takes milliseconds; a machine under load gets time. */
-#define SPAWN_TIMEOUT_MS 10000
+#define SPAWN_TIMEOUT_MS 60000
+/* How long a killed process that is not our child may take to be gone. */
+#define END_TIMEOUT_MS 60000
 
 struct failure {
 	int code;
@@ -123,7 +125,7 @@ static int follow_child(
 	r = pidfd_of(q->pid, &q->pidfd);
 	if (r < 0)
 		return err_sys(err, r, "pidfd_open");
-	r = s->record(s->user, q->pid, err);
+	r = s->record(s->user, q->pid, q->pidfd, err);
 	if (r < 0)
 		return r;
 	/* A child that failed already has closed its end: its reason is there to read. */
@@ -144,11 +146,11 @@ static int follow_child(
 
 int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
 {
-	struct spawned q = {.pidfd = -1};
 	_cleanup_close_ int ours = -1;
 	struct confine confine;
 	int pair[2], r;
 
+	*ret = (struct spawned){.pidfd = -1};
 	r = confine_init(&confine, s, err);
 	if (r == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		r = err_sys(err, errno, "socketpair");
@@ -158,21 +160,15 @@ int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
 	}
 	ours = pair[0];
 	pair[1] = confine_fd_high(pair[1]);
-	q.pid = fork();
-	if (q.pid == 0)
+	ret->pid = fork();
+	if (ret->pid == 0)
 		run_child(&confine, pair[1], ours);
-	r = q.pid < 0 ? err_sys(err, errno, "fork") : 0;
+	r = ret->pid < 0 ? err_sys(err, errno, "fork") : 0;
 	close_fd(pair[1]);
 	if (r == 0)
-		r = follow_child(s, ours, &q, err);
+		r = follow_child(s, ours, ret, err);
 	confine_done(&confine);
-	if (r < 0) {
-		if (q.pid > 0)
-			spawned_end(&q);
-		return err_wrap(err, "cannot start QEMU (%s)", s->qemu_path);
-	}
-	*ret = q;
-	return 0;
+	return r < 0 ? err_wrap(err, "cannot start QEMU (%s)", s->qemu_path) : 0;
 }
 
 void spawned_kill(struct spawned *s)
@@ -184,32 +180,29 @@ void spawned_kill(struct spawned *s)
 		kill(s->pid, SIGKILL);
 }
 
-static int reap(struct spawned *s)
+static void forget(struct spawned *s)
 {
-	int status = 0;
-
-	if (s->foreign) {
-		int r = pidfd_wait(s->pidfd, deadline_after_ms(SPAWN_TIMEOUT_MS));
-
-		return r < 0 ? r : -ECHILD;
-	}
-	while (waitpid(s->pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return status;
-}
-
-int spawned_end(struct spawned *s)
-{
-	int r = 0;
-
-	spawned_kill(s);
-	if (s->pid > 0)
-		r = reap(s);
 	s->pid = 0;
 	if (s->supervised)
 		pthread_join(s->supervisor, NULL);
 	s->supervised = false;
 	close_fd(steal_fd(&s->pidfd));
-	return r;
+}
+
+void spawned_end(struct spawned *s)
+{
+	spawned_kill(s);
+	if (s->foreign)
+		pidfd_wait(s->pidfd, deadline_after_ms(END_TIMEOUT_MS));
+	else if (s->pid > 0)
+		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	forget(s);
+}
+
+void spawned_forget(struct spawned *s)
+{
+	if (!s->foreign && s->pid > 0)
+		waitpid(s->pid, NULL, WNOHANG);
+	forget(s);
 }

@@ -8,8 +8,6 @@
 
 #include "base/err.h"
 
-#define SPAWN_CGROUPS_MAX 4
-
 struct spawn {
 	const char *qemu_path; /* absolute */
 	char *const *argv;
@@ -29,11 +27,11 @@ struct spawn {
 	 */
 	int memory_fd;
 	bool memory_by_fd;
-	int cgroup_fds[SPAWN_CGROUPS_MAX]; /* cgroup.procs files open for writing; -1:
-					      none */
-	/* Called in the parent with the child's pid before QEMU is executed; a failure
-	 * ends it. */
-	int (*record)(void *user, pid_t pid, struct err *err);
+	/* cgroup.procs files open for writing; -1: none. */
+	const int *cgroup_fds;
+	/* Called in the parent with the child's process before QEMU is executed; a failure
+	 * ends the start. */
+	int (*record)(void *user, pid_t pid, int pidfd, struct err *err);
 	void *user;
 };
 
@@ -42,14 +40,16 @@ struct spawned {
 	int pidfd;
 	bool foreign; /* adopted: not a child of ours, so there is no status to reap */
 	bool supervised;
-	pthread_t supervisor; /* answers the open of the memory; ends with QEMU at the
-				 latest */
+	/* Answers the open of the memory; ends with QEMU at the latest. */
+	pthread_t supervisor;
 };
 
-/* No descriptor of *s is taken. Returns when QEMU has been executed. */
+/* No descriptor of *s is taken. Returns when QEMU has been executed. *ret is for
+ * spawned_end() also where it fails. */
 int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err);
 /* SIGKILL; its connections end, threads that wait on them go on. */
 void spawned_kill(struct spawned *s);
-/* SIGKILL, wait, reap, join the supervisor. Returns the wait status (waitpid(2)), or a
- * negative errno: -ECHILD for a foreign one. */
-int spawned_end(struct spawned *s);
+/* SIGKILL, wait, reap, join the supervisor. Idempotent. */
+void spawned_end(struct spawned *s);
+/* Lets a QEMU that runs for another process go on, and reaps one that has ended. */
+void spawned_forget(struct spawned *s);

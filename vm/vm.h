@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A guest without a sandbox: boot, save, clone, identity gate, resize, destroy. */
+/* A guest without a sandbox: boot, save, clone, identity gate, resize, end. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,112 +8,121 @@
 #include "agent-client/agent.h"
 #include "base/config.h"
 #include "base/err.h"
-#include "base/proc.h"
 #include "base/trace.h"
-#include "hotplug/qmp.h"
+#include "base/util.h"
 #include "mm/manifest.h"
 
 /*
- * One struct vm is one QEMU process and the connections to it. What it makes outside its
- * memory (process, cgroup, uid, control files) is recorded in its folder before it is
- * made, so that vm_cleanup() can undo it after the owner was killed. Calls on one vm may
- * come from several threads, except vm_free().
+ * One struct vm is one QEMU process, the connections to it, and what it has on the host: a
+ * number, and by that a folder, a uid and a cgroup (vm/number.h). All of it is written down
+ * before it is made (vm/record.h), so that vm_sweep() can undo it when its owner was killed.
+ *
+ *	vm_new()
+ *	vm_boot() | vm_clone() | vm_adopt(), vm_resume()     once it is ready, any of the rest
+ *	vm_free()
+ *
+ * A start that failed has undone itself: another one may follow. vm_kill() may come from any
+ * thread at any time between vm_new() and vm_free(), a start that runs included. The other
+ * calls may come from several threads at once, except the starts, vm_resize(), which wants
+ * one at a time, and vm_free(). No lock is held while QEMU or the guest is waited for.
  */
 struct vm;
 
 struct vm_options {
 	const struct config *config; /* outlives the vm */
-	const char *id;              /* sandbox id, or the generation's for a template */
-	const char *dir;     /* the VM's own existing folder, mode 0700; absolute */
-	struct trace *trace; /* may be NULL; outlives the boot or clone */
-	/* What QEMU may use of one CPU in percent until vm_detach(); 0: no limit. A host
+	const char *namespace;       /* of the sandbox; "" for a VM of templated's own */
+	const char *sandbox; /* its id, told to the guest; both are in the record */
+	struct trace *trace; /* may be NULL; outlives the start */
+	/* What QEMU may use of one CPU in percent until vm_set_aside(); 0: no limit. A host
 	 * without the controller for it is told about in the log, once. */
 	unsigned int cpu_percent;
-	/* Called with QEMU's process before it is executed (may be NULL); a failure ends
-	 * the start with it. */
-	int (*spawned)(void *user, const struct proc_id *qemu, struct err *err);
+	/*
+	 * QEMU has ended although nobody called vm_kill(): the guest powered off or panicked,
+	 * or QEMU died. Called once for each start, from the VM's own thread, also while the
+	 * start runs, which then fails, too; not after vm_free() has returned. May be NULL.
+	 */
+	void (*ended)(void *user);
 	void *user;
 };
 
-/*
- * What this host and configuration make of a VM: `want` for manifest_match(), settings
- * resolved (accelerator proved, QEMU asked for its version). Digests of files are cached
- * by their stat identity in the struct, so a second call on the same struct costs a few
- * stat(2)s.
- */
-struct vm_inputs;
-struct vm_inputs *vm_inputs_new(void);
-void vm_inputs_free(struct vm_inputs *inputs);
-/* Errors name the file and what is wrong with it: a kernel that is missing or neither
- * bzImage nor ELF, a missing initrd, a QEMU that is not one. `ret` holds the fields of
- * the inputs only. */
-int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
-	struct manifest *ret, struct err *err);
-/* Calls fn for each file, and each folder with the files in it, that the above looks at;
- * some may be missing. */
-void vm_inputs_paths(const struct config *c,
-	void (*fn)(void *user, const char *path, bool folder), void *user);
+/* Takes a number, see vm_number_take() for the errors. */
+int vm_new(const struct vm_options *options, struct vm **ret, struct err *err);
+
+/* Ends QEMU, waits for that, undoes what the VM has on the host. One that another process
+ * has taken over is left alone. NULL is fine. */
+void vm_free(struct vm *vm);
+DEFINE_CLEANUP(vm, struct vm *, vm_free);
+
+/* Ends QEMU now, and each start from now on: with -ECANCELED, or with what a call to a
+ * QEMU that dies fails with. `ended` is not called for it. Does not wait. */
+void vm_kill(struct vm *vm);
 
 /*
  * Cold boot; ready when the agent has answered. memory_fd: the template's memory file,
  * mapped shared and writable (not taken), or -1 for private memory (direct factory). A
- * template's guest has zeroed its free memory by the time it answers, so that its pages
- * can be punched out. A guest that does not answer in boot_timeout_ms is -ETIMEDOUT, with
- * the end of its console and of QEMU's standard error in the text.
+ * template's guest has zeroed its free memory by the time it answers, so that its pages can
+ * be punched out. A guest that does not answer in boot_timeout_ms is -ETIMEDOUT, with the
+ * end of its console and of QEMU's standard error in the text.
  */
-int vm_boot(const struct vm_options *options, int memory_fd, struct vm **ret,
-	struct err *err);
+int vm_boot(struct vm *vm, int memory_fd, struct err *err);
 
-/* A clone of a generation: its read-only fds (not taken) and its manifest. Ready when the
- * agent has answered; not unique until vm_make_unique(). */
-int vm_clone(const struct vm_options *options, int memory_fd, int state_fd,
-	const struct manifest *manifest, struct vm **ret, struct err *err);
+/* What a clone is made of: a generation's read-only descriptors and its manifest. */
+struct vm_template {
+	int memory_fd, state_fd; /* not taken */
+	const struct manifest *manifest;
+	const char *generation; /* its id, for the record */
+};
+
+/* Ready when the agent has answered; not unique until vm_make_unique(). */
+int vm_clone(struct vm *vm, const struct vm_template *template, struct err *err);
 
 /* Stops the guest and writes the device state; the VM is of no use afterwards but for
  * vm_free(). */
 int vm_save(struct vm *vm, int state_fd, struct err *err);
 
-struct vm_identity {
-	const char *hostname; /* of the sandbox; "" leaves the guest's */
-};
-/* The identity gate: entropy, clock, hostname, machine-id and clone id reach the guest
- * and are acknowledged. Nothing of a workload may run before it returned 0. */
-int vm_make_unique(struct vm *vm, const struct vm_identity *identity, struct err *err);
+/* The identity gate: entropy, clock, hostname ("" leaves the guest's), machine-id and clone
+ * id reach the guest and are acknowledged. Nothing of a workload may run before it returned
+ * 0. */
+int vm_make_unique(struct vm *vm, const char *hostname, struct err *err);
 
 /*
  * Plugs vCPUs up to `vcpus` in all and memory up to `memory_bytes` beyond what the VM was
  * booted with (rounded up to 128 MiB), and waits until the agent has them online. Never
- * shrinks. What is more than the machine can have (default_maxvcpus, default_maxmemory)
- * is cut to that, with a warning in the log: limits above the host's size are common and
- * no promise.
+ * shrinks. What is more than the machine can have (default_maxvcpus, default_maxmemory) is
+ * cut to that, with a warning in the log: limits above the host's size are common and no
+ * promise.
  */
 int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct err *err);
+
+struct vm_nic {
+	int tap_fd; /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
+	uint8_t mac[6];
+	uint16_t mtu; /* 0: none offered */
+};
+
+/* Plugs a NIC into the next root port; -ENOSPC when all VM_PORTS (vm/argv.h) are used. The
+ * guest finds it by its MAC. */
+int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
 
 /*
  * The export: what the guest sees by 9p at AGENT_SHARED_DIR. A detached mount
  * (open_tree(2) or fsmount(2); not taken) is attached at <name> below it ("<cid>/rootfs",
- * "<cid>/mounts/0"; made as a folder or, for a file, an empty file) inside QEMU's own
- * mount namespace only: the host sees no mount, and the death of QEMU ends it.
+ * "<cid>/mounts/0"; made as a folder or, for a file, an empty file) inside QEMU's own mount
+ * namespace only: the host sees no mount, and the death of QEMU ends it.
  */
 int vm_export_attach(struct vm *vm, int mount_fd, const char *name, struct err *err);
 /* Detaches whatever is below <name> and removes it; fine if nothing is there. */
 int vm_export_detach(struct vm *vm, const char *name, struct err *err);
-
-/* A root port for hot-plugging ("rp0"…), -ENOSPC when all are used. Static string. */
-int vm_take_port(struct vm *vm, const char **ret_bus, struct err *err);
+/* By which the agent mounts it, among the storages of each container: of several that ask
+ * for it the first one's mount serves all. Static. */
+Grpc__Storage *vm_export_storage(void);
 
 /* Borrowed; valid until vm_free(). */
 struct agent *vm_agent(struct vm *vm);
-struct qmp *vm_qmp(struct vm *vm);
+unsigned int vm_number(const struct vm *vm);
+int vm_pid(const struct vm *vm);   /* QEMU's */
 int vm_pidfd(const struct vm *vm); /* readable when QEMU has ended */
-int vm_pid(const struct vm *vm);
-/* Why QEMU ended or the guest is silent: the last of its standard error and console. Of
- * an adopted VM that no exit status can be known. */
+
+/* Why QEMU ended or the guest is silent: the last of its standard error and console. Of an
+ * adopted VM that no exit status can be known. */
 void vm_post_mortem(struct vm *vm, char *buf, size_t size);
-
-/* Kills QEMU, waits for its end, removes cgroup, uid and control files. NULL is fine. */
-void vm_free(struct vm *vm);
-
-/* Undoes, from its folder alone, what a killed owner left. Twice is fine; no folder is
- * fine. */
-int vm_cleanup(const struct config *c, const char *dir, struct err *err);

@@ -4,41 +4,56 @@
 
 #include <pthread.h>
 
+#include "hotplug/qmp.h"
 #include "vm/argv.h"
 #include "vm/record.h"
 #include "vm/spawn.h"
 #include "vm/vm.h"
 
+/* QEMU's standard error is kept up to here; what it writes beyond is refused by a seal. */
+#define VM_STDERR_BYTES 16384
+
 struct vm {
 	const struct config *config;
-	char *id, *dir;
 	struct trace *trace;
 	unsigned int cpu_percent;
-	int (*spawned)(void *user, const struct proc_id *qemu, struct err *err);
+	void (*ended)(void *user);
 	void *user;
+
+	/* On the host. dir is NULL between a start that failed and the next one. */
+	char *dir;
+	unsigned int number;
 	struct vm_record record;
+	int cgroup_fds[CGROUP_MAX]; /* cgroup.procs, until QEMU has joined; -1: none */
+
+	/* Of whoever starts it; they stand still from its readiness to its end. */
 	struct spawned qemu;
 	struct qmp *qmp;
 	struct agent *agent;
-	int stderr_fd;       /* a sealed memfd that QEMU's standard error goes to */
-	int agent_fd;        /* host end of the channel until the agent client has it */
-	bool watched, ended; /* ended: the guest has, by itself (of the watcher) */
-	pthread_t watcher;
-	pthread_mutex_t lock; /* of what follows */
+	int stderr_fd; /* a sealed memfd that QEMU's standard error goes to */
+	int agent_fd;  /* host end of the channel until the agent client has it */
+	bool watched;
+	pthread_t watch;
+	bool taken; /* by another process: the VM is not ours to undo */
+
+	/* Of vm_resize(). */
+	unsigned int vcpus, dimms;
+	uint64_t dimm_bytes;
+
+	pthread_mutex_t lock; /* of what follows; held for moments */
+	bool killed;          /* vm_kill() was called */
+	bool leaving;         /* its connections are being taken apart: vm_set_aside() */
+	int kill_fd;          /* qemu.pidfd while QEMU may be killed; else -1 */
 	char *console;        /* its end, kept when the guest ended by itself; or NULL */
 	unsigned int ports_taken;
-	unsigned int dimms;
-	uint64_t dimm_bytes;
-	unsigned int vcpus;
 };
 
 /* Absolute deadlines from the configuration, from now on. */
 int64_t vm_call_deadline(const struct vm *vm);
 int64_t vm_boot_deadline(const struct vm *vm);
 
-/* The parts of a start that boot and clone share (start.c). The vm is freed by the
- * caller. */
-struct vm *vm_new(const struct vm_options *options);
+/* The parts of a start that boot and clone share (start.c). Whoever starts calls vm_undo()
+ * where one fails. */
 struct vm_start {
 	enum vm_role role;
 	struct vm_machine machine;
@@ -46,15 +61,24 @@ struct vm_start {
 };
 /* Spawns QEMU and talks QMP. */
 int vm_start(struct vm *vm, const struct vm_start *start, struct err *err);
-/* Starts and joins the thread that ends QEMU when its guest has ended by itself
- * (watch.c). */
-int vm_watch(struct vm *vm, struct err *err);
-void vm_unwatch(struct vm *vm);
 /* Waits for the agent's first answer; a silent guest's last words are in err. */
 int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err);
+
+/* A number, unless it has one. */
+int vm_take_number(struct vm *vm, struct err *err);
+/* Writes the record down as it is now. */
+int vm_write_record(struct vm *vm, struct err *err);
+/* Ends QEMU, waits for that, undoes everything: as after vm_new(), but without a number.
+ * What can't be undone is logged. */
+void vm_undo(struct vm *vm);
+
+/* From here on vm_kill() finds QEMU; -ECANCELED: it was called already. */
+int vm_publish_qemu(struct vm *vm, int pidfd, struct err *err);
+/* Starts and joins the VM's thread (watch.c). */
+int vm_watch(struct vm *vm, struct err *err);
+void vm_unwatch(struct vm *vm);
+
 /* Appends the end of QEMU's standard error, kept in a memfd, to a text. */
 void vm_append_stderr(int stderr_fd, char *buf, size_t size);
-/* Frees the struct alone. */
-void vm_free_struct(struct vm *vm);
 /* Appends what the guest's console and QEMU said last to an error that is set. */
 int vm_explain(struct vm *vm, struct err *err);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest that ends by itself: powers off, reboots, or panics (which our command line
- * makes a reboot). QEMU then pauses and says SHUTDOWN, so that the console, which lives
- * in QEMU, can be read; then QEMU is killed, and everyone who holds its pidfd, QMP
- * session or agent hears of it.
+ * The VM's thread: hears of the end of the guest and of QEMU.
+ *
+ * A guest that ends by itself (powers off, reboots, or panics, which our command line makes
+ * a reboot) leaves a QEMU that has paused and says SHUTDOWN, so that the console, which
+ * lives in QEMU, can be read. Then QEMU is killed, and everyone who waits for QMP or the
+ * agent hears of it. A QEMU that closes QMP is as good as dead, and made so.
  */
 #include <signal.h>
 
@@ -14,30 +16,48 @@
 #include "hotplug/plug.h"
 #include "vm/vm_internal.h"
 
+/* The guest is gone, so everyone waits for this: QEMU answers at once, or not at all. */
+#define CONSOLE_MS 500
+
+static void keep_console(struct vm *vm)
+{
+	char *console = NULL;
+
+	if (qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE, VM_CONSOLE_BYTES, &console,
+		    deadline_after_ms(CONSOLE_MS), NULL) < 0)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->console = console;
+	pthread_mutex_unlock(&vm->lock);
+}
+
 static void *watch(void *arg)
 {
 	struct vm *vm = arg;
-	char *console = NULL;
+	bool leaving, killed;
 
-	/* Any other end of the wait is the end of QEMU. */
 	if (qmp_wait_event(
-		    vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) < 0)
-		return NULL;
-	if (qmp_ringbuf_read(vm->qmp, VM_CHARDEV_CONSOLE, VM_CONSOLE_BYTES, &console,
-		    vm_call_deadline(vm), NULL) == 0) {
-		pthread_mutex_lock(&vm->lock);
-		vm->console = console;
-		pthread_mutex_unlock(&vm->lock);
+		    vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) == 0) {
+		keep_console(vm);
+		log_warn("the guest of %s has ended by itself; its QEMU is ended",
+			vm->record.sandbox);
 	}
-	vm->ended = true;
-	log_warn("the guest of the VM %s has ended by itself; its QEMU is ended", vm->id);
-	pidfd_kill(vm->qemu.pidfd, SIGKILL);
+	pthread_mutex_lock(&vm->lock);
+	leaving = vm->leaving;
+	killed = vm->killed;
+	pthread_mutex_unlock(&vm->lock);
+	if (leaving)
+		return NULL;
+	pidfd_kill(vm->qemu.pidfd, SIGKILL); /* fails if it has ended: as well */
+	pidfd_wait(vm->qemu.pidfd, DEADLINE_NONE);
+	if (!killed && vm->ended)
+		vm->ended(vm->user);
 	return NULL;
 }
 
 int vm_watch(struct vm *vm, struct err *err)
 {
-	int r = thread_start(watch, vm, 0, false, &vm->watcher);
+	int r = thread_start(watch, vm, 256 << 10, false, &vm->watch);
 
 	if (r < 0)
 		return err_sys(err, r, "cannot start a thread");
@@ -48,6 +68,6 @@ int vm_watch(struct vm *vm, struct err *err)
 void vm_unwatch(struct vm *vm)
 {
 	if (vm->watched)
-		pthread_join(vm->watcher, NULL);
+		pthread_join(vm->watch, NULL);
 	vm->watched = false;
 }

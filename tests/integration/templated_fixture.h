@@ -35,7 +35,8 @@
 #include "mm/tmpfs.h"
 #include "templated/ctl.h"
 #include "templated/lease.h"
-#include "vm/record.h"
+#include "vm/number.h"
+#include "vm/sweep.h"
 #include "vm/vm.h"
 
 /* A tmpfs of this process' own mount namespace. */
@@ -43,7 +44,7 @@
 #define CONF     DIR_ "/stencil.conf"
 #define TEMPLATE DIR_ "/template"
 #define NOTIFY   DIR_ "/notify"
-#define VMS      DIR_ "/state/.templated"
+#define VMS      DIR_ "/state/" VM_FOLDERS
 /* A guest's boot in emulation on a loaded machine. */
 #define BOOT_MS 120000
 
@@ -276,6 +277,23 @@ static inline void grant(void)
 		;
 }
 
+/* As a shim makes it. */
+static inline struct vm *clone_of(const struct lease *lease)
+{
+	struct vm_options options = {
+		.config = &config, .namespace = "default", .sandbox = "clone"};
+	struct vm_template template = {.memory_fd = lease->memory_fd,
+		.state_fd = lease->state_fd,
+		.manifest = &lease->manifest,
+		.generation = lease->generation};
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	if (vm_new(&options, &vm, &err) < 0 || vm_clone(vm, &template, &err) < 0)
+		fail_msg("%s", err.text);
+	return vm;
+}
+
 /* A sandbox: a process that holds a lease until sandbox_end(). */
 static inline pid_t sandbox_start(void)
 {
@@ -337,23 +355,41 @@ static inline void *refresh_thread(void *arg)
 	return NULL;
 }
 
-/* The one VM that is written down below VMS, once there is one. */
+/* Of the VM that templated makes for itself. */
+static inline void note_own(
+	void *user, unsigned int number, const struct vm_record *record)
+{
+	(void)number;
+	if (!*record->namespace)
+		*(struct vm_record *)user = *record;
+}
+
 static inline int find_qemu(struct proc_id *ret)
 {
-	_cleanup_closedir_ DIR *dir = opendir(VMS);
-	struct dirent *entry;
+	struct vm_record record = {0};
 
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *path = xasprintf(VMS "/%s", entry->d_name);
-		struct vm_record record;
+	vm_for_each(&config, note_own, &record);
+	if (record.qemu.pid == 0)
+		return -ENOENT;
+	*ret = record.qemu;
+	return 0;
+}
 
-		if (*entry->d_name == '.' || vm_record_read(path, &record, NULL) < 0 ||
-			record.qemu.pid == 0)
-			continue;
-		*ret = record.qemu;
-		return 0;
-	}
-	return -ENOENT;
+/* How many VMs there are. */
+static inline void count_vm(
+	void *user, unsigned int number, const struct vm_record *record)
+{
+	(void)number;
+	(void)record;
+	++*(int *)user;
+}
+
+static inline int count_vms(void)
+{
+	int n = 0;
+
+	vm_for_each(&config, count_vm, &n);
+	return n;
 }
 
 /* Starts a refresh and waits until its QEMU runs; a pidfd of it. */
@@ -404,7 +440,7 @@ static inline void assert_nothing_half_done(void)
 	while ((entry = readdir(dir)))
 		assert_true(strncmp(entry->d_name, ".new-", 5) != 0 &&
 			    strncmp(entry->d_name, ".old-", 5) != 0);
-	assert_int_equal(access(VMS, F_OK), -1);
+	assert_int_equal(find_qemu(&(struct proc_id){0}), -ENOENT);
 }
 
 static inline int enter(void **state)
@@ -412,6 +448,7 @@ static inline int enter(void **state)
 	(void)state;
 	if (unshare(CLONE_NEWNS) < 0 ||
 		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", "/run", "tmpfs", 0, "mode=0755") < 0 ||
 		mount("test", DIR_, "tmpfs", 0, "mode=0755") < 0)
 		fail_msg("private mounts: %s (needs root)", strerror(errno));
 	assert_int_equal(mkdir(DIR_ "/state", 0700), 0);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* templated's cache with the real QEMU and guest: it is killed at each step of a
  * hand-over, and the sandbox is played by this process. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,14 +22,11 @@
 #include "base/util.h"
 #include "templated/lease.h"
 #include "vm/handover.h"
-#include "vm/record.h"
+#include "vm/sweep.h"
 
 /* A tmpfs of this process' own mount namespace. */
-#define DIR_  "/mnt"
-#define CONF  DIR_ "/stencil.conf"
-#define TAKER DIR_ "/state/taker"
-#define VMS   DIR_ "/state/.templated"
-#define UIDS  DIR_ "/state/.uids"
+#define DIR_ "/mnt"
+#define CONF DIR_ "/stencil.conf"
 /* A guest's boot in emulation on a loaded machine. */
 #define BOOT_MS 120000
 
@@ -127,15 +123,37 @@ static void kill_and_restart(void)
 	start_full();
 }
 
-static int entries(const char *path)
-{
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	struct dirent *entry;
-	int n = 0;
+/* VMs of templated's own, and those that a sandbox has. */
+struct count {
+	int cached, taken;
+};
 
-	while (dir && (entry = readdir(dir)))
-		n += entry->d_name[0] != '.';
-	return n;
+static void count_vm(void *user, unsigned int number, const struct vm_record *record)
+{
+	struct count *count = user;
+
+	(void)number;
+	if (*record->namespace)
+		count->taken++;
+	else
+		count->cached++;
+}
+
+static void assert_vms(int cached, int taken)
+{
+	struct count count = {0};
+
+	vm_for_each(&config, count_vm, &count);
+	assert_int_equal(cached, count.cached);
+	assert_int_equal(taken, count.taken);
+}
+
+static void sweep(void)
+{
+	struct err err = ERR_INIT;
+
+	if (vm_sweep(&config, "default", "pod-1", &err) < 0)
+		fail_msg("%s", err.text);
 }
 
 static bool alive(int pidfd)
@@ -155,13 +173,24 @@ static void acquire(struct lease *lease)
 		fail_msg("no VM: %s", lease->reason);
 }
 
-static struct vm *adopt(struct lease *lease)
+static struct vm *new_vm(void)
 {
-	struct vm_options options = {.config = &config, .id = "pod-1", .dir = TAKER};
+	struct vm_options options = {
+		.config = &config, .namespace = "default", .sandbox = "pod-1"};
 	struct err err = ERR_INIT;
 	struct vm *vm;
 
-	if (vm_adopt(&options, &lease->vm, lease->vm_dir, &vm, &err) < 0)
+	if (vm_new(&options, &vm, &err) < 0)
+		fail_msg("%s", err.text);
+	return vm;
+}
+
+static struct vm *adopt(struct lease *lease)
+{
+	struct vm *vm = new_vm();
+	struct err err = ERR_INIT;
+
+	if (vm_adopt(vm, &lease->vm, &err) != 0)
 		fail_msg("%s", err.text);
 	return vm;
 }
@@ -170,8 +199,7 @@ static void use(struct vm *vm)
 {
 	struct err err = ERR_INIT;
 
-	if (vm_resume(vm, &err) < 0 ||
-		vm_make_unique(vm, &(struct vm_identity){.hostname = "pod"}, &err) < 0)
+	if (vm_resume(vm, &err) < 0 || vm_make_unique(vm, "pod", &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -198,15 +226,13 @@ static void test_killed_after_taken(void **state)
 	use(vm);
 	wait_log("is the sandbox pod-1's");
 	wait_log("1 of 1 are");
-	assert_int_equal(1, entries(VMS));
-	assert_int_equal(2, entries(UIDS));
+	assert_vms(1, 1);
 	kill_and_restart();
 	assert_answers(vm);
-	assert_int_equal(1, entries(VMS));
-	assert_int_equal(2, entries(UIDS));
+	assert_vms(1, 1);
 	vm_free(vm);
 	lease_release(&lease);
-	assert_int_equal(1, entries(UIDS));
+	assert_vms(1, 0);
 }
 
 /* Killed when it has offered the VM: the sandbox takes it all the same. */
@@ -225,50 +251,54 @@ static void test_killed_after_offer(void **state)
 	use(vm);
 	start_full();
 	assert_answers(vm);
-	assert_int_equal(1, entries(VMS));
+	assert_vms(1, 1);
 	vm_free(vm);
 	lease_release(&lease);
-	assert_int_equal(1, entries(UIDS));
+	assert_vms(1, 0);
 }
 
 /* The next templated is faster than the sandbox: it ends the VM, the sandbox has none. */
 static void test_restarted_after_offer(void **state)
 {
-	struct vm_options options = {.config = &config, .id = "pod-1", .dir = TAKER};
 	struct lease lease;
 	struct err err = ERR_INIT;
-	struct vm *vm;
+	struct vm *vm = new_vm();
 
 	(void)state;
 	acquire(&lease);
 	kill_and_restart();
 	assert_false(alive(lease.vm.pid_fd));
-	assert_int_equal(-ESTALE, vm_adopt(&options, &lease.vm, lease.vm_dir, &vm, &err));
-	assert_int_equal(0, entries(TAKER));
-	assert_int_equal(1, entries(UIDS));
+	assert_int_equal(VM_WITHDRAWN, vm_adopt(vm, &lease.vm, &err));
+	vm_free(vm);
+	assert_vms(1, 0);
 	lease_release(&lease);
 }
 
 /* A sandbox that was killed right behind its commit, and then templated, too. */
 static void test_both_killed_at_commit(void **state)
 {
+	struct count count = {0};
 	struct lease lease;
-	struct err err = ERR_INIT;
+	pid_t pid;
 
 	(void)state;
 	acquire(&lease);
-	assert_int_equal(0, vm_record_move(lease.vm_dir, TAKER, &err));
-	kill_and_restart();
+	pid = fork();
+	if (pid == 0) {
+		adopt(&lease);
+		raise(SIGKILL);
+	}
+	assert_int_equal(pid, waitpid(pid, NULL, 0));
+	vm_for_each(&config, count_vm, &count); /* and one that is made in its place */
+	assert_int_equal(1, count.taken);
 	assert_true(alive(lease.vm.pid_fd));
-	assert_int_equal(0, access(lease.vm_dir, F_OK));
-	assert_int_equal(2, entries(UIDS));
-	/* `delete`, twice */
-	assert_int_equal(0, vm_cleanup(&config, TAKER, &err));
-	assert_int_equal(0, vm_cleanup(&config, TAKER, &err));
-	assert_false(alive(lease.vm.pid_fd));
-	assert_int_equal(1, entries(UIDS));
+	/* The next templated's sweep is as good as `delete`, and before it. */
 	kill_and_restart();
-	assert_int_equal(-1, access(lease.vm_dir, F_OK));
+	assert_false(alive(lease.vm.pid_fd));
+	assert_vms(1, 0);
+	sweep();
+	sweep();
+	assert_vms(1, 0);
 	lease_release(&lease);
 }
 
@@ -285,8 +315,7 @@ static void test_sandbox_killed_before_commit(void **state)
 	wait_log("did not take the cached VM");
 	wait_log("1 of 1 are");
 	assert_false(alive(pidfd));
-	assert_int_equal(1, entries(VMS));
-	assert_int_equal(1, entries(UIDS));
+	assert_vms(1, 0);
 }
 
 /* The end takes the cache along, and nothing else. */
@@ -302,13 +331,11 @@ static void test_end(void **state)
 	assert_int_equal(0, lease_taken(&lease, deadline_after_ms(5000), &err));
 	use(vm);
 	stop_daemon(SIGTERM, 0);
-	assert_int_equal(-1, access(VMS, F_OK));
-	assert_int_equal(1, entries(UIDS));
+	assert_vms(0, 1);
 	assert_answers(vm);
 	vm_free(vm);
 	lease_release(&lease);
-	assert_int_equal(0, entries(UIDS));
-	assert_int_equal(0, entries(TAKER));
+	assert_vms(0, 0);
 }
 
 static int enter(void **state)
@@ -316,10 +343,10 @@ static int enter(void **state)
 	(void)state;
 	if (unshare(CLONE_NEWNS) < 0 ||
 		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", "/run", "tmpfs", 0, "mode=0755") < 0 ||
 		mount("test", DIR_, "tmpfs", 0, "mode=0755") < 0)
 		fail_msg("private mounts: %s (needs root)", strerror(errno));
 	assert_int_equal(0, mkdir(DIR_ "/state", 0700));
-	assert_int_equal(0, mkdir(TAKER, 0700));
 	configure();
 	return 0;
 }
@@ -327,21 +354,10 @@ static int enter(void **state)
 /* Whatever failed: nothing of it stays. */
 static int leave(void **state)
 {
-	_cleanup_closedir_ DIR *vms = NULL;
-	struct dirent *entry;
-
 	(void)state;
 	if (daemon_pid > 0) {
 		kill(daemon_pid, SIGTERM);
 		waitpid(daemon_pid, NULL, 0);
-	}
-	vm_cleanup(&config, TAKER, NULL);
-	vms = opendir(VMS);
-	while (vms && (entry = readdir(vms))) {
-		_cleanup_free_ char *path = xasprintf(VMS "/%s", entry->d_name);
-
-		if (entry->d_name[0] != '.')
-			vm_withdraw_left(&config, path, NULL);
 	}
 	config_done(&config);
 	return 0;

@@ -240,14 +240,11 @@ static void test_opens_readonly_itself(void **state)
 
 static void test_cold_boot_holds_nothing(void **state)
 {
-	struct template *t = template_get();
-	_cleanup_free_ char *dir = template_make_dir("cold");
-	_cleanup_(vm) struct vm *vm = NULL;
-	struct vm_options options = {.config = &t->config, .id = "cold", .dir = dir};
+	_cleanup_(vm) struct vm *vm = template_vm("cold");
 	struct err err = ERR_INIT;
 
 	(void)state;
-	check_result(vm_boot(&options, -1, &vm, &err), &err);
+	check_result(vm_boot(vm, -1, &err), &err);
 	assert_descriptors(vm_pid(vm), 0);
 	assert_int_equal(0, count_mappings(vm_pid(vm)));
 	assert_not_mounted(vm_pid(vm));
@@ -274,6 +271,20 @@ static void copy_file(struct vm *vm, const char *path, const char *text)
 		&err);
 }
 
+static void mount_export(struct vm *vm)
+{
+	Grpc__CreateSandboxRequest request = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	Grpc__Storage *storages[] = {vm_export_storage()};
+	struct err err = ERR_INIT;
+
+	request.hostname = request.sandbox_id = (char[]){"pod"};
+	request.storages = storages;
+	request.n_storages = ARRAY_SIZE(storages);
+	check_result(agent_create_sandbox(
+			     vm_agent(vm), &request, deadline_after_ms(30000), &err),
+		&err);
+}
+
 static void test_serves_files(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("serves");
@@ -286,8 +297,7 @@ static void test_serves_files(void **state)
 	size_t len;
 
 	(void)state;
-	check_result(
-		vm_make_unique(vm, &(struct vm_identity){.hostname = "pod"}, &err), &err);
+	mount_export(vm);
 	tree = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	check_result(vm_export_attach(vm, tree, "c1/rootfs", &err), &err);
 	copy_file(vm, AGENT_SHARED_DIR "/c1/rootfs/dir/made", "by the guest");

@@ -79,8 +79,11 @@ static void create_and_start(struct vm *vm, const char *cid)
 {
 	Grpc__CreateContainerRequest create = GRPC__CREATE_CONTAINER_REQUEST__INIT;
 	Grpc__StartContainerRequest start = GRPC__START_CONTAINER_REQUEST__INIT;
+	Grpc__Storage *storages[] = {vm_export_storage()};
 	struct err err = ERR_INIT;
 
+	create.storages = storages;
+	create.n_storages = ARRAY_SIZE(storages);
 	create.container_id = create.exec_id = start.container_id =
 		(char *)(uintptr_t)cid;
 	create.oci = make_spec(cid);
@@ -148,7 +151,7 @@ static void test_clock_of_an_old_template(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	if (vm_make_unique(vm, &(struct vm_identity){.hostname = "pod"}, &err) < 0)
+	if (vm_make_unique(vm, "pod", &err) < 0)
 		fail_msg("%s", err.text);
 	check_clock(vm, "first");
 	check_clock(vm, "second");

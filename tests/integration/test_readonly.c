@@ -229,9 +229,9 @@ static void check_report(const char *report, const struct row *of_name)
 	assert_int_equal(lines, known);
 }
 
-static int no_record(void *user, pid_t pid, struct err *err)
+static int no_record(void *user, pid_t pid, int pidfd, struct err *err)
 {
-	(void)user, (void)pid, (void)err;
+	(void)user, (void)pid, (void)pidfd, (void)err;
 	return 0;
 }
 
@@ -259,20 +259,21 @@ static void jail(struct jailed *j, const char *name, char *const *argv, unsigned
 		.memory_by_fd = by_fd,
 		.record = no_record,
 	};
-	int qmp[2], agent[2];
+	int qmp[2], agent[2], cgroup_fds[CGROUP_MAX];
 	struct err err = ERR_INIT;
 
 	*j = (struct jailed){.report_fd = memfd_create("report", MFD_CLOEXEC)};
 	snprintf(j->cgroup, sizeof(j->cgroup), "test-%d-%s", getpid(), name);
 	assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp));
 	assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent));
-	check_result(cgroup_create(j->cgroup, s.cgroup_fds, &err), &err);
+	check_result(cgroup_create(j->cgroup, cgroup_fds, &err), &err);
+	s.cgroup_fds = cgroup_fds;
 	s.qmp_fd = qmp[1];
 	s.agent_fd = agent[1];
 	s.stderr_fd = j->report_fd;
 	check_result(spawn_qemu(&s, &j->q, &err), &err);
-	for (int i = 0; i < SPAWN_CGROUPS_MAX; i++)
-		close_fd(s.cgroup_fds[i]);
+	for (int i = 0; i < CGROUP_MAX; i++)
+		close_fd(cgroup_fds[i]);
 	close(qmp[1]);
 	close(agent[1]);
 	j->qmp_fd = qmp[0];

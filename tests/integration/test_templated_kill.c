@@ -9,9 +9,6 @@
 #include "agent-client/agent.h"
 #include "vm/cgroup.h"
 
-/* Of this process alone: a cgroup is named after it, and those are the host's. */
-static char clone_dir[64];
-
 /* ---- a clone, in a process of its own as a shim's ---- */
 
 static struct {
@@ -21,19 +18,17 @@ static struct {
 
 static int serve_clone(int fd)
 {
-	struct vm_options options = {.config = &config, .id = "clone", .dir = clone_dir};
 	struct err err = ERR_INIT;
 	struct lease lease;
 	struct vm *vm;
 	char byte;
 
 	if (lease_acquire(&config, "clone", deadline_after_ms(10000), &lease, &err) < 0 ||
-		lease.kind != LEASE_TEMPLATE ||
-		vm_clone(&options, lease.memory_fd, lease.state_fd, &lease.manifest, &vm,
-			&err) < 0) {
+		lease.kind != LEASE_TEMPLATE) {
 		fprintf(stderr, "clone: %s%s\n", err.text, lease.reason);
 		return 1;
 	}
+	vm = clone_of(&lease);
 	do {
 		bool answers =
 			agent_check(vm_agent(vm), deadline_after_ms(20000), &err) == 0;
@@ -58,8 +53,6 @@ static void clone_start(void)
 {
 	int pair[2];
 
-	snprintf(clone_dir, sizeof(clone_dir), DIR_ "/clone%d", (int)getpid());
-	assert_int_equal(mkdir(clone_dir, 0700), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	clone_.pid = fork();
 	if (clone_.pid == 0) {
@@ -81,7 +74,6 @@ static void clone_end(void)
 {
 	close(clone_.fd);
 	assert_int_equal(end_of(clone_.pid), 0);
-	assert_int_equal(rmdir(clone_dir), 0);
 }
 
 /* As by SIGKILL of a shim: somebody cleans up behind it. */
@@ -92,8 +84,7 @@ static void clone_kill(void)
 	kill(clone_.pid, SIGKILL);
 	assert_int_equal(end_of(clone_.pid), 1000 + SIGKILL);
 	close(clone_.fd);
-	if (vm_cleanup(&config, clone_dir, &err) < 0 ||
-		remove_tree(AT_FDCWD, clone_dir, &err) < 0)
+	if (vm_sweep(&config, "default", "clone", &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -104,16 +95,8 @@ static struct vm_record killed; /* the build's VM, if there was one at the kill 
 
 static void read_build_vm(void)
 {
-	_cleanup_closedir_ DIR *dir = opendir(VMS);
-	struct dirent *entry;
-
 	killed = (struct vm_record){0};
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *path = xasprintf(VMS "/%s", entry->d_name);
-
-		if (*entry->d_name != '.')
-			vm_record_read(path, &killed, NULL);
-	}
+	vm_for_each(&config, note_own, &killed);
 }
 
 static void at_step(const char *step)
@@ -141,17 +124,6 @@ static void refresh_and_kill(const char *step)
 
 /* ---- what is left ---- */
 
-static int entries(const char *folder)
-{
-	_cleanup_closedir_ DIR *dir = opendir(folder);
-	struct dirent *entry;
-	int n = 0;
-
-	while (dir && (entry = readdir(dir)))
-		n += *entry->d_name != '.';
-	return n;
-}
-
 static uint64_t used_bytes(void)
 {
 	struct tmpfs_usage usage;
@@ -173,8 +145,8 @@ static void assert_no_cgroup(const char *name)
 	}
 }
 
-/* uids: how many are taken, by the clone alone. */
-static void assert_consistent(int uids)
+/* clones: the VMs that there are. */
+static void assert_consistent(int clones)
 {
 	int pidfd;
 
@@ -183,7 +155,7 @@ static void assert_consistent(int uids)
 	if (killed.qemu.pid > 0 && proc_open(&killed.qemu, &pidfd) == 0)
 		assert_ended(pidfd);
 	assert_no_cgroup(killed.cgroup);
-	assert_int_equal(entries(DIR_ "/state/.uids"), uids);
+	assert_int_equal(count_vms(), clones);
 }
 
 static void one_step(const char *step, bool kill_clone)

@@ -23,8 +23,9 @@
 #include "hotplug/plug.h"
 #include "tests/lib/template.h"
 #include "tests/lib/test.h"
-#include "vm/record.h"
-#include "vm/vm.h"
+#include "vm/number.h"
+#include "vm/sweep.h"
+#include "vm/vm_internal.h"
 
 static uint8_t template_digest[SHA256_DIGEST_SIZE];
 
@@ -128,12 +129,12 @@ static void test_clone(void **state)
 	unsigned int present, max;
 
 	(void)state;
-	if (vm_make_unique(vm, &(struct vm_identity){.hostname = "pod"}, &err) < 0)
+	if (vm_make_unique(vm, "pod", &err) < 0)
 		fail_msg("%s", err.text);
 	if (vm_resize(vm, 2, 128 * MiB, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(
-		0, plug_count_vcpus(vm_qmp(vm), &present, &max, now_ms() + 5000, &err));
+		0, plug_count_vcpus(vm->qmp, &present, &max, now_ms() + 5000, &err));
 	assert_int_equal(2, present);
 	assert_int_equal(2, max);
 	digest_memory(digest);
@@ -208,46 +209,169 @@ static void test_export_of_a_hostile_guest(void **state)
 		"c1/link/x");
 }
 
+/* What cannot be plugged is an error, and the ports have an end. */
 static void test_ports_run_out(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("ports");
+	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct vm_nic nic = {.tap_fd = null_fd, .mac = {2}};
 	struct err err = ERR_INIT;
-	const char *bus;
 	int r = 0, n;
 
 	(void)state;
-	for (n = 0; r == 0 && n < 100; n++)
-		r = vm_take_port(vm, &bus, &err);
-	assert_int_equal(-ENOSPC, r);
-	assert_int_equal(9, n);
+	for (n = 0; r != -ENOSPC && n < 100; n++) {
+		r = vm_plug_nic(vm, &nic, &err);
+		assert_true(r < 0);
+	}
+	assert_int_equal(VM_PORTS + 1, n);
+	assert_non_null(strstr(err.text, "ports"));
 }
 
-/* What `delete` does after the owner was killed: from the folder alone, twice. */
-static void test_cleanup(void **state)
+/* ---- ends ---- */
+
+static bool has_ended(int pidfd)
 {
-	struct vm *vm = template_clone("cleanup");
-	_cleanup_free_ char *dir = template_make_dir("cleanup"), *record = NULL;
-	int pidfd = vm_pidfd(vm);
+	return wait_fd(pidfd, 1 /* POLLIN */, now_ms()) == 0;
+}
+
+/* An owner that is killed leaves its VM to the sweep, which undoes it once. */
+static void test_sweep(void **state)
+{
+	struct config *config = &template_get()->config;
+	_cleanup_free_ char *vms = xasprintf("%s/" VM_FOLDERS, config->state_dir);
 	struct err err = ERR_INIT;
+	int status;
+	pid_t pid;
 
 	(void)state;
-	record = xasprintf("%s/vm.json", dir);
-	assert_int_equal(0, access(record, F_OK));
-	assert_int_equal(0, vm_cleanup(&template_get()->config, dir, &err));
-	assert_int_equal(0, wait_fd(pidfd, 1 /* POLLIN */, now_ms()));
-	assert_int_equal(-1, access(record, F_OK));
-	assert_int_equal(0, vm_cleanup(&template_get()->config, dir, &err));
+	pid = fork();
+	if (pid == 0) {
+		template_clone("orphan");
+		raise(SIGKILL);
+	}
+	assert_int_equal(pid, waitpid(pid, &status, 0));
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(0, access(vms, F_OK));
+	for (int i = 0; i < 2; i++)
+		check_result(vm_sweep(config, "test", "orphan", &err), &err);
+	assert_int_equal(-1, access(vms, F_OK));
+}
+
+/* Told once when QEMU dies, not at all when it is killed by us. */
+static void count_end(void *user)
+{
+	__atomic_add_fetch((int *)user, 1, __ATOMIC_SEQ_CST);
+}
+
+static struct vm *start_counted(int *ends)
+{
+	struct vm_template template = {.manifest = &template_get()->g.manifest,
+		.generation = template_get()->g.id};
+	struct vm_options options = {.config = &template_get()->config,
+		.namespace = "test",
+		.sandbox = "counted",
+		.ended = count_end,
+		.user = ends};
+	struct err err = ERR_INIT;
+	struct vm *vm;
+
+	check_result(vm_new(&options, &vm, &err), &err);
+	template_grant(&template.memory_fd, &template.state_fd);
+	check_result(vm_clone(vm, &template, &err), &err);
+	close(template.memory_fd);
+	close(template.state_fd);
+	return vm;
+}
+
+static void test_ended(void **state)
+{
+	int ends = 0;
+	struct vm *vm = start_counted(&ends);
+
+	(void)state;
+	pidfd_kill(vm_pidfd(vm), SIGKILL);
+	vm_unwatch(vm);
+	assert_int_equal(1, ends);
 	vm_free(vm);
+	assert_int_equal(1, ends);
+	vm = start_counted(&ends);
+	vm_kill(vm);
+	vm_unwatch(vm);
+	assert_true(has_ended(vm_pidfd(vm)));
+	vm_free(vm);
+	assert_int_equal(1, ends);
+}
+
+/* A start that runs is ended from another thread, wherever it is. */
+struct start {
+	struct vm *vm;
+	bool cold;
+	int r;
+};
+
+static void *run_start(void *arg)
+{
+	struct start *s = arg;
+	struct vm_template template = {.manifest = &template_get()->g.manifest,
+		.generation = template_get()->g.id};
+	struct err err = ERR_INIT;
+
+	if (s->cold) {
+		s->r = vm_boot(s->vm, -1, &err);
+		return NULL;
+	}
+	template_grant(&template.memory_fd, &template.state_fd);
+	s->r = vm_clone(s->vm, &template, &err);
+	close(template.memory_fd);
+	close(template.state_fd);
+	return NULL;
+}
+
+/* delay_us: how far the start has come is left to chance, what comes of it is not. */
+static void kill_start(bool cold, int64_t delay_us)
+{
+	struct start s = {.vm = template_vm("killed"), .cold = cold};
+	struct timespec delay = {.tv_nsec = delay_us * 1000};
+	struct err err = ERR_INIT;
+	int64_t killed_ms;
+	pthread_t thread;
+
+	assert_int_equal(0, pthread_create(&thread, NULL, run_start, &s));
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &delay, NULL);
+	vm_kill(s.vm);
+	killed_ms = now_ms();
+	pthread_join(thread, NULL);
+	print_message("# %s, killed after %lld us: ended after %lld ms\n",
+		cold ? "boot" : "clone", (long long)delay_us,
+		(long long)(now_ms() - killed_ms));
+	/* The clone may have been ready by then. */
+	assert_true(cold ? s.r < 0 : true);
+	/* It starts no more. */
+	assert_true(vm_boot(s.vm, -1, &err) < 0);
+	vm_free(s.vm);
+}
+
+static void test_killed_while_starting(void **state)
+{
+	_cleanup_free_ char *vms =
+		xasprintf("%s/" VM_FOLDERS, template_get()->config.state_dir);
+
+	(void)state;
+	for (int64_t us = 0; us <= 40000; us += 10000) {
+		kill_start(true, us);
+		kill_start(false, us);
+	}
+	kill_start(true, 400000);
+	assert_int_equal(-1, access(vms, F_OK));
 }
 
 static void boot_fails(const char *key, const char *value, const char *timeout_ms,
 	int code, const char *const *parts)
 {
-	_cleanup_free_ char *dir = template_make_dir("fails");
-	struct vm_options options = {.id = "fails", .dir = dir};
+	struct vm_options options = {.namespace = "test", .sandbox = "fails"};
 	struct err err = ERR_INIT;
 	struct config config;
-	struct vm *vm = NULL;
+	struct vm *vm;
 
 	config_init(&config);
 	template_set_guest(&config, "kernel", "vmlinuz");
@@ -256,12 +380,13 @@ static void boot_fails(const char *key, const char *value, const char *timeout_m
 	template_set(&config, "runtime", "boot_timeout_ms", timeout_ms);
 	template_set(&config, "hypervisor", key, value);
 	options.config = &config;
-	assert_int_equal(code, vm_boot(&options, -1, &vm, &err));
+	check_result(vm_new(&options, &vm, &err), &err);
+	assert_int_equal(code, vm_boot(vm, -1, &err));
 	for (; *parts; parts++)
 		if (!strstr(err.text, *parts))
 			fail_msg("\"%s\" is not in: %s", *parts, err.text);
+	vm_free(vm);
 	config_done(&config);
-	assert_int_equal(0, rmdir(dir));
 }
 
 /* The guest panics (its initramfs is none): the error has the end of its console. */
@@ -301,7 +426,9 @@ int main(void)
 		cmocka_unit_test(test_export),
 		cmocka_unit_test(test_export_of_a_hostile_guest),
 		cmocka_unit_test(test_ports_run_out),
-		cmocka_unit_test(test_cleanup),
+		cmocka_unit_test(test_sweep),
+		cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_killed_while_starting),
 		cmocka_unit_test(test_guest_panics),
 		cmocka_unit_test(test_guest_is_silent),
 		cmocka_unit_test(test_not_qemu),

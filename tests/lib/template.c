@@ -2,18 +2,22 @@
 /* A published generation: see template.h. */
 #include "tests/lib/template.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/proc.h"
 #include "base/util.h"
 #include "mm/tmpfs.h"
 #include "tests/lib/test.h"
+#include "vm/inputs.h"
+#include "vm/number.h"
+#include "vm/sweep.h"
 #include "vm/vm.h"
 
 static struct template world;
@@ -87,21 +91,30 @@ bool template_has_writer(const char *path)
 	return true;
 }
 
+struct vm *template_vm(const char *name)
+{
+	struct vm_options options = {
+		.config = &world.config, .namespace = "test", .sandbox = name};
+	struct err err = ERR_INIT;
+	struct vm *vm = NULL;
+
+	check_result(vm_new(&options, &vm, &err), &err);
+	return vm;
+}
+
 /* Boots on the generation's memory, saves, ends, publishes: templated/build.c's order. */
 static void build(struct manifest *inputs)
 {
-	_cleanup_free_ char *dir = template_make_dir("vm-template"), *building = NULL;
-	struct vm_options options = {
-		.config = &world.config, .id = "template", .dir = dir};
+	_cleanup_free_ char *building = NULL;
+	struct vm *vm = template_vm("template");
 	struct generation_build g;
 	struct err err = ERR_INIT;
-	struct vm *vm = NULL;
 	uint64_t resident;
 
 	check_result(generation_build_begin(
 			     world.rw_fd, world.config.default_memory * MiB, &g, &err),
 		&err);
-	check_result(vm_boot(&options, g.memory_fd, &vm, &err), &err);
+	check_result(vm_boot(vm, g.memory_fd, &err), &err);
 	if (on_save)
 		on_save(vm);
 	check_result(vm_save(vm, g.state_fd, &err), &err);
@@ -127,6 +140,8 @@ int template_enter(void **state)
 	assert_int_equal(0, unshare(CLONE_NEWNS));
 	assert_int_equal(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	assert_int_equal(0, mount("test", TEMPLATE_DIR, "tmpfs", 0, "mode=0755"));
+	/* Claims of uids are there. */
+	assert_int_equal(0, mount("test", "/run", "tmpfs", 0, "mode=0755"));
 	config_init(&world.config);
 	template_set_guest(&world.config, "kernel", "vmlinuz");
 	template_set_guest(&world.config, "initrd", "initrd.img");
@@ -146,31 +161,30 @@ int template_enter(void **state)
 	return 0;
 }
 
-/* A folder that is no VM's holds no record of one. */
-static void end_vms(void)
+/* Those of a test that failed are still ours. */
+static void end_vm(void *user, unsigned int number, const struct vm_record *record)
 {
-	_cleanup_closedir_ DIR *dir = opendir(TEMPLATE_DIR);
-	struct err err = ERR_INIT;
-	struct dirent *entry;
+	_cleanup_free_ char *dir =
+		xasprintf("%s/" VM_FOLDERS "/%u", world.config.state_dir, number);
+	_cleanup_close_ int pidfd = -1;
 
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *path = xasprintf(TEMPLATE_DIR "/%s", entry->d_name);
-
-		if (entry->d_name[0] != '.' && entry->d_type == DT_DIR &&
-			vm_cleanup(&world.config, path, &err) < 0)
-			print_error("%s\n", err.text);
-	}
+	(void)user;
+	print_error("the VM of %s is left\n", record->sandbox);
+	if (record->qemu.pid && proc_open(&record->qemu, &pidfd) == 0 &&
+		pidfd_kill(pidfd, SIGKILL) == 0)
+		pidfd_wait(pidfd, deadline_after_ms(60000));
+	vm_number_give(&world.config, dir, record->cgroup, NULL);
 }
 
 int template_leave(void **state)
 {
 	(void)state;
-	end_vms();
+	vm_for_each(&world.config, end_vm, NULL);
 	generation_done(&world.g);
 	close(world.ro_fd);
 	close(world.rw_fd);
 	config_done(&world.config);
-	return umount2(TEMPLATE_DIR, MNT_DETACH);
+	return umount2(TEMPLATE_DIR, MNT_DETACH) | umount2("/run", MNT_DETACH);
 }
 
 void template_grant(int *ret_memory_fd, int *ret_state_fd)
@@ -184,17 +198,14 @@ void template_grant(int *ret_memory_fd, int *ret_state_fd)
 
 struct vm *template_clone(const char *name)
 {
-	_cleanup_free_ char *dir = template_make_dir(name);
-	struct vm_options options = {.config = &world.config, .id = name, .dir = dir};
+	struct vm *vm = template_vm(name);
+	struct vm_template template = {
+		.manifest = &world.g.manifest, .generation = world.g.id};
 	struct err err = ERR_INIT;
-	struct vm *vm = NULL;
-	int memory_fd, state_fd;
 
-	template_grant(&memory_fd, &state_fd);
-	check_result(
-		vm_clone(&options, memory_fd, state_fd, &world.g.manifest, &vm, &err),
-		&err);
-	close(memory_fd);
-	close(state_fd);
+	template_grant(&template.memory_fd, &template.state_fd);
+	check_result(vm_clone(vm, &template, &err), &err);
+	close(template.memory_fd);
+	close(template.state_fd);
 	return vm;
 }

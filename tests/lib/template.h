@@ -33,9 +33,10 @@ char *template_make_dir(const char *name);
 char *template_file(enum generation_file file);
 /* The descriptors that a sandbox gets. */
 void template_grant(int *ret_memory_fd, int *ret_state_fd);
-/* A clone, not unique yet, with template_make_dir(name) as its folder. */
+/* A VM that was not started, of a sandbox of this name in the namespace "test". */
+struct vm *template_vm(const char *name);
+/* A clone, not unique yet. */
 struct vm *template_clone(const char *name);
-DEFINE_CLEANUP(vm, struct vm *, vm_free);
 
 void template_set(
 	struct config *c, const char *section, const char *key, const char *value);

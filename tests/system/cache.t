@@ -159,7 +159,7 @@ templated_try_start
 ok $? 'templated starts again' || diag "$(tail "$TEMPLATED_LOG")"
 full 'and fills its cache'
 is "$(pids_of qemu-system-x86_64 | wc -l)" 3 'those of the former one have been ended'
-is "$(find /run/stencil/sandboxes/.templated -mindepth 1 -maxdepth 1 | wc -l)" 2 'with their folders'
+is "$(find /run/stencil/sandboxes/vms -mindepth 1 -maxdepth 1 | wc -l)" 3 'with their folders'
 capture in_container large echo alive
 is "$(cat "$OUT")" alive 'the one that was handed over works'
 kill "$TEMPLATED_PID" && wait "$TEMPLATED_PID"
@@ -183,14 +183,14 @@ mark
 capture container_detached shim -- sleep 1000
 ok $? 'a container from the cache'
 full 'is replaced'
-cgroup=$(grep -o -m 1 "/$WORLD/cache-.*" \
+cgroup=$(grep -o -m 1 "/$WORLD/[0-9]*" \
 	"/proc/$(ctr task ls | awk -v id="$WORLD-shim" '$1 == id { print $2 }')/cgroup")
-like "$(cgroups_matching ".*$cgroup")" cache- 'it has the cgroup that it was made with'
+like "$(cgroups_matching ".*$cgroup")" "/$WORLD/" 'it has the cgroup that it was made with'
 kill -KILL "$(pids_of containerd-shim-stencil-v2)"
 event_wait "/tasks/delete.*$WORLD-shim" 'containerd deletes the task of its killed shim'
 is "$(pids_of qemu-system-x86_64 | wc -l)" 2 'its QEMU is gone, those in the cache are not'
 is "$(find /run/stencil/sandboxes -path "*$WORLD-shim*")" '' 'its state folder is gone'
-is "$(find /run/stencil/sandboxes/.uids -mindepth 1 | wc -l)" 2 'its uid is free'
+is "$(find /run/stencil/sandboxes/vms -mindepth 1 -maxdepth 1 | wc -l)" 2 'its uid is free'
 is "$(cgroups_matching ".*$cgroup")" '' 'its cgroup is gone'
 capture ctr container rm "$WORLD-shim"
 ok $? 'the container can be removed' || diag "$(cat "$ERR")"

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The scripted VM on its way to another process: a process that waits to be killed stands
- * for QEMU; records move as real ones do. A part of lease_fixture.h.
+ * A scripted clone: a process that waits to be killed stands for QEMU; numbers, records and
+ * owners are the real ones. A part of lease_fixture.h.
  */
 #pragma once
 
-static inline int script_spawn(
-	const struct vm_options *options, struct vm *vm, struct err *err)
+static inline int script_spawn(struct vm *vm, struct err *err)
 {
-	struct vm_record record = {0};
 	pid_t pid = fork();
 	int r;
 
@@ -17,113 +15,84 @@ static inline int script_spawn(
 		for (;;)
 			pause();
 	}
-	r = pidfd_of(pid, &vm->pidfd);
+	vm->qemu.pid = pid;
+	r = pidfd_of(pid, &vm->qemu.pidfd);
 	if (r == 0)
-		r = proc_id_of(pid, &record.qemu);
+		r = proc_id_of(pid, &vm->record.qemu);
 	if (r == 0)
-		r = vm_record_write(options->dir, &record, err);
-	if (r == 0 && options->spawned)
-		r = options->spawned(options->user, &record.qemu, err);
-	return r;
+		r = vm_write_record(vm, err);
+	return r == 0 ? vm_publish_qemu(vm, vm->qemu.pidfd, err) : r;
 }
 
-int vm_clone(const struct vm_options *options, int memory_fd, int state_fd,
-	const struct manifest *manifest, struct vm **ret, struct err *err)
+int vm_clone(struct vm *vm, const struct vm_template *template, struct err *err)
 {
-	struct vm *vm = xnew0(struct vm);
 	bool hold;
 	int r;
 
-	(void)memory_fd;
-	(void)state_fd;
-	(void)manifest;
 	pthread_mutex_lock(&script.lock);
 	script.clones++;
 	hold = script.hold_clones;
 	r = script.clone_result;
-	vm->pidfd = -1;
 	pthread_mutex_unlock(&script.lock);
+	str_copy(vm->record.generation, template->generation);
 	if (r < 0)
 		err_set(err, r, "clone: QEMU is silent");
 	else
-		r = script_spawn(options, vm, err);
+		r = script_spawn(vm, err);
 	if (r == 0 && hold) {
 		pthread_mutex_lock(&script.lock);
 		script.booting++;
 		pthread_cond_broadcast(&script.changed);
 		pthread_mutex_unlock(&script.lock);
-		pidfd_wait(vm->pidfd, DEADLINE_NONE);
+		pidfd_wait(vm->qemu.pidfd, DEADLINE_NONE);
 		pthread_mutex_lock(&script.lock);
 		script.booting--;
 		pthread_mutex_unlock(&script.lock);
 		r = err_set(err, -ECONNRESET, "clone: QEMU has ended");
 	}
 	if (r < 0)
-		vm_free(vm);
-	else
-		*ret = vm;
+		vm_undo(vm);
 	return r;
 }
 
-int vm_detach(struct vm *vm, struct vm_handover *ret, struct err *err)
+int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err)
 {
 	(void)err;
-	ret->pid_fd = vm->pidfd;
+	ret->pid_fd = fcntl(vm->qemu.pidfd, F_DUPFD_CLOEXEC, 3);
+	ret->pid = vm->qemu.pid;
+	ret->number = vm->number;
 	ret->qmp_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->agent_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->stderr_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->qemu_version = 70222;
-	free(vm);
 	return 0;
 }
 
-int vm_offer(const char *dir, struct err *err)
+/* What vm_adopt() does to the record, for a process that lives as long as the test. */
+static inline int script_take(unsigned int number, struct err *err)
 {
-	_cleanup_free_ char *offered = xasprintf("%s/offered", dir);
+	_cleanup_free_ char *dir = xasprintf("/tmp/state/" VM_FOLDERS "/%u", number);
+	_cleanup_close_ int dir_fd = vm_record_lock(dir);
+	struct vm_record record;
+	int r;
 
-	return mkdir(offered, 0700) < 0 ? err_sys(err, errno, "mkdir") : 0;
+	if (dir_fd < 0)
+		return err_sys(err, dir_fd, "cannot lock %s", dir);
+	r = vm_record_read(dir_fd, &record, err);
+	if (r == 0 && !record.offered)
+		return VM_WITHDRAWN;
+	record.offered = false;
+	str_copy(record.namespace, "default");
+	str_copy(record.sandbox, "sandbox-1");
+	return r == 0 ? vm_record_write(dir_fd, &record, err) : r;
 }
 
-int vm_forget(const char *dir, struct err *err)
+static inline void script_forget(unsigned int number)
 {
-	return remove_tree(AT_FDCWD, dir, err);
-}
-
-int vm_withdraw(const struct config *c, const char *dir, struct err *err)
-{
-	_cleanup_free_ char *offered = xasprintf("%s/offered", dir);
-	_cleanup_close_ int pidfd = -1;
-	const char *at = access(offered, F_OK) == 0 ? offered : dir;
+	_cleanup_free_ char *dir = xasprintf("/tmp/state/" VM_FOLDERS "/%u", number);
+	_cleanup_close_ int dir_fd = vm_record_lock(dir);
 	struct vm_record record;
 
-	(void)c;
-	if (at == offered && vm_record_move(dir, offered, NULL) < 0)
-		return 1;
-	if (vm_record_read(at, &record, NULL) < 0)
-		return remove_tree(AT_FDCWD, dir, err);
-	if (proc_open(&record.qemu, &pidfd) == 0) {
-		pidfd_kill(pidfd, SIGKILL);
-		pidfd_wait(pidfd, DEADLINE_NONE);
-	}
-	return remove_tree(AT_FDCWD, dir, err);
-}
-
-int vm_withdraw_left(const struct config *c, const char *dir, struct err *err)
-{
-	return vm_withdraw(c, dir, err);
-}
-
-void vm_handover_done(struct vm_handover *h)
-{
-	close_fd(h->qmp_fd);
-	close_fd(h->agent_fd);
-	close_fd(h->pid_fd);
-	close_fd(h->stderr_fd);
-	*h = VM_HANDOVER_INIT;
-}
-
-void vm_handover_last_words(const struct vm_handover *h, char *buf, size_t size)
-{
-	(void)h;
-	snprintf(buf, size, "%s", "");
+	if (dir_fd >= 0 && vm_record_read(dir_fd, &record, NULL) == 0)
+		vm_number_give(&client, dir, record.cgroup, NULL);
 }

@@ -29,17 +29,13 @@
 #include "templated/lock.h"
 #include "templated/server.h"
 #include "vm/handover.h"
-#include "vm/record.h"
-#include "vm/vm.h"
+#include "vm/inputs.h"
+#include "vm/number.h"
+#include "vm/vm_internal.h"
 
 #define PATH "/tmp/template"
 
 /* ---- the scripted VM ---- */
-
-struct vm {
-	int memory_fd;
-	int pidfd; /* of the process that stands for QEMU; -1: none */
-};
 
 static struct {
 	pthread_mutex_t lock;
@@ -94,14 +90,15 @@ void vm_inputs_paths(const struct config *c,
 	fn(user, c->kernel, false);
 }
 
+static struct config client;
+
 #include "tests/unit/handover_script.h"
 
-int vm_boot(
-	const struct vm_options *options, int memory_fd, struct vm **ret, struct err *err)
+int vm_boot(struct vm *vm, int memory_fd, struct err *err)
 {
 	int r;
 
-	assert_int_equal(access(options->dir, F_OK), 0);
+	assert_int_equal(access(vm->dir, F_OK), 0);
 	pthread_mutex_lock(&script.lock);
 	script.booting++;
 	script.boots++;
@@ -114,13 +111,12 @@ int vm_boot(
 	if (r == 0)
 		r = script.boot_result;
 	pthread_mutex_unlock(&script.lock);
-	if (r < 0)
+	if (r < 0) {
+		vm_undo(vm);
 		return err_set(err, r, "boot: the guest is silent");
-	*ret = xnew0(struct vm);
-	(*ret)->memory_fd = memory_fd;
-	(*ret)->pidfd = -1;
+	}
 	if (memory_fd < 0)
-		return script_spawn(options, *ret, err);
+		return script_spawn(vm, err);
 	return pwrite(memory_fd, "guest", 5, 8192) == 5 ? 0 : -EIO;
 }
 
@@ -131,20 +127,10 @@ int vm_save(struct vm *vm, int state_fd, struct err *err)
 	return write_full(state_fd, "device state", 12);
 }
 
-void vm_free(struct vm *vm)
+/* A scripted guest has no agent. */
+void agent_free(struct agent *a)
 {
-	if (vm && vm->pidfd >= 0) {
-		pidfd_kill(vm->pidfd, SIGKILL);
-		waitid(P_PIDFD, (id_t)vm->pidfd, &(siginfo_t){0}, WEXITED);
-		close(vm->pidfd);
-	}
-	free(vm);
-}
-
-struct agent *vm_agent(struct vm *vm)
-{
-	(void)vm;
-	return NULL;
+	assert_null(a);
 }
 
 int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t deadline,
@@ -154,14 +140,6 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	(void)ret;
 	(void)deadline;
 	return err_set(err, -ENOSYS, "an agent without a version");
-}
-
-int vm_cleanup(const struct config *c, const char *dir, struct err *err)
-{
-	(void)c;
-	(void)dir;
-	(void)err;
-	return 0;
 }
 
 static inline void script_hold(bool hold)
@@ -203,17 +181,18 @@ static inline void script_wait_booting(void)
 
 static struct daemon daemon_;
 static struct server *server;
-static struct config client;
 
 static inline void set_config(struct config *c)
 {
+	_cleanup_free_ char *group = xasprintf("stencil-unit-%d", (int)getpid());
 	struct err err = ERR_INIT;
 
 	config_init(c);
 	if (config_set(c, "factory", "template_path", PATH, "", &err) < 0 ||
 		config_set(c, "factory", "template_endpoint", "/tmp/sock", "", &err) <
 			0 ||
-		config_set(c, "runtime", "state_dir", "/tmp/state", "", &err) < 0)
+		config_set(c, "runtime", "state_dir", "/tmp/state", "", &err) < 0 ||
+		config_set(c, "runtime", "cgroup_parent", group, "", &err) < 0)
 		fail_msg("%s", err.text);
 	c->default_memory = 8;
 }
@@ -263,7 +242,7 @@ static inline int teardown(void **state)
 		fail_msg("%s", err.text);
 	config_done(&client);
 	return access("/tmp/sock", F_OK) == 0 ||
-	       access("/tmp/state/.templated", F_OK) == 0;
+	       access("/tmp/state/" VM_FOLDERS, F_OK) == 0;
 }
 
 /* templated ends as by SIGTERM, and starts anew on what is on the tmpfs. */

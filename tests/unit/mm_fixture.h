@@ -30,6 +30,7 @@ static inline void fixture_enter(void)
 	}
 	if (unshare(CLONE_NEWNS) < 0 ||
 		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", "/run", "tmpfs", 0, "mode=0755") < 0 ||
 		mount("test", "/tmp", "tmpfs", 0, "mode=1777") < 0) {
 		perror("private mounts");
 		exit(1);

@@ -4,8 +4,6 @@
 
 #include "templated/cache_internal.h"
 
-#define TAKER "/tmp/taker"
-
 /* Waits for a state of the cache; `what` says which one it was to be. */
 #define wait_cache(what)                                                                 \
 	do {                                                                             \
@@ -55,18 +53,9 @@ static void configure_daemon(bool template)
 static int setup_cache(void **state)
 {
 	setup(state);
-	assert_int_equal(0, mkdir(TAKER, 0700));
 	client.vm_cache_number = 2;
 	configure_daemon(true);
 	return 0;
-}
-
-static int teardown_cache(void **state)
-{
-	int r = teardown(state);
-
-	assert_int_equal(0, remove_tree(AT_FDCWD, TAKER, NULL));
-	return r;
 }
 
 static void fill(void)
@@ -90,7 +79,7 @@ static void take(struct lease *lease)
 {
 	struct err err = ERR_INIT;
 
-	if (vm_record_move(lease->vm_dir, TAKER, &err) < 0 ||
+	if (script_take(lease->vm.number, &err) != 0 ||
 		lease_taken(lease, deadline_after_ms(5000), &err) < 0)
 		fail_msg("%s", err.text);
 }
@@ -105,6 +94,7 @@ static bool ended(int pidfd)
 /* The end of a VM that a sandbox had. */
 static void end_taken(struct lease *lease)
 {
+	script_forget(lease->vm.number);
 	pidfd_kill(lease->vm.pid_fd, SIGKILL);
 	lease_release(lease);
 	wait_cache(cache_count(c, CACHED_GIVEN) == 0);
@@ -123,7 +113,6 @@ static void test_taken(void **state)
 	take(&lease);
 	wait_cache(cache_count(c, CACHED_GIVEN) == 1);
 	wait_full();
-	assert_int_equal(-1, access(lease.vm_dir, F_OK));
 	assert_int_equal(1, status_number("status/cache/hits"));
 	assert_int_equal(0, status_number("status/cache/misses/total"));
 	assert_int_equal(3, status_number("status/template/generations/0/leases"));
@@ -151,7 +140,7 @@ static void test_not_taken(void **state)
 	assert_int_equal(0, status_number("status/cache/hits"));
 }
 
-/* And one that took it: the VM is not ended, its folder stays as long as it lives. */
+/* And one that took it: the VM is not ended, nor undone when it has ended. */
 static void test_taken_without_a_word(void **state)
 {
 	_cleanup_free_ char *dir = NULL;
@@ -163,8 +152,8 @@ static void test_taken_without_a_word(void **state)
 	fill();
 	acquire_vm(&lease);
 	pidfd = steal_fd(&lease.vm.pid_fd);
-	dir = xstrdup(lease.vm_dir);
-	assert_int_equal(0, vm_record_move(dir, TAKER, &err));
+	dir = xasprintf("/tmp/state/" VM_FOLDERS "/%u", lease.vm.number);
+	assert_int_equal(0, script_take(lease.vm.number, &err));
 	lease_release(&lease);
 	wait_cache(cache_count(c, CACHED_GIVEN) == 1);
 	wait_full();
@@ -172,7 +161,8 @@ static void test_taken_without_a_word(void **state)
 	assert_int_equal(0, access(dir, F_OK));
 	pidfd_kill(pidfd, SIGKILL);
 	wait_cache(cache_count(c, CACHED_GIVEN) == 0);
-	assert_int_equal(-1, access(dir, F_OK));
+	assert_int_equal(0, access(dir, F_OK));
+	script_forget((unsigned int)strtoul(strrchr(dir, '/') + 1, NULL, 10));
 }
 
 static void set_client(const char *section, const char *key, const char *value)
@@ -218,14 +208,12 @@ static void test_misses(void **state)
 
 static pid_t first_pid(struct cache *c)
 {
-	struct proc_id id = {0};
-	struct vm_record record;
+	pid_t pid;
 
 	pthread_mutex_lock(&c->lock);
-	if (vm_record_read(c->all->dir, &record, NULL) == 0)
-		id = record.qemu;
+	pid = vm_pid(c->all->vm);
 	pthread_mutex_unlock(&c->lock);
-	return id.pid;
+	return pid;
 }
 
 static void test_died(void **state)
@@ -373,14 +361,14 @@ static void test_protocol(void **state)
 				    lease_request_new(LEASE_VERB_STATUS, NULL, NULL),
 				    NULL, 0, deadline_after_ms(5000)));
 	assert_int_equal(0, pidfd_wait(lease.vm.pid_fd, deadline_after_ms(5000)));
-	assert_int_equal(-ENOENT, vm_record_move(lease.vm_dir, TAKER, &err));
+	assert_int_not_equal(0, script_take(lease.vm.number, &err));
 	lease_release(&lease);
 	wait_full();
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_cache, teardown_cache)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_cache, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_taken),
 		TEST(test_not_taken),

@@ -4,66 +4,28 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "base/proc.h"
 #include "base/thread.h"
-#include "shim/task.h"
+#include "shim/container.h"
 #include "tests/unit/test_shim.h"
+#include "vm/vm_internal.h"
 
-static struct shim shim;
-static struct agent *agent;
-static int guest_fd = -1;
-static unsigned int n_given_up, n_exits;
+/* A VM whose QEMU is a process that holds the guest's end of the channel, and is silent. */
+static struct pod pod;
+static struct vm vm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static unsigned int n_exits, n_stops;
 
-/* ---- in the place of the sandbox and of containerd ---- */
+/* ---- in the place of the VM's files and of containerd ---- */
 
-struct agent *sandbox_agent(struct sandbox *s)
+void pod_stop(struct pod *p)
 {
-	(void)s;
-	return agent;
+	assert_int_equal(p->uses, 0);
+	n_stops++;
 }
 
-int64_t sandbox_deadline(const struct sandbox *s)
+int vm_export_detach(struct vm *v, const char *id, struct err *err)
 {
-	(void)s;
-	return deadline_after_ms(20);
-}
-
-void sandbox_give_up(struct sandbox *s, const char *what)
-{
-	(void)s, (void)what;
-	n_given_up++;
-	close_fd(steal_fd(&guest_fd));
-}
-
-void sandbox_kill(struct sandbox *s)
-{
-	(void)s;
-}
-
-void sandbox_free(struct sandbox *s)
-{
-	(void)s;
-}
-
-void sandbox_report(struct sandbox *s)
-{
-	(void)s;
-}
-
-struct trace *sandbox_trace(struct sandbox *s)
-{
-	(void)s;
-	return NULL;
-}
-
-struct vm *sandbox_vm(struct sandbox *s)
-{
-	(void)s;
-	return NULL;
-}
-
-int vm_export_detach(struct vm *vm, const char *id, struct err *err)
-{
-	(void)vm, (void)id, (void)err;
+	(void)v, (void)id, (void)err;
 	return 0;
 }
 
@@ -75,24 +37,26 @@ void events_publish(struct events *e, const char *topic, const ProtobufCMessage 
 
 /* ---- a pod ---- */
 
+static const struct process_streams no_streams = {.in = "", .out = "", .err = ""};
+
 static struct container *add_container(const char *id, enum lifecycle_state state)
 {
 	struct container *c = xnew0(struct container);
 
-	c->shim = &shim;
+	c->pod = &pod;
 	c->id = xstrdup(id);
 	c->bundle = xstrdup("/");
-	c->init = process_new(c, "", false, "", "", "");
+	c->init = process_new(c, "", &no_streams);
 	assert_ok(process_open(c->init, err));
 	c->init->state = state;
-	c->next = shim.containers;
-	shim.containers = c;
+	c->next = pod.containers;
+	pod.containers = c;
 	return c;
 }
 
 static struct process *add_exec(struct container *c, enum lifecycle_state state)
 {
-	struct process *p = process_new(c, "e1", false, "", "", "");
+	struct process *p = process_new(c, "e1", &no_streams);
 
 	assert_ok(process_open(p, err));
 	p->state = state;
@@ -101,26 +65,54 @@ static struct process *add_exec(struct container *c, enum lifecycle_state state)
 	return p;
 }
 
+static pid_t start_silent_qemu(int guest_fd)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		dup2(guest_fd, 3);
+		close_range(4, ~0U, 0);
+		for (;;)
+			pause();
+	}
+	close(guest_fd);
+	return pid;
+}
+
 static int setup(void **state)
 {
 	int fds[2];
 
-	shim = (struct shim){.lock = PTHREAD_MUTEX_INITIALIZER};
-	cond_init(&shim.changed);
-	n_given_up = n_exits = 0;
+	pod = (struct pod){.life = POD_READY, .vm = &vm};
+	pod.config.call_timeout_ms = 20;
+	pod_init(&pod, NULL);
+	n_exits = n_stops = 0;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	guest_fd = fds[1];
-	assert_ok(agent_new(fds[0], &agent, err));
+	vm.qemu.pid = start_silent_qemu(fds[1]);
+	assert_int_equal(pidfd_of(vm.qemu.pid, &vm.qemu.pidfd), 0);
+	vm.kill_fd = vm.qemu.pidfd;
+	vm.killed = false;
+	assert_ok(agent_new(fds[0], &vm.agent, err));
 	return quiet_log(state);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	shim_end_all(&shim);
-	agent_free(agent);
-	close_fd(steal_fd(&guest_fd));
+	containers_end_all(&pod);
+	agent_free(vm.agent);
+	spawned_end(&vm.qemu);
 	return 0;
+}
+
+static bool vm_lives(void)
+{
+	return wait_fd(vm.qemu.pidfd, POLLIN, now_ms()) == -ETIMEDOUT;
+}
+
+static void await_vm_end(void)
+{
+	assert_int_equal(pidfd_wait(vm.qemu.pidfd, soon()), 0);
 }
 
 /* ---- tests ---- */
@@ -135,12 +127,10 @@ static void test_kill_unanswered(void **state)
 	/* What can be asked for once more, and harder, costs nobody else anything. */
 	assert_int_equal(process_kill(c->init, SIGTERM, false, &err), -ETIMEDOUT);
 	assert_int_equal(process_kill(exec, SIGKILL, false, &err), -ETIMEDOUT);
-	assert_int_equal(n_given_up, 0);
+	assert_true(vm_lives());
 	assert_int_equal(process_kill(c->init, SIGKILL, true, NULL), 0);
-	assert_int_equal(n_given_up, 1);
-	/* A VM that has ended is none to give up. */
+	await_vm_end();
 	assert_int_equal(process_kill(c->init, SIGKILL, true, &err), -ENOENT);
-	assert_int_equal(n_given_up, 1);
 }
 
 static void *wait_in_guest(void *arg)
@@ -150,7 +140,7 @@ static void *wait_in_guest(void *arg)
 	struct timespec at = {.tv_sec = 1};
 
 	assert_int_equal(
-		agent_wait_process(agent, &request, &response, DEADLINE_NONE, NULL),
+		agent_wait_process(vm.agent, &request, &response, DEADLINE_NONE, NULL),
 		-ECONNRESET);
 	process_exit(arg, EXIT_STATUS_KILLED, &at);
 	return NULL;
@@ -164,15 +154,31 @@ static void test_delete_unanswered(void **state)
 	_cleanup_(process) struct process *init = NULL;
 
 	(void)state;
-	assert_ok(process_find(&shim, "c1", "", &init, err));
+	assert_ok(process_find(&pod, "c1", "", &init, err));
 	add_container("c2", LIFECYCLE_STOPPED);
 	assert_int_equal(thread_start(wait_in_guest, exec, 0, false, &exec->waiter), 0);
 	exec->has_waiter = true;
 	assert_ok(container_delete(init, err));
-	assert_int_equal(n_given_up, 1);
+	await_vm_end();
 	assert_int_equal(n_exits, 1);
-	assert_string_equal(shim.containers->id, "c2");
-	assert_null(shim.containers->next);
+	assert_string_equal(pod.containers->id, "c2");
+	assert_null(pod.containers->next);
+	assert_int_equal(n_stops, 0);
+}
+
+/* The last container takes the VM along, and nobody uses that any more. */
+static void test_delete_last(void **state)
+{
+	struct container *c = add_container("c1", LIFECYCLE_STOPPED);
+	_cleanup_(process) struct process *init = NULL;
+
+	(void)state;
+	add_exec(c, LIFECYCLE_RUNNING);
+	assert_ok(process_find(&pod, "c1", "", &init, err));
+	assert_ok(container_delete(init, err));
+	assert_int_equal(n_stops, 1);
+	assert_null(pod.containers);
+	await_vm_end();
 }
 
 static void assert_killed(const struct process *p)
@@ -191,13 +197,13 @@ static void test_delete_unstarted(void **state)
 
 	(void)state;
 	add_exec(c, LIFECYCLE_CREATED);
-	assert_ok(process_find(&shim, "c1", "", &init, err));
-	assert_ok(process_find(&shim, "c1", "e1", &first, err));
+	assert_ok(process_find(&pod, "c1", "", &init, err));
+	assert_ok(process_find(&pod, "c1", "e1", &first, err));
 	assert_ok(process_delete_exec(first, err));
 	assert_killed(first);
 	assert_null(c->execs);
 	add_exec(c, LIFECYCLE_CREATED);
-	assert_ok(process_find(&shim, "c1", "e1", &second, err));
+	assert_ok(process_find(&pod, "c1", "e1", &second, err));
 	assert_ok(container_delete(init, err));
 	assert_killed(second);
 	assert_int_equal(n_exits, 2);
@@ -210,6 +216,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_kill_unanswered),
 		TEST(test_delete_unanswered),
+		TEST(test_delete_last),
 		TEST(test_delete_unstarted),
 	};
 

@@ -4,14 +4,23 @@
 
 #include <sys/mman.h>
 
-#include "vm/record.h"
+static void write_record(unsigned int number, const struct vm_record *record)
+{
+	_cleanup_free_ char *dir = xasprintf("/tmp/state/" VM_FOLDERS "/%u", number);
+	_cleanup_close_ int dir_fd = -1;
+	struct err err = ERR_INIT;
+
+	assert_int_equal(mkdir_parents(dir, 0700, &err), 0);
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(vm_record_write(dir_fd, record, &err), 0);
+}
 
 /* A process that maps a generation's memory as QEMU does, and has written to 3 pages of
  * it and read 2 more. Returns a descriptor at whose closing it ends. */
-static int start_clone(const struct lease *lease, const char *dir)
+static int start_clone(
+	const struct lease *lease, unsigned int number, const char *namespace)
 {
-	struct vm_record record = {0};
-	struct err err = ERR_INIT;
+	struct vm_record record = {.sandbox = "sandbox-1", .cgroup = "stencil/1"};
 	int pipe_fds[2], ready[2];
 	char byte;
 
@@ -35,14 +44,36 @@ static int start_clone(const struct lease *lease, const char *dir)
 	close(ready[0]);
 	close(ready[1]);
 	assert_int_equal(proc_id_of(record.qemu.pid, &record.qemu), 0);
-	assert_int_equal(mkdir_parents(dir, 0700, &err), 0);
-	assert_int_equal(vm_record_write(dir, &record, &err), 0);
+	str_copy(record.namespace, namespace);
+	str_copy(record.generation, lease->generation);
+	write_record(number, &record);
 	return pipe_fds[1];
+}
+
+/* Of all clones of that name. */
+static int sum_of(struct json_object *g, const char *name)
+{
+	struct json_object *clones = status_at(g, "clones");
+	int sum = 0;
+
+	for (size_t i = 0; i < json_object_array_length(clones); i++) {
+		struct json_object *clone = json_object_array_get_idx(clones, i);
+		struct json_object *bytes = status_at(clone, "private_bytes");
+
+		if (strcmp(json_object_get_string(status_at(clone, "sandbox")), name) ==
+			0)
+			sum += bytes ? json_object_get_int(bytes) : 0;
+	}
+	return sum;
 }
 
 static void test_private_bytes(void **state)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
+	struct vm_record lying = {.qemu = {.pid = getpid(), .start_ticks = 1},
+		.namespace = "x",
+		.sandbox = "lying",
+		.cgroup = "stencil/1"};
 	struct err err = ERR_INIT;
 	struct json_object *g;
 	struct lease lease, second;
@@ -51,21 +82,19 @@ static void test_private_bytes(void **state)
 	(void)state;
 	init_template();
 	acquire_template(&lease);
-	clone = start_clone(&lease, "/tmp/state/default/sandbox-1/vm");
-	/* The same name in another namespace, and a record that lies. */
-	other = start_clone(&lease, "/tmp/state/moby/sandbox-1/vm");
-	assert_int_equal(mkdir_parents("/tmp/state/x/sandbox-1/vm", 0700, &err), 0);
-	assert_int_equal(
-		vm_record_write("/tmp/state/x/sandbox-1/vm",
-			&(struct vm_record){.qemu = {.pid = getpid(), .start_ticks = 1}},
-			&err),
-		0);
+	clone = start_clone(&lease, 1, "default");
+	/* The same name in another namespace, one of another generation, and a record
+	 * that lies. */
+	other = start_clone(&lease, 2, "moby");
+	str_copy(lying.generation, lease.generation);
+	write_record(3, &lying);
+	str_copy(lying.generation, "another");
+	write_record(4, &lying);
 	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
 	g = status_at(reply, "status/template/generations/0");
-	assert_string_equal(
-		json_object_get_string(status_at(g, "clones/0/sandbox")), "sandbox-1");
-	assert_int_equal(
-		json_object_get_int(status_at(g, "clones/0/private_bytes")), 3 * 4096);
+	assert_int_equal(json_object_array_length(status_at(g, "clones")), 3);
+	assert_int_equal(sum_of(g, "sandbox-1"), 6 * 4096);
+	assert_int_equal(sum_of(g, "lying"), 0);
 	assert_int_equal(json_object_get_int(status_at(g, "private_bytes")), 6 * 4096);
 	assert_null(status_at(g, "sandboxes"));
 	/* Two leases of that name: each clone has a QEMU of its own. */
@@ -73,14 +102,14 @@ static void test_private_bytes(void **state)
 	json_object_put(steal_ptr(reply));
 	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
 	g = status_at(reply, "status/template/generations/0");
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(
-			json_object_get_int(status_at(g,
-				i ? "clones/1/private_bytes" : "clones/0/private_bytes")),
-			3 * 4096);
-	assert_int_not_equal(json_object_get_int(status_at(g, "clones/0/pid")),
-		json_object_get_int(status_at(g, "clones/1/pid")));
-	assert_int_equal(json_object_get_int(status_at(g, "private_bytes")), 6 * 4096);
+	assert_int_equal(json_object_array_length(status_at(g, "clones")), 3);
+	/* A holder whose VM has not started is told by its name. */
+	assert_int_equal(unlink("/tmp/state/" VM_FOLDERS "/2/vm.json"), 0);
+	json_object_put(steal_ptr(reply));
+	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
+	g = status_at(reply, "status/template/generations/0");
+	assert_int_equal(json_object_array_length(status_at(g, "clones")), 3);
+	assert_int_equal(sum_of(g, "sandbox-1"), 3 * 4096);
 	close(clone);
 	close(other);
 	while (wait(NULL) > 0)
@@ -90,6 +119,7 @@ static void test_private_bytes(void **state)
 	assert_int_equal(status_number("status/template/generations/0/leases"), 2);
 	lease_release(&second);
 	lease_release(&lease);
+	assert_int_equal(remove_tree(AT_FDCWD, "/tmp/state/" VM_FOLDERS, &err), 0);
 }
 
 int main(void)

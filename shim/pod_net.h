@@ -2,12 +2,10 @@
 /* The guest's side of a pod's network: NICs plugged and configured. */
 #pragma once
 
-#include <stdint.h>
-
 #include "base/err.h"
 #include "shim/net.h"
-#include "vm/vm.h"
+#include "shim/pod.h"
 
 /* One NIC for each joined interface; then the agent sets names, addresses, routes and
  * neighbours as the pod's namespace has them. */
-int sandbox_net_plug(struct vm *vm, struct net *net, int64_t deadline, struct err *err);
+int pod_net_plug(const struct pod_use *use, struct net *net, struct err *err);

@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest's side of a pod's network: see sandbox_net.h. */
-#include "shim/sandbox_net.h"
+/* The guest's side of a pod's network: see pod_net.h. */
+#include "shim/pod_net.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
-#include "hotplug/plug.h"
 
-static int plug_interface(struct vm *vm, const struct net_interface *i, unsigned int n,
-	int64_t deadline, struct err *err)
+static int plug_interface(struct vm *vm, const struct net_interface *i, struct err *err)
 {
-	struct plug_nic nic = {
+	struct vm_nic nic = {
 		.tap_fd = i->tap_fd, .mtu = (uint16_t)MIN(i->mtu, UINT16_MAX)};
-	char id[16];
 	int r;
 
-	snprintf(id, sizeof(id), "nic%u", n);
-	nic.id = id;
 	memcpy(nic.mac, i->mac, sizeof(nic.mac));
-	r = vm_take_port(vm, &nic.bus, err);
-	if (r == 0)
-		r = plug_nic(vm_qmp(vm), &nic, deadline, err);
+	r = vm_plug_nic(vm, &nic, err);
 	return r < 0 ? err_wrap(err, "interface %s", i->name) : 0;
 }
 
@@ -73,18 +65,18 @@ static int configure_neighbors(
 	return agent_add_arp_neighbors(agent, &request, deadline, err);
 }
 
-int sandbox_net_plug(struct vm *vm, struct net *net, int64_t deadline, struct err *err)
+int pod_net_plug(const struct pod_use *use, struct net *net, struct err *err)
 {
-	struct agent *agent = vm_agent(vm);
 	int r = 0;
 
 	for (unsigned int i = 0; r == 0 && i < net->n_interfaces; i++)
-		r = plug_interface(vm, &net->interfaces[i], i, deadline, err);
+		r = plug_interface(use->vm, &net->interfaces[i], err);
 	for (unsigned int i = 0; r == 0 && i < net->n_interfaces; i++)
-		r = configure_interface(agent, net->agent_interfaces[i], deadline, err);
+		r = configure_interface(
+			use->agent, net->agent_interfaces[i], use->deadline, err);
 	if (r == 0)
-		r = configure_routes(agent, net, deadline, err);
+		r = configure_routes(use->agent, net, use->deadline, err);
 	if (r == 0)
-		r = configure_neighbors(agent, net, deadline, err);
+		r = configure_neighbors(use->agent, net, use->deadline, err);
 	return r;
 }

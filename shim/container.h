@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container of the pod: its first process, its execs, its files in the guest. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "containerd_task.pb-c.h"
+#include "shim/pod.h"
+#include "shim/process.h"
+
+struct container {
+	struct container *next; /* of the pod's */
+	struct pod *pod;
+	unsigned int refs; /* one for each process; under the pod's lock */
+	char *id, *bundle;
+	uint32_t pid; /* QEMU's: all that the host sees of its processes */
+	uint64_t cpu_millis, memory_bytes;
+	struct process *init;
+	struct process *execs;
+};
+
+/* Makes a container, and starts the pod for the first of them (container_create.c). */
+int container_create(struct pod *pod,
+	const Containerd__Task__V2__CreateTaskRequest *request, struct err *err);
+/* Removes it, and stops the pod with the last of them (container_delete.c). The process is
+ * the first of its container. */
+int container_delete(struct process *init, struct err *err);
+
+int container_exec(struct process *init,
+	const Containerd__Task__V2__ExecProcessRequest *request, struct err *err);
+int container_pause(struct process *init, bool pause, struct err *err);
+int container_update(struct process *init, const void *json, size_t len, struct err *err);
+
+/* Packed io.containerd.cgroups.v1.Metrics; the caller's (stats.c). */
+int container_stats(
+	struct process *init, void **ret_data, size_t *ret_len, struct err *err);
+#define STATS_TYPE_URL "io.containerd.cgroups.v1.Metrics"
+
+/* The VM has ended by itself: ends those that nobody waits for in the guest. */
+void containers_lost(struct pod *pod);
+/* All of them as if killed, and the pod stopped: for a shim that is told to end, after
+ * pod_begin_end(). */
+void containers_end_all(struct pod *pod);

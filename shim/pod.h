@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pod of a shim: its VM, its network, its containers, its life. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/err.h"
+#include "base/trace.h"
+#include "shim/events.h"
+#include "shim/factory.h"
+#include "shim/net.h"
+#include "shim/pod_life.h"
+#include "shim/state.h"
+#include "vm/vm.h"
+
+/*
+ * A shim has one pod from its start to its end. The pod has a VM between pod_start() and
+ * pod_stop(), which need not be the times of its first and its last container.
+ *
+ * One lock for the pod, its containers (container.h) and their processes (process.h), held
+ * for moments only. What takes longer is kept apart in two ways:
+ *   - a change of the pod (starting, stopping, a container made or removed) is made by one
+ *     thread at a time, between pod_change_begin() and pod_change_end();
+ *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
+ */
+struct pod {
+	struct events *events;
+	struct state state;
+	struct config
+		config; /* as loaded; with a pod's annotations once it has started */
+
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t changed;
+	bool changing;
+	bool ending; /* nothing is made any more */
+	enum pod_state life;
+	unsigned int uses; /* of vm */
+	struct vm *vm;     /* from POD_STARTING to the end of POD_STOPPING */
+	bool vm_ended;     /* by itself */
+	struct container *containers;
+
+	/* Of whoever changes it. */
+	struct factory_result factory;
+	struct net *net;
+	pthread_t oom;
+	bool has_oom, reported;
+	struct trace trace;
+};
+
+/* An empty pod, with its state and config filled in already; events are borrowed. */
+void pod_init(struct pod *pod, struct events *events);
+/* It must be empty again. */
+void pod_done(struct pod *pod);
+
+/* Waits for and takes the right to change the pod. -ESHUTDOWN: it is about to end. */
+int pod_change_begin(struct pod *pod, struct err *err);
+void pod_change_end(struct pod *pod);
+
+/* ---- its VM; for whoever changes the pod ---- */
+
+struct pod_needs {
+	const char *hostname; /* "" for none */
+	const char *netns;    /* path; "" for none */
+	uint64_t cpu_millis, memory_bytes;
+};
+
+/*
+ * A VM of the best factory, made unique; side by side with that the network, and then with
+ * the NICs what the pod needs of CPU and memory. Ready when the guest has acknowledged all
+ * of it. On failure nothing stays.
+ */
+int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);
+bool pod_has_vm(struct pod *pod);
+/* What the containers need in all. Never shrinks. */
+int pod_resize(
+	struct pod *pod, uint64_t cpu_millis, uint64_t memory_bytes, struct err *err);
+/* Kills the VM, waits until nobody uses it any more, undoes it and the network. Nothing
+ * happens to an empty pod. */
+void pod_stop(struct pod *pod);
+
+/* ---- from any thread ---- */
+
+/* Kills the VM: calls of its agent end with -ECONNRESET, so that whoever makes them can
+ * leave before pod_stop(). Its containers are not told. */
+void pod_kill_vm(struct pod *pod);
+/* The guest did not answer what (a sentence) must not stay undone: ends the VM as if it had
+ * ended by itself. */
+void pod_give_up(struct pod *pod, const char *what);
+
+/*
+ * Nothing is made from now on, and what is being made fails: its VM is killed. Returns when
+ * nobody changes the pod any more; false if it was ending already.
+ */
+bool pod_begin_end(struct pod *pod);
+
+/* A use of the VM. While there is one, agent and trace stay. */
+struct pod_use {
+	struct pod *pod;
+	struct vm *vm;
+	struct agent *agent;
+	int64_t deadline; /* of one call that does not wait for a process */
+};
+
+/* -ECONNRESET, as of a VM that has just died: there is none. */
+int pod_use_begin(struct pod *pod, struct pod_use *ret, struct err *err);
+int pod_use_begin_locked(struct pod *pod, struct pod_use *ret, struct err *err);
+void pod_use_end(struct pod_use *use);
+void pod_use_end_locked(struct pod_use *use);
+
+/* Logs the phases of the start, once, when the first process runs; in a use. */
+void pod_report(struct pod *pod);

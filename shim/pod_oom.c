@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the guest tells of processes that ran out of memory: see pod_oom.h. */
+#include "shim/pod_oom.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "shim/process.h"
+#include "shim/task_events.h"
+
+/* More than a guest has reason to tell; each is an event that containerd has to take. */
+#define OOM_PER_MINUTE 256
+#define MINUTE_MS      60000
+
+/* The guest may say any name: of others' containers it has nothing to tell. */
+static void pass_on(struct pod *pod, const char *container_id)
+{
+	_cleanup_(process) struct process *p = NULL;
+
+	if (process_find(pod, container_id, "", &p, NULL) == 0)
+		task_publish_oom(pod, container_id);
+	else
+		log_warn("the guest tells of memory that ran out in %s, which is no "
+			 "container of it",
+			err_quote(container_id, 64));
+}
+
+/* Whether one more is too many. */
+static bool is_flood(int64_t *since_ms, unsigned int *told)
+{
+	if (now_ms() > *since_ms + MINUTE_MS) {
+		*since_ms = now_ms();
+		*told = 0;
+	}
+	return ++*told > OOM_PER_MINUTE;
+}
+
+static void listen_for_oom(struct pod *pod, struct agent *agent)
+{
+	Grpc__GetOOMEventRequest request = GRPC__GET_OOMEVENT_REQUEST__INIT;
+	int64_t since_ms = now_ms();
+	unsigned int told = 0;
+	Grpc__OOMEvent *event;
+	struct err err;
+
+	while (!is_flood(&since_ms, &told)) {
+		int r;
+
+		err = ERR_INIT;
+		r = agent_get_oom_event(agent, &request, &event, DEADLINE_NONE, &err);
+		if (r == -ECONNRESET)
+			return;
+		if (r < 0) {
+			log_info("the agent tells no more of processes that ran out of "
+				 "memory: %s",
+				err.text);
+			return;
+		}
+		pass_on(pod, event->container_id);
+		grpc__oomevent__free_unpacked(event, NULL);
+	}
+	log_warn(
+		"the guest tells of more than %d processes a minute that ran out of memory: "
+		"it is not listened to any more",
+		OOM_PER_MINUTE);
+}
+
+static void *oom_main(void *arg)
+{
+	struct pod *pod = arg;
+	struct pod_use use;
+
+	if (pod_use_begin(pod, &use, NULL) < 0)
+		return NULL;
+	listen_for_oom(pod, use.agent);
+	pod_use_end(&use);
+	return NULL;
+}
+
+int pod_oom_start(struct pod *pod, struct err *err)
+{
+	int r = thread_start(oom_main, pod, 0, false, &pod->oom);
+
+	pod->has_oom = r == 0;
+	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
+}
+
+void pod_oom_stop(struct pod *pod)
+{
+	if (pod->has_oom)
+		pthread_join(pod->oom, NULL);
+	pod->has_oom = false;
+}

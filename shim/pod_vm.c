@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pod's VM from its start to its end: see pod.h.
+ *
+ * What a start waits for runs side by side: the namespace's half of the network needs no VM,
+ * and NICs, CPUs and memory don't need each other. Each of these is a job in a thread that
+ * ends before pod_start() does. Whoever kills the VM ends all of them with it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/util.h"
+#include "shim/container.h"
+#include "shim/pod.h"
+#include "shim/pod_net.h"
+#include "shim/pod_oom.h"
+
+/* libnl and QMP need more than the smallest stack. */
+#define JOB_STACK_BYTES (256u * 1024)
+
+static bool move_life(struct pod *pod, enum pod_event event)
+{
+	bool moved;
+
+	pthread_mutex_lock(&pod->lock);
+	moved = pod_life_next(&pod->life, event);
+	pthread_cond_broadcast(&pod->changed);
+	pthread_mutex_unlock(&pod->lock);
+	return moved;
+}
+
+/* ---- its end by itself ---- */
+
+/* From the VM's thread. A start that runs finds it out at its own next step. */
+static void on_vm_ended(void *user)
+{
+	struct pod *pod = user;
+	char why[2048];
+	bool lost;
+
+	pthread_mutex_lock(&pod->lock);
+	pod->vm_ended = true;
+	lost = pod_life_next(&pod->life, POD_LOSE);
+	pthread_mutex_unlock(&pod->lock);
+	if (!lost)
+		return;
+	vm_post_mortem(pod->vm, why, sizeof(why));
+	log_error("the VM has ended, and all processes in it: %s", why);
+	containers_lost(pod);
+}
+
+/* ---- jobs ---- */
+
+struct job {
+	struct pod *pod;
+	const struct pod_needs *needs;
+	int r;
+	struct err err;
+	pthread_t thread;
+};
+
+static int job_start(struct job *job, void *(*run)(void *job), struct err *err)
+{
+	int r = thread_start(run, job, JOB_STACK_BYTES, false, &job->thread);
+
+	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
+}
+
+/* r: what the thread that waits has come to. The first failure counts. */
+static int job_finish(struct job *job, int r, struct err *err)
+{
+	pthread_join(job->thread, NULL);
+	return r == 0 && job->r < 0 ? err_copy(err, &job->err) : r;
+}
+
+static int join_net(struct pod *pod, const char *netns, struct err *err)
+{
+	int r;
+
+	free(pod->state.netns);
+	pod->state.netns = xstrdup(netns);
+	r = net_scan(netns, &pod->net, err);
+	if (r == 0)
+		r = state_save(&pod->state, err); /* before there is something to undo */
+	if (r == 0)
+		r = net_join(pod->net, err);
+	return r < 0 ? err_wrap(err, "network") : 0;
+}
+
+static void *run_net_job(void *arg)
+{
+	struct job *job = arg;
+
+	job->r = join_net(job->pod, job->needs->netns, &job->err);
+	return NULL;
+}
+
+static void *run_resize_job(void *arg)
+{
+	struct job *job = arg;
+
+	job->r = pod_resize(
+		job->pod, job->needs->cpu_millis, job->needs->memory_bytes, &job->err);
+	return NULL;
+}
+
+/* ---- the start ---- */
+
+/* From here on others may kill it. */
+static int make_vm(struct pod *pod, struct err *err)
+{
+	struct vm_options options = {.config = &pod->config,
+		.namespace = pod->state.namespace,
+		.sandbox = pod->state.id,
+		.trace = &pod->trace,
+		.ended = on_vm_ended,
+		.user = pod};
+	struct vm *vm;
+	int r = vm_new(&options, &vm, err);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&pod->lock);
+	pod->vm = vm;
+	pod->vm_ended = false;
+	if (pod->ending)
+		vm_kill(vm);
+	pthread_mutex_unlock(&pod->lock);
+	return 0;
+}
+
+static int start_vm(struct pod *pod, const char *hostname, struct err *err)
+{
+	struct factory_order order = {.config = &pod->config,
+		.sandbox = pod->state.id,
+		.trace = &pod->trace,
+		.vm = pod->vm};
+	int r = factory_start(&order, &pod->factory, err);
+
+	return r == 0 ? vm_make_unique(pod->vm, hostname, err) : r;
+}
+
+static int start_vm_and_net(
+	struct pod *pod, const struct pod_needs *needs, struct err *err)
+{
+	struct job job = {.pod = pod, .needs = needs};
+	int r;
+
+	if (!*needs->netns)
+		return start_vm(pod, needs->hostname, err);
+	trace_begin(&pod->trace, TRACE_NETWORK);
+	r = job_start(&job, run_net_job, err);
+	if (r < 0)
+		return r;
+	r = start_vm(pod, needs->hostname, err);
+	return job_finish(&job, r, err);
+}
+
+static int plug_net(struct pod *pod, struct err *err)
+{
+	struct pod_use use;
+	int r;
+
+	if (!pod->net)
+		return 0;
+	r = pod_use_begin(pod, &use, err);
+	if (r < 0)
+		return r;
+	r = pod_net_plug(&use, pod->net, err);
+	pod_use_end(&use);
+	trace_end(&pod->trace, TRACE_NETWORK);
+	return r < 0 ? err_wrap(err, "network") : 0;
+}
+
+static int plug_all(struct pod *pod, const struct pod_needs *needs, struct err *err)
+{
+	struct job job = {.pod = pod, .needs = needs};
+	int r = job_start(&job, run_resize_job, err);
+
+	if (r < 0)
+		return r;
+	r = plug_net(pod, err);
+	return job_finish(&job, r, err);
+}
+
+/* A VM that ended before anybody was told of its end is no VM that is ready. */
+static int become_ready(struct pod *pod, struct err *err)
+{
+	char why[800];
+	bool ended;
+
+	pthread_mutex_lock(&pod->lock);
+	ended = pod->vm_ended;
+	if (!ended)
+		pod_life_next(&pod->life, POD_STARTED);
+	pthread_mutex_unlock(&pod->lock);
+	if (!ended)
+		return 0;
+	vm_post_mortem(pod->vm, why, sizeof(why));
+	return err_set(err, -ECONNRESET, "the VM has ended%s", why);
+}
+
+static void undo(struct pod *pod);
+
+int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
+{
+	int r;
+
+	if (!move_life(pod, POD_START))
+		return err_set(err, -EBUSY, "the pod is %s", pod_state_name(pod->life));
+	r = make_vm(pod, err);
+	if (r == 0)
+		r = start_vm_and_net(pod, needs, err);
+	if (r == 0)
+		r = plug_all(pod, needs, err);
+	if (r == 0)
+		r = pod_oom_start(pod, err);
+	if (r == 0)
+		r = become_ready(pod, err);
+	if (r < 0) {
+		undo(pod);
+		move_life(pod, POD_FAILED);
+	}
+	return r;
+}
+
+int pod_resize(
+	struct pod *pod, uint64_t cpu_millis, uint64_t memory_bytes, struct err *err)
+{
+	uint64_t vcpus = MAX(pod->config.default_vcpus, (cpu_millis + 999) / 1000);
+	struct pod_use use;
+	int r;
+
+	if (vcpus == pod->config.default_vcpus && memory_bytes == 0)
+		return 0;
+	if (vcpus > UINT32_MAX)
+		return err_set(err, -ERANGE, "the CPU limit is out of range");
+	r = pod_use_begin(pod, &use, err);
+	if (r < 0)
+		return r;
+	r = vm_resize(use.vm, (unsigned int)vcpus, memory_bytes, err);
+	pod_use_end(&use);
+	return r;
+}
+
+/* ---- the stop ---- */
+
+static void leave_net(struct pod *pod)
+{
+	struct err err = ERR_INIT;
+
+	if (!pod->net)
+		return;
+	if (net_leave(pod->net, &err) < 0)
+		log_error("the pod's network namespace is not as it was: %s", err.text);
+	net_free(steal_ptr(pod->net));
+}
+
+/* Whoever has a use leaves soon: QEMU is dead. Then nobody can come by the VM any more. */
+static struct vm *take_vm(struct pod *pod)
+{
+	struct vm *vm;
+
+	pthread_mutex_lock(&pod->lock);
+	while (pod->uses > 0)
+		pthread_cond_wait(&pod->changed, &pod->lock);
+	vm = steal_ptr(pod->vm);
+	pthread_mutex_unlock(&pod->lock);
+	return vm;
+}
+
+static void undo(struct pod *pod)
+{
+	pod_kill_vm(pod);
+	pod_oom_stop(pod);
+	vm_free(take_vm(pod));
+	leave_net(pod);
+	lease_release(&pod->factory.lease);
+}
+
+void pod_stop(struct pod *pod)
+{
+	if (!move_life(pod, POD_STOP))
+		return;
+	undo(pod);
+	move_life(pod, POD_STOPPED);
+}

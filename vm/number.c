@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM's number on its host: see number.h. */
+#include "vm/number.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/util.h"
+
+/* A range of uids, both ends in it. */
+struct range {
+	unsigned int first, last;
+};
+
+static struct range range_of(const struct config *c)
+{
+	return (struct range){.first = vm_number_uid(c, 0),
+		.last = vm_number_uid(c, (unsigned int)c->uid_count - 1)};
+}
+
+int vm_number_lock(struct err *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = mkdir_parents(VM_CLAIMS, 0700, err);
+
+	if (r < 0)
+		return r;
+	fd = open(VM_CLAIMS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open " VM_CLAIMS);
+	while ((r = flock(fd, LOCK_EX)) < 0 && errno == EINTR)
+		;
+	return r < 0 ? err_sys(err, errno, "cannot lock " VM_CLAIMS) : steal_fd(&fd);
+}
+
+/* ---- the host's uids; its lock is held ---- */
+
+/* One link in VM_CLAIMS. */
+struct claim {
+	struct range uids;
+	char state_dir[PATH_MAX];
+};
+
+static bool read_claim(int claims_fd, const char *name, struct claim *ret)
+{
+	ssize_t len =
+		readlinkat(claims_fd, name, ret->state_dir, sizeof(ret->state_dir) - 1);
+	int end = 0;
+
+	if (len < 0 ||
+		sscanf(name, "%u-%u%n", &ret->uids.first, &ret->uids.last, &end) != 2)
+		return false;
+	ret->state_dir[len] = '\0';
+	return !name[end];
+}
+
+/* Whether there are VMs below a state_dir; a folder of none is removed. */
+static bool has_vms(const char *state_dir)
+{
+	_cleanup_free_ char *vms = xasprintf("%s/" VM_FOLDERS, state_dir);
+
+	return rmdir(vms) < 0 && errno != ENOENT && errno != ENOTDIR;
+}
+
+/* Whether another claim leaves ours alone; one that nobody needs any more is removed. */
+static int check_claim(int claims_fd, const char *name, const struct claim *other,
+	const struct range *ours, struct err *err)
+{
+	if (other->uids.last < ours->first || other->uids.first > ours->last)
+		return 0;
+	if (!has_vms(other->state_dir))
+		return unlinkat(claims_fd, name, 0) < 0 && errno != ENOENT
+			       ? err_sys(err, errno, "cannot remove " VM_CLAIMS "/%s",
+					 name)
+			       : 0;
+	return err_set(err, -EADDRINUSE,
+		"the uids %u to %u (keys uid_base and uid_count of [hypervisor]) are not "
+		"free: the VMs below %s have %u to %u; set another uid_base",
+		ours->first, ours->last, other->state_dir, other->uids.first,
+		other->uids.last);
+}
+
+static int claim_uids(int claims_fd, const struct config *c, struct err *err)
+{
+	_cleanup_closedir_ DIR *all = opendir(VM_CLAIMS);
+	const struct range ours = range_of(c);
+	struct dirent *entry;
+	struct claim other;
+	char name[32];
+	int r = 0;
+
+	snprintf(name, sizeof(name), "%u-%u", ours.first, ours.last);
+	while (r == 0 && all && (entry = readdir(all))) {
+		if (!read_claim(claims_fd, entry->d_name, &other))
+			continue;
+		if (strcmp(entry->d_name, name) == 0 &&
+			strcmp(other.state_dir, c->state_dir) == 0)
+			return 0;
+		r = check_claim(claims_fd, entry->d_name, &other, &ours, err);
+	}
+	if (r == 0 && symlinkat(c->state_dir, claims_fd, name) < 0)
+		r = err_sys(err, errno, "cannot claim uids in " VM_CLAIMS);
+	return r;
+}
+
+/* All that lead to a state_dir without a VM, whatever its range is today. */
+static void drop_claims(int claims_fd, const struct config *c)
+{
+	_cleanup_closedir_ DIR *all = opendir(VM_CLAIMS);
+	struct dirent *entry;
+	struct claim claim;
+
+	if (has_vms(c->state_dir))
+		return;
+	while (all && (entry = readdir(all)))
+		if (read_claim(claims_fd, entry->d_name, &claim) &&
+			strcmp(claim.state_dir, c->state_dir) == 0)
+			unlinkat(claims_fd, entry->d_name, 0);
+}
+
+/* ---- numbers; the host's lock is held ---- */
+
+static int make_folder(
+	const struct config *c, unsigned int *ret, char **ret_dir, struct err *err)
+{
+	_cleanup_free_ char *vms = xasprintf("%s/" VM_FOLDERS, c->state_dir);
+	uint64_t first;
+	int r = mkdir_parents(vms, 0700, err);
+
+	if (r < 0)
+		return r;
+	/* Drawn, so that a uid is not reused at once. */
+	if (getrandom(&first, sizeof(first), 0) != sizeof(first))
+		return err_sys(err, errno, "getrandom");
+	first %= c->uid_count;
+	for (uint64_t i = 0; i < c->uid_count; i++) {
+		unsigned int number = (unsigned int)((first + i) % c->uid_count);
+		_cleanup_free_ char *dir = xasprintf("%s/%u", vms, number);
+
+		if (mkdir(dir, 0700) == 0) {
+			*ret = number;
+			*ret_dir = steal_ptr(dir);
+			return 0;
+		}
+		if (errno != EEXIST)
+			return err_sys(err, errno, "cannot make the VM's folder %s", dir);
+	}
+	return err_set(err, -EBUSY,
+		"all %llu uids for QEMU are taken; raise uid_count of [hypervisor]",
+		(unsigned long long)c->uid_count);
+}
+
+static int record_and_group(const struct config *c, const char *dir, unsigned int number,
+	struct vm_record *record, int procs_fds[CGROUP_MAX], struct err *err)
+{
+	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char name[16];
+	int r;
+
+	if (dir_fd < 0)
+		return err_sys(err, errno, "cannot open %s", dir);
+	snprintf(name, sizeof(name), "%u", vm_number_uid(c, number));
+	cgroup_path(c, name, record->cgroup);
+	r = vm_record_write(dir_fd, record, err);
+	return r < 0 ? r : cgroup_create(record->cgroup, procs_fds, err);
+}
+
+static int remove_all(int claims_fd, const struct config *c, const char *dir,
+	const char *cgroup, struct err *err)
+{
+	int r = cgroup_remove(cgroup, err);
+
+	if (r == 0)
+		r = remove_tree(AT_FDCWD, dir, err);
+	drop_claims(claims_fd, c);
+	return r;
+}
+
+int vm_number_take(const struct config *c, struct vm_record *record, unsigned int *ret,
+	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err)
+{
+	_cleanup_close_ int claims_fd = vm_number_lock(err);
+	_cleanup_free_ char *dir = NULL;
+	unsigned int number = 0;
+	int r;
+
+	if (claims_fd < 0)
+		return claims_fd;
+	r = claim_uids(claims_fd, c, err);
+	if (r == 0)
+		r = make_folder(c, &number, &dir, err);
+	if (r < 0) {
+		drop_claims(claims_fd, c);
+		return r;
+	}
+	r = record_and_group(c, dir, number, record, procs_fds, err);
+	if (r < 0) {
+		remove_all(claims_fd, c, dir, record->cgroup, NULL);
+		return r;
+	}
+	*ret = number;
+	*ret_dir = steal_ptr(dir);
+	return 0;
+}
+
+int vm_number_give(
+	const struct config *c, const char *dir, const char *cgroup, struct err *err)
+{
+	_cleanup_close_ int claims_fd = -1;
+
+	/* Whoever is left in the group may take a moment to end: not under the lock. */
+	cgroup_kill(cgroup);
+	claims_fd = vm_number_lock(err);
+	return claims_fd < 0 ? claims_fd : remove_all(claims_fd, c, dir, cgroup, err);
+}
+
+int vm_number_give_unrecorded(const struct config *c, const char *dir, struct err *err)
+{
+	_cleanup_close_ int claims_fd = vm_number_lock(err);
+	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct vm_record record;
+	int r;
+
+	if (claims_fd < 0)
+		return claims_fd;
+	if (dir_fd < 0)
+		return errno == ENOENT ? 0 : err_sys(err, errno, "cannot open %s", dir);
+	if (vm_record_read(dir_fd, &record, NULL) != -ENOENT)
+		return 0;
+	r = remove_tree(AT_FDCWD, dir, err);
+	drop_claims(claims_fd, c);
+	return r;
+}

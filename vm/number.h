@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM's number on its host: its folder, its uid and its cgroup follow from it. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/config.h"
+#include "base/err.h"
+#include "vm/record.h"
+
+/*
+ * Number n, below uid_count, is taken by making <state_dir>/vms/<n>/ and is the VM's for
+ * life, whoever owns it. Its uid and gid are uid_base + n, its cgroup is
+ * <cgroup_parent>/<uid>.
+ *
+ * No two VMs of a host have one uid, not even of two instances of Stencil that know
+ * nothing of each other: whoever takes a number has claimed the range of its
+ * configuration in VM_CLAIMS, a folder of the host, as a link "<first uid>-<last uid>" to
+ * its state_dir. A claim lasts as long as there is a VM below that state_dir.
+ *
+ * All of this is made and removed under the lock of VM_CLAIMS, a few system calls at a
+ * time.
+ */
+#define VM_CLAIMS  "/run/stencil/uids"
+#define VM_FOLDERS "vms" /* below state_dir */
+
+/*
+ * Takes a free number: its folder, the record in it (record->cgroup is filled in) and its
+ * cgroup, with an open cgroup.procs of each hierarchy as by cgroup_create(). *ret_dir is
+ * the caller's. -EBUSY: all are taken; -EADDRINUSE: another instance has claimed some of
+ * the uids. Both name the key.
+ */
+int vm_number_take(const struct config *c, struct vm_record *record, unsigned int *ret,
+	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err);
+
+/* Removes the folder and the cgroup of a VM whose QEMU has ended. Idempotent. */
+int vm_number_give(
+	const struct config *c, const char *dir, const char *cgroup, struct err *err);
+
+/* The same for a folder without a record: whoever took that number was killed in the
+ * middle. One that has a record by now stays. */
+int vm_number_give_unrecorded(const struct config *c, const char *dir, struct err *err);
+
+static inline uid_t vm_number_uid(const struct config *c, unsigned int number)
+{
+	return (uid_t)(c->uid_base + number);
+}
+
+/* The lock of VM_CLAIMS, for who else makes and removes cgroups in cgroup_parent: a
+ * descriptor that holds it, or a negative errno. */
+int vm_number_lock(struct err *err);
