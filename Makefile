@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Stencil. `make help` lists the targets.
 #
-# One makefile for all folders. Each folder's *.c make build/lib/<folder>.a, except main_*.c: those
-# are programs. A folder may use the ones before it in LIBS, see the table in README.md.
+# One makefile for all folders. The *.c and *.proto of a folder and of its subfolders make
+# build/lib/<folder>.a, except main_*.c: those are programs. A folder may use those that come after
+# it in LIBS, see the table in README.md.
 #
 # Variables: CC=  CFLAGS=  SAN=address,undefined|thread  V=1  B=<build folder>
 #            DESTDIR=  PREFIX=/usr  (install)   TESTS="lint unit fuzz integration system" (check)
@@ -38,13 +39,11 @@ PLAIN	 = $(if $(SAN),build,$(B))
 AGENT	 = $(PLAIN)/stencil-agent
 GUEST	 = $(PLAIN)/guest/vmlinuz $(PLAIN)/guest/initrd.img
 
-PROTOS	 = $(wildcard agent-client/proto/*.proto shim/proto/*.proto)
-GEN_C	 = $(PROTOS:%.proto=$(B)/gen/%.pb-c.c)
-GEN_O	 = $(patsubst $(B)/gen/%.c,$(B)/obj/gen/%.o,$(GEN_C))
-
-lib_c	 = $(filter-out $(1)/main_%.c,$(wildcard $(1)/*.c))
-lib_o	 = $(patsubst %.c,$(B)/obj/%.o,$(call lib_c,$(1)))
+lib_c	 = $(filter-out $(1)/main_%.c,$(wildcard $(1)/*.c $(1)/*/*.c))
+lib_gen	 = $(patsubst %.proto,gen/%.pb-c.o,$(wildcard $(1)/*/*.proto))
+lib_o	 = $(addprefix $(B)/obj/,$(patsubst %.c,%.o,$(call lib_c,$(1))) $(call lib_gen,$(1)))
 lib_a	 = $(patsubst %,$(B)/lib/%.a,$(1))
+GEN_C	 = $(foreach l,$(LIBS),$(patsubst %.o,$(B)/%.c,$(call lib_gen,$(l))))
 
 # Static where Debian has the archive: a shim starts for each pod, relocations are its start-up time.
 STATIC	 = -Wl,-Bstatic $(1) -Wl,-Bdynamic
@@ -67,27 +66,21 @@ help:
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make clean'
 
-$(B)/containerd-shim-stencil-v2: $(B)/obj/shim/main_shim.o \
-		$(call lib_a,shim templated vm mm hotplug agent-client base)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
-		$(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
+# The linker goes through the libraries once: none can use one that is before it in LIBS.
+$(B)/containerd-shim-stencil-v2: $(B)/obj/shim/main_shim.o $(call lib_a,$(LIBS))
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
 
-$(B)/templated: $(B)/obj/templated/main_templated.o \
-		$(call lib_a,templated vm mm hotplug agent-client base)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
-		$(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
+$(B)/templated: $(B)/obj/templated/main_templated.o $(call lib_a,$(filter-out shim,$(LIBS)))
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
 
-$(B)/templatectl: $(B)/obj/templated/main_templatectl.o \
-		$(call lib_a,templated vm mm hotplug agent-client base)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
-		$(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
+$(B)/templatectl: $(B)/obj/templated/main_templatectl.o $(call lib_a,$(filter-out shim,$(LIBS)))
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
 
 ifeq ($(SAN),)
 # Static: the guest has no libraries but those crun came with.
-$(AGENT): $(patsubst guest/%.c,$(B)/obj/guest/%.o,$(wildcard guest/*.c)) \
-		$(call lib_a,agent-client base)
-	$(call say,LINK,$@)$(CC) -static -pthread -Wl,--gc-sections -o $@ \
-		-Wl,--start-group $^ -Wl,--end-group -lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lm
+$(AGENT): $(B)/obj/guest/main_agent.o $(call lib_o,guest) $(call lib_a,agent-client base)
+	$(call say,LINK,$@)$(CC) -static -pthread -Wl,--gc-sections -o $@ $^ \
+		-lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lm
 else
 .PHONY: $(AGENT) $(GUEST)
 $(AGENT) $(GUEST):
@@ -95,8 +88,9 @@ $(AGENT) $(GUEST):
 endif
 
 define lib_rule
-$(B)/lib/$(1).a: $(call lib_o,$(1)) $(if $(filter agent-client,$(1)),$(GEN_O))
-	$$(call say,AR,$$@)mkdir -p $$(@D); rm -f $$@; ar rcs $$@ $$^
+# Two files of an archive may have one name (io.o): q keeps both.
+$(B)/lib/$(1).a: $(call lib_o,$(1))
+	$$(call say,AR,$$@)mkdir -p $$(@D); rm -f $$@; ar qcs $$@ $$^
 endef
 $(foreach l,$(LIBS),$(eval $(call lib_rule,$(l))))
 
@@ -107,11 +101,9 @@ $(B)/obj/%.o: %.c $(GEN_C) Makefile
 $(B)/obj/gen/%.o: $(B)/gen/%.c $(GEN_C) Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) $(ALL_CFLAGS) -w -MMD -MP -c -o $@ $<
 
-# All .pb-c.{c,h} lie flat in $(B)/gen by name; the .c keep their folder for make's sake.
+# A message's header is included by the folder of its .proto.
 $(B)/gen/%.pb-c.c: %.proto
-	$(call say,PROTOC,$<)mkdir -p $(@D); \
-	protoc-c --proto_path=$(dir $<) --proto_path=agent-client/proto --c_out=$(@D) $< && \
-	cp $(basename $@).h $(B)/gen/
+	$(call say,PROTOC,$<)mkdir -p $(@D); protoc-c --proto_path=$(<D) --c_out=$(@D) $<
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:

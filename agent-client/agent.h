@@ -4,10 +4,10 @@
 
 #include <stdint.h>
 
-#include "agent-client/ttrpc.h"
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
+#include "agent-client/proto/health.pb-c.h"
 #include "base/err.h"
-#include "health.pb-c.h"
+#include "base/ttrpc/ttrpc.h"
 
 /*
  * The protocol is Kata's (same service, method and field names and numbers), so that

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent-client/proto/oci.pb-c.h"
 #include "base/err.h"
-#include "oci.pb-c.h"
 
 /* Group of container <id>: CGROUP_PARENT/<id>, as spec.c tells crun. */
 #define CGROUP_PARENT "/stencil"

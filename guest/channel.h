@@ -3,8 +3,8 @@
  */
 #pragma once
 
-#include "agent-client/ttrpc.h"
 #include "base/err.h"
+#include "base/ttrpc/ttrpc.h"
 
 /*
  * Finds the port AGENT_SERIAL_PORT, waiting for it, opens it and serves `server` on it

@@ -6,14 +6,14 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "agent-client/oci_json.h"
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "guest/cgroup.h"
 #include "guest/crun.h"
 #include "guest/identity.h"
 #include "guest/init.h"
+#include "guest/oci/to_json.h"
 #include "guest/oom.h"
 #include "guest/pidns.h"
 #include "guest/service.h"

@@ -6,14 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent-client/oci_json.h"
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "guest/cgroup.h"
 #include "guest/crun.h"
 #include "guest/init.h"
 #include "guest/message.h"
+#include "guest/oci/to_json.h"
 #include "guest/service.h"
 #include "guest/spec.h"
 

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
+#include "agent-client/proto/health.pb-c.h"
 #include "base/io.h"
 #include "base/util.h"
 #include "guest/message.h"
 #include "guest/service.h"
-#include "health.pb-c.h"
 
 #define MEMORY_DIR "/sys/devices/system/memory"
 

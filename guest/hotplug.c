@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/io.h"
 #include "base/util.h"
 #include "guest/hotplug.h"

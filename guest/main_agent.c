@@ -16,7 +16,7 @@
 /*
  * How it works. This thread boots the guest and then reaps for ever. The channel has a
  * thread that reads requests; each request has a thread while it lasts
- * (agent-client/ttrpc.h). Waiting is always on a descriptor: a process's end, output,
+ * (base/ttrpc/ttrpc.h). Waiting is always on a descriptor: a process's end, output,
  * netlink, inotify, the end of the connection.
  */
 int main(void)

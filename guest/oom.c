@@ -7,7 +7,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/log.h"
 #include "guest/cgroup.h"
 #include "guest/init.h"

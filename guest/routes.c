@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 #include "agent-client/agent.h"
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "guest/message.h"
 #include "guest/netlink.h"
 #include "guest/service.h"

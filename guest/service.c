@@ -2,10 +2,10 @@
 /* The agent protocol's methods: see service.h. */
 #include "guest/service.h"
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
+#include "agent-client/proto/empty.pb-c.h"
+#include "agent-client/proto/health.pb-c.h"
 #include "base/util.h"
-#include "empty.pb-c.h"
-#include "health.pb-c.h"
 
 /* Requests that wait for an event (a process's end, its output, that it reads its input,
  * an OOM) keep a thread each: up to four for each process of a busy pod. */

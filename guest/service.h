@@ -2,8 +2,8 @@
 /* The agent protocol's methods: one table of {service, method, types, handler}. */
 #pragma once
 
-#include "agent-client/ttrpc.h"
 #include "base/err.h"
+#include "base/ttrpc/ttrpc.h"
 #include "guest/sandbox.h"
 
 /*

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/io.h"
 #include "guest/cgroup.h"
 #include "guest/message.h"

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/err.h"
 
 /*

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "containerd_task.pb-c.h"
+#include "shim/proto/containerd_task.pb-c.h"
 #include "shim/pod.h"
 #include "shim/process.h"
 

@@ -13,8 +13,8 @@
 #include "base/io.h"
 #include "base/proc.h"
 #include "base/util.h"
-#include "containerd_task.pb-c.h"
 #include "shim/net.h"
+#include "shim/proto/containerd_task.pb-c.h"
 #include "shim/state.h"
 #include "vm/sweep.h"
 

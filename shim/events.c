@@ -13,13 +13,13 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "agent-client/ttrpc.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/proc.h"
 #include "base/thread.h"
+#include "base/ttrpc/ttrpc.h"
 #include "base/util.h"
-#include "containerd_forward.pb-c.h"
+#include "shim/proto/containerd_forward.pb-c.h"
 
 #define SERVICE "containerd.services.events.ttrpc.v1.Events"
 

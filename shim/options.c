@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "runtimeoptions.pb-c.h"
+#include "shim/proto/runtimeoptions.pb-c.h"
 
 int options_config_path(
 	const Google__Protobuf__Any *options, char **ret_path, struct err *err)

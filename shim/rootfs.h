@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-#include "containerd_types.pb-c.h"
+#include "shim/proto/containerd_types.pb-c.h"
 
 /*
  * How it works: a thread leaves the process's mount namespace for a private copy, mounts

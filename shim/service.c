@@ -6,9 +6,9 @@
 #include <poll.h>
 #include <string.h>
 
+#include "agent-client/proto/empty.pb-c.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "empty.pb-c.h"
 
 /* Handlers run everything from libnl to a cold boot; only touched pages count. */
 #define HANDLER_STACK_BYTES (256u * 1024)

@@ -2,7 +2,7 @@
 /* containerd.task.v2.Task: the methods and what they call. */
 #pragma once
 
-#include "agent-client/ttrpc.h"
+#include "base/ttrpc/ttrpc.h"
 #include "shim/container.h"
 
 /* What the methods get as their user. */

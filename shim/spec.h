@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent-client/oci_json.h"
 #include "base/config.h"
 #include "base/err.h"
+#include "shim/oci/from_json.h"
 
 /* Hostile input: at most this many bytes, and json.h's strictness at this depth. */
 #define SPEC_BYTES_MAX (4u << 20)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "cgroup_metrics.pb-c.h"
+#include "shim/proto/cgroup_metrics.pb-c.h"
 #include "shim/container.h"
 
 /* protoc-c's names of io.containerd.cgroups.v1. */

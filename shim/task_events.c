@@ -2,7 +2,7 @@
 /* The events of a task: see task_events.h. */
 #include "shim/task_events.h"
 
-#include "containerd_events.pb-c.h"
+#include "shim/proto/containerd_events.pb-c.h"
 
 static void set_time(Google__Protobuf__Timestamp *t, const struct timespec *at)
 {

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "containerd_task.pb-c.h"
+#include "shim/proto/containerd_task.pb-c.h"
 #include "shim/container.h"
 
 void task_publish_create(struct pod *pod,

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/err.h"
-#include "containerd_types.pb-c.h"
+#include "shim/proto/containerd_types.pb-c.h"
 #include "shim/spec.h"
 #include "vm/vm.h"
 

@@ -9,9 +9,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "agent-client/oci_json.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "guest/oci/to_json.h"
+#include "shim/oci/from_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

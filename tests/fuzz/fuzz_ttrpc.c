@@ -10,10 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent-client/ttrpc_io.h"
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
+#include "base/ttrpc/io.h"
+#include "base/ttrpc/ttrpc.pb-c.h"
 #include "base/util.h"
-#include "ttrpc.pb-c.h"
 
 /* Fits into a socket's buffer, so that one thread can be both ends. */
 #define INPUT_MAX 65536

@@ -6,10 +6,10 @@
 #include <sys/mount.h>
 #include <time.h>
 
-#include "agent-client/oci_json.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "shim/oci/from_json.h"
 #include "tests/lib/template.h"
 #include "tests/lib/test.h"
 

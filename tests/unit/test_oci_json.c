@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent-client/oci_json: documents to messages and back, and what is refused. */
-#include "agent-client/oci_json.h"
+/* shim/oci and guest/oci: documents to messages and back, and what is refused. */
+#include "shim/oci/from_json.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -9,9 +9,10 @@
 
 #include <cmocka.h>
 
-#include "agent-client/oci_fields.h"
+#include "agent-client/oci/fields.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "guest/oci/to_json.h"
 
 /* Every key that the messages have a place for, spelled as the runtime spec spells it. */
 static const char full[] =

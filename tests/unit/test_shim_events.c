@@ -2,12 +2,12 @@
 /* Events: order, envelope, a containerd that goes and comes, one that stays away. */
 #include <sys/socket.h>
 
-#include "agent-client/ttrpc.h"
+#include "agent-client/proto/empty.pb-c.h"
 #include "base/thread.h"
-#include "containerd_events.pb-c.h"
-#include "containerd_forward.pb-c.h"
-#include "empty.pb-c.h"
+#include "base/ttrpc/ttrpc.h"
 #include "shim/events.h"
+#include "shim/proto/containerd_events.pb-c.h"
+#include "shim/proto/containerd_forward.pb-c.h"
 #include "tests/unit/test_shim.h"
 
 static struct scratch scratch;

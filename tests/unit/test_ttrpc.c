@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent-client/ttrpc, the calling end: against a peer that answers byte by byte as told.
+/* base/ttrpc, the calling end: against a peer that answers byte by byte as told.
  */
 #include "tests/lib/test.h"
 #include "tests/unit/ttrpc_peer.h"

@@ -14,12 +14,12 @@
 
 #include <cmocka.h>
 
-#include "agent-client/ttrpc.h"
+#include "agent-client/proto/health.pb-c.h"
 #include "base/io.h"
 #include "base/thread.h"
+#include "base/ttrpc/ttrpc.h"
+#include "base/ttrpc/ttrpc.pb-c.h"
 #include "base/util.h"
-#include "health.pb-c.h"
-#include "ttrpc.pb-c.h"
 
 /* Longer than anything takes; a test that waits this long fails. */
 #define LONG_MS 20000

@@ -2,8 +2,8 @@
 /* Inside the ttrpc server: connections and the requests they brought. Not for others. */
 #pragma once
 
-#include "agent-client/ttrpc.h"
-#include "agent-client/ttrpc_io.h"
+#include "base/ttrpc/io.h"
+#include "base/ttrpc/ttrpc.h"
 
 /*
  * A connection is held by the thread that reads it and by each request that came by it;

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "agent-client/ttrpc.h"
+#include "base/ttrpc/ttrpc.h"
 #include "base/util.h"
 
 /* From the top: the first row of an errno gives its code, the first row of a code its

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a message to its OCI document: see oci_json.h. */
+/* From a message to its OCI document: see to_json.h. */
 #include <errno.h>
 
-#include "agent-client/oci_fields.h"
-#include "agent-client/oci_json.h"
+#include "agent-client/oci/fields.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "guest/oci/to_json.h"
 
 static int message_to_json(
 	const ProtobufCMessage *m, struct json_object **ret, struct err *err);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making frames and unpacking what they hold: see ttrpc_io.h. */
+/* Making frames and unpacking what they hold: see io.h. */
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent-client/ttrpc.h"
-#include "agent-client/ttrpc_io.h"
+#include "base/ttrpc/io.h"
+#include "base/ttrpc/ttrpc.h"
 #include "base/util.h"
 
 #define UNPACK_BYTES_MAX ((size_t)16 << 20)

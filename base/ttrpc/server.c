@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The serving end of ttrpc: connections and threads. What a request does is in
  * ttrpc_request.c. */
-#include "agent-client/ttrpc_server.h"
+#include "base/ttrpc/server_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

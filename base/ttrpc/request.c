@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent-client/ttrpc_server.h"
 #include "base/thread.h"
+#include "base/ttrpc/server_internal.h"
+#include "base/ttrpc/ttrpc.pb-c.h"
 #include "base/util.h"
-#include "ttrpc.pb-c.h"
 
 #define REQUESTS_MAX_DEFAULT 64
 

@@ -4,11 +4,11 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "agent-client/ttrpc.h"
-#include "agent-client/ttrpc_io.h"
 #include "base/thread.h"
+#include "base/ttrpc/io.h"
+#include "base/ttrpc/ttrpc.h"
+#include "base/ttrpc/ttrpc.pb-c.h"
 #include "base/util.h"
-#include "ttrpc.pb-c.h"
 
 /*
  * A call lives on its caller's stack and is in the list from before its request is sent

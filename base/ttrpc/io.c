@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames over a descriptor: see ttrpc_io.h. */
-#include "agent-client/ttrpc_io.h"
+/* Frames over a descriptor: see io.h. */
+#include "base/ttrpc/io.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent-client/ttrpc.h"
 #include "base/thread.h"
+#include "base/ttrpc/ttrpc.h"
 #include "base/util.h"
 
 /* A frame's memory grows as its bytes arrive: a header alone costs its sender as much as

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the fields of the OCI messages show in JSON. Inside oci_json only. */
+/* How the fields of the OCI messages show in JSON. For what converts them. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fields whose JSON is not what their names say: see oci_fields.h. */
-#include "agent-client/oci_fields.h"
+/* The fields whose JSON is not what their names say: see fields.h. */
+#include "agent-client/oci/fields.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "agent-client/proto/oci.pb-c.h"
 #include "base/util.h"
-#include "oci.pb-c.h"
 
 /*
  * Go's zero values are the reason for most rows: a user with uid 0, a limit of 0 for core

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From an OCI document to its message: see oci_json.h. */
+/* From an OCI document to its message: see from_json.h. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-#include "agent-client/oci_fields.h"
-#include "agent-client/oci_json.h"
+#include "agent-client/oci/fields.h"
 #include "base/util.h"
+#include "shim/oci/from_json.h"
 
 /*
  * The walk goes by the message's descriptor, so it is as deep as the message is, whatever

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#include "agent-client/ttrpc.h"
+#include "base/ttrpc/ttrpc.h"
 #include "base/util.h"
 
 /*
