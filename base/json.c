@@ -6,46 +6,104 @@
 #include <limits.h>
 #include <string.h>
 
-int json_parse(const char *what, const char *text, size_t len, int depth_max,
-	struct json_object **ret, struct err *err)
+#include "base/utf8.h"
+
+struct json_text {
+	const char *what;
+	const char *text;
+	size_t len;
+	int depth_max;
+};
+
+/* The flags are those of json-c's tokener. */
+static int json_parse_text(
+	const struct json_text *in, int flags, struct json_object **ret, struct err *err)
 {
-	struct json_tokener *tok;
+	struct json_tokener *tok = json_tokener_new_ex(in->depth_max);
 	struct json_object *obj;
 	enum json_tokener_error e;
 	size_t end;
 
-	if (len >= INT_MAX)
-		return err_set(err, -EFBIG, "%s: %zu bytes are too many", what, len);
-	tok = json_tokener_new_ex(depth_max);
 	if (!tok)
-		return err_set(err, -ENOMEM, "%s: out of memory", what);
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+		return err_set(err, -ENOMEM, "%s: out of memory", in->what);
+	json_tokener_set_flags(tok, flags);
 	/* The NUL behind the text ends a number or a word that stands last. */
-	obj = json_tokener_parse_ex(tok, text, (int)len);
+	obj = json_tokener_parse_ex(tok, in->text, (int)in->len);
 	e = json_tokener_get_error(tok);
-	end = MIN(json_tokener_get_parse_end(tok), len);
+	end = MIN(json_tokener_get_parse_end(tok), in->len);
 	if (e == json_tokener_continue) {
 		obj = json_tokener_parse_ex(tok, "", 1);
 		e = json_tokener_get_error(tok);
-		end = len;
+		end = in->len;
 	}
 	json_tokener_free(tok);
 	if (e != json_tokener_success || !obj) {
 		json_object_put(obj);
 		return err_set(err, -EBADMSG, "%s is not valid JSON: %s at byte %zu",
-			what,
+			in->what,
 			e == json_tokener_success ? "null" : json_tokener_error_desc(e),
 			end);
 	}
-	while (end < len && strchr(" \t\r\n", text[end]) && text[end])
+	while (end < in->len && strchr(" \t\r\n", in->text[end]) && in->text[end])
 		end++;
-	if (end < len) {
+	if (end < in->len) {
 		json_object_put(obj);
 		return err_set(err, -EBADMSG,
-			"%s is not valid JSON: more text at byte %zu", what, end);
+			"%s is not valid JSON: more text at byte %zu", in->what, end);
 	}
 	*ret = obj;
 	return 0;
+}
+
+/* An x for each byte that is not ASCII. NULL if all are. */
+static char *json_ascii_form(const char *text, size_t len)
+{
+	char *ascii = NULL;
+
+	for (size_t i = 0; i < len; i++) {
+		if (!((unsigned char)text[i] & 0x80))
+			continue;
+		if (!ascii) {
+			ascii = xmalloc(len);
+			memcpy(ascii, text, len);
+		}
+		ascii[i] = 'x';
+	}
+	return ascii;
+}
+
+/*
+ * json-c 0.18's strict parser compares a signed char with 0x1f and so takes every byte from
+ * 0x80 on for a control character, which no string may have; and what any version calls UTF-8
+ * may be an overlong form, a surrogate or above U+10FFFF. So UTF-8 is looked at here, and a
+ * text with more than ASCII is parsed twice: strictly with an x for each such byte, which is
+ * valid in the same places only, inside a string and not behind a backslash; and then as it is,
+ * but not strictly.
+ */
+int json_parse(const char *what, const char *text, size_t len, int depth_max,
+	struct json_object **ret, struct err *err)
+{
+	struct json_text in = {what, text, len, depth_max};
+	_cleanup_json_ struct json_object *checked = NULL;
+	_cleanup_free_ char *ascii = NULL;
+	size_t valid;
+	int r;
+
+	if (len >= INT_MAX)
+		return err_set(err, -EFBIG, "%s: %zu bytes are too many", what, len);
+	valid = utf8_valid_length(text, len);
+	if (valid < len)
+		return err_set(err, -EBADMSG,
+			"%s is not valid JSON: no UTF-8 at byte %zu", what, valid);
+	ascii = json_ascii_form(text, len);
+	if (!ascii)
+		return json_parse_text(&in, JSON_TOKENER_STRICT, ret, err);
+	in.text = ascii;
+	r = json_parse_text(&in, JSON_TOKENER_STRICT, &checked, err);
+	if (r < 0)
+		return r;
+	in.text = text;
+	return json_parse_text(&in, 0, ret, err);
 }
 
 static int get(struct json_object *obj, const char *key, enum json_type type,

@@ -14,8 +14,8 @@ works 'uname -r' uname -- uname -r
 guest=$(cat "$OUT")
 [ -n "$guest" ] && [ "$guest" != "$(uname -r)" ]
 ok $? 'is not the host kernel' || diag "$guest"
-works 'environment and folder' env --env A=b --cwd /tmp -- sh -c 'echo $A $PWD'
-is "$(cat "$OUT")" 'b /tmp' 'are the given ones'
+works 'environment and folder' env --env A=b --env NAME=Jürgen --cwd /tmp -- sh -c 'echo $A $NAME $PWD'
+is "$(cat "$OUT")" 'b Jürgen /tmp' 'are the given ones, also beyond ASCII'
 works 'files in the root file system' files -- sh -e -c 'umask 022; mkdir /d; echo hi >/d/f
 	chmod 751 /d/f; chown 5:6 /d/f; ln -s f /d/l; ln /d/f /d/h; mv /d/h /d/g; rm /d/f
 	stat -c "%n %A %u:%g %h" /d/*; cat /d/g'

@@ -47,6 +47,83 @@ static void test_refused(void **state)
 	assert_int_equal(json_parse("file", "1\0002", 3, 4, &obj, &err), -EBADMSG);
 }
 
+/* Up to the edges of what is broken; in a key, and in a value among escapes. */
+static void test_utf8(void **state)
+{
+	static const char *const texts[] = {"J\xc3\xbcrgen", "\xc2\x80", "\xdf\xbf",
+		"\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
+		"\xf0\x90\x80\x80", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf", "\x7f",
+		"\xc3\xbc\xe2\x82\xac"};
+	struct err err = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_free_ char *json =
+			xasprintf("{\"%s\": [\"a\\\\%s\\u00fc\"]}", texts[i], texts[i]);
+		_cleanup_free_ char *value = xasprintf("a\\%s\xc3\xbc", texts[i]);
+		_cleanup_json_ struct json_object *obj = NULL;
+		struct json_object *array;
+
+		if (parse(json, &obj, &err) < 0)
+			fail_msg("%s: %s", json, err.text);
+		assert_int_equal(json_get_array(obj, texts[i], &array, &err), 0);
+		assert_string_equal(
+			json_object_get_string(json_object_array_get_idx(array, 0)),
+			value);
+	}
+}
+
+static void test_broken_utf8(void **state)
+{
+	static const char *const texts[] = {"\x80", "\xbf", "\xc3", "\xc3(", "\xe2\x82",
+		"\xe2\x82(", "\xf0\x9f\x98", "\xf0\x9f\x98(", "\xe2(\xac",
+		"\xc3\xbc\xbc", /* cut off, or too long */
+		"\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", /* overlong */
+		"\xed\xa0\x80", "\xed\xbf\xbf",
+		"\xed\xa0\xbd\xed\xb8\x80", /* surrogates */
+		"\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf8\x88\x80\x80\x80", "\xfe",
+		"\xff"};
+	struct err err = ERR_INIT;
+	struct json_object *obj = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_free_ char *value = xasprintf("{\"a\": \"%s\"}", texts[i]);
+		_cleanup_free_ char *key = xasprintf("{\"%s\": 1}", texts[i]);
+
+		if (parse(value, &obj, &err) != -EBADMSG)
+			fail_msg("accepted as a value: %zu", i);
+		assert_error_names(err.code, -EBADMSG, "no UTF-8 at byte ");
+		if (parse(key, &obj, &err) != -EBADMSG)
+			fail_msg("accepted as a key: %zu", i);
+		assert_error_names(err.code, -EBADMSG, "no UTF-8 at byte ");
+		assert_null(obj);
+	}
+	assert_error(parse("{\"a\": \"\xc3\xbc\xed\xa0\x80\"}", &obj, &err), -EBADMSG,
+		"file is not valid JSON: no UTF-8 at byte 9");
+}
+
+/* More than ASCII makes nothing else valid, and what is wrong is told by its place. */
+static void test_utf8_is_strict(void **state)
+{
+	static const char *const texts[] = {"\xc3\xbc", "{\xc3\xbc:1}", "1\xc3\xbc",
+		"[1\xc3\xbc]", "{}\xc3\xbc", "tru\xc3\xbc", "\"\\\xc3\xbc\"",
+		"\"\\u00\xc3\xbc\"", "[\"\xc3\xbc\",]", "['\xc3\xbc']", "// \xc3\xbc\n1",
+		"[\"\xc3\xbc\", nAN]", "[\"\xc3\xbc\", TRUE]", "[[[[\"\xc3\xbc\"]]]]",
+		"\"\xc3\xbc", "\xef\xbb\xbf{}"};
+	struct err err = ERR_INIT;
+	struct json_object *obj = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (parse(texts[i], &obj, &err) != -EBADMSG)
+			fail_msg("accepted: %s", texts[i]);
+		assert_error_names(err.code, -EBADMSG, "file is not valid JSON: ");
+		assert_null(obj);
+	}
+	assert_error_names(parse("\"\xc3\xbc\" x", &obj, &err), -EBADMSG, " at byte 5");
+}
+
 static struct json_object *object(void)
 {
 	struct json_object *obj = NULL;
@@ -169,6 +246,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_broken_utf8),
+		cmocka_unit_test(test_utf8_is_strict),
 		cmocka_unit_test(test_getters),
 		cmocka_unit_test(test_getters_refuse),
 		cmocka_unit_test(test_optional),
