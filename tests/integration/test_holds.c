@@ -65,8 +65,10 @@ static const char *const kind_targets[KINDS] = {
 	[KIND_EPOLL] = "anon_inode:[eventpoll]",
 	[KIND_EVENT] = "anon_inode:[eventfd]",
 	[KIND_SIGNAL] = "anon_inode:[signalfd]",
-	[KIND_EXPORT] = "/export",
-	[KIND_MEMORY] = NULL, /* by device and inode: the name is one of another mount */
+	/* By device and inode: the name is one of another mount, and, where the test runs in a
+	 * chroot, begins outside. */
+	[KIND_EXPORT] = NULL,
+	[KIND_MEMORY] = NULL,
 };
 
 static int open_flags(int pid, int fd)
@@ -79,11 +81,17 @@ static int open_flags(int pid, int fd)
 	return (int)strtol(flags + 6, NULL, 8);
 }
 
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 static enum kind kind_of(int pid, int fd, const struct stat *memory)
 {
-	_cleanup_free_ char *path = xasprintf("/proc/%d/fd/%d", pid, fd);
+	_cleanup_free_ char *path = xasprintf("/proc/%d/fd/%d", pid, fd),
+			    *export = xasprintf("/proc/%d/root" VM_PATH_EXPORT, pid);
 	char target[512];
-	struct stat st;
+	struct stat st, top;
 	ssize_t n = readlink(path, target, sizeof(target) - 1);
 
 	assert_true(n > 0);
@@ -94,7 +102,9 @@ static enum kind kind_of(int pid, int fd, const struct stat *memory)
 		assert_int_equal(O_RDONLY, open_flags(pid, fd) & O_ACCMODE);
 		return KIND_MEMORY;
 	}
-	for (int i = 0; i < KIND_MEMORY; i++)
+	if (stat(path, &st) == 0 && stat(export, &top) == 0 && is_same_file(&st, &top))
+		return KIND_EXPORT;
+	for (int i = 0; i < KIND_EXPORT; i++)
 		if (strncmp(target, kind_targets[i], strlen(kind_targets[i])) == 0)
 			return (enum kind)i;
 	fail_msg("QEMU holds descriptor %d of an unknown kind: %s", fd, target);
