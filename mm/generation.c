@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Published generations: see generation.h. */
-#include "mm/generation.h"
-
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,34 +11,17 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "base/log.h"
 #include "base/util.h"
 #include "mm/digest.h"
+#include "mm/generation_internal.h"
 
 #define MANIFEST_FILE_MAX (64u << 10)
-#define NEW_PREFIX        ".new-"
-#define OLD_PREFIX        ".old-"
-#define PREFIX_LEN        5
 
 static const char *const file_names[GENERATION_FILES] = {
 	[GENERATION_FILE_MANIFEST] = GENERATION_MANIFEST,
 	[GENERATION_FILE_MEMORY] = GENERATION_MEMORY,
 	[GENERATION_FILE_STATE] = GENERATION_STATE,
 };
-
-bool generation_id_valid(const char *id)
-{
-	static const char shape[] = "00000000T000000000-xxxxxxxx";
-	size_t i;
-
-	for (i = 0; shape[i]; i++) {
-		if (shape[i] == '0'       ? !isdigit((unsigned char)id[i])
-			: shape[i] == 'x' ? !id[i] || !strchr("0123456789abcdef", id[i])
-					  : id[i] != shape[i])
-			return false;
-	}
-	return id[i] == '\0';
-}
 
 /* ---- verification ---- */
 
@@ -318,95 +297,10 @@ int generation_resident(int root_fd, const char *id, uint64_t *ret_bytes, struct
 
 int generation_remove(int root_fd, const char *id, struct err *err)
 {
-	char old[GENERATION_ID_SIZE + sizeof(OLD_PREFIX)];
+	char old[GENERATION_ID_SIZE + sizeof(GENERATION_OLD)];
 
-	snprintf(old, sizeof(old), OLD_PREFIX "%s", id);
+	snprintf(old, sizeof(old), GENERATION_OLD "%s", id);
 	if (renameat2(root_fd, id, root_fd, old, RENAME_NOREPLACE) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove generation %s", id);
 	return remove_tree(root_fd, old, err);
-}
-
-/* ---- recovery ---- */
-
-static bool is_leftover(const char *name)
-{
-	return (strncmp(name, NEW_PREFIX, PREFIX_LEN) == 0 ||
-		       strncmp(name, OLD_PREFIX, PREFIX_LEN) == 0) &&
-	       generation_id_valid(name + PREFIX_LEN);
-}
-
-struct recovery {
-	int root_fd;
-	struct generation_found *found;
-	size_t n;
-};
-
-static struct generation_found *add_found(struct recovery *rec)
-{
-	rec->found = xreallocarray(rec->found, rec->n + 1, sizeof(*rec->found));
-	rec->found[rec->n] = (struct generation_found){0};
-	return &rec->found[rec->n++];
-}
-
-static int recover_generation(struct recovery *rec, const char *name, struct err *err)
-{
-	struct generation_found *found = add_found(rec);
-
-	found->sound = generation_load(rec->root_fd, name, &found->g, &found->why) == 0;
-	if (found->sound)
-		return 0;
-	str_copy(found->g.id, name); /* a valid id fits */
-	log_error("removing an unsound template: %s", found->why.text);
-	return generation_remove(rec->root_fd, name, err);
-}
-
-static int recover_one(struct recovery *rec, const char *name, struct err *err)
-{
-	if (is_leftover(name)) {
-		log_warn("removing %s: %s when templated ended", name,
-			name[1] == 'n' ? "it was being built" : "it was being removed");
-		return remove_tree(rec->root_fd, name, err);
-	}
-	if (generation_id_valid(name))
-		return recover_generation(rec, name, err);
-	if (strcmp(name, GENERATION_LEASES) != 0)
-		log_warn("\"%s\" in the template's tmpfs is not ours; it stays",
-			err_quote(name, 64));
-	return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const struct generation_found *x = a, *y = b;
-
-	return strcmp(x->g.id, y->g.id);
-}
-
-int generation_recover(
-	int root_fd, struct generation_found **ret, size_t *ret_n, struct err *err)
-{
-	struct recovery rec = {.root_fd = root_fd};
-	struct dirent **names = NULL;
-	int n = scandirat(root_fd, ".", &names, NULL, alphasort), r = 0;
-
-	if (n < 0)
-		return err_sys(err, errno, "cannot read the template's tmpfs");
-	for (int i = 0; i < n; i++) {
-		if (r == 0 && strcmp(names[i]->d_name, ".") != 0 &&
-			strcmp(names[i]->d_name, "..") != 0)
-			r = recover_one(&rec, names[i]->d_name, err);
-		free(names[i]);
-	}
-	free(names);
-	if (r < 0) {
-		for (size_t i = 0; i < rec.n; i++)
-			generation_done(&rec.found[i].g);
-		free(rec.found);
-		return r;
-	}
-	if (rec.n > 1)
-		qsort(rec.found, rec.n, sizeof(*rec.found), compare);
-	*ret = rec.found;
-	*ret_n = rec.n;
-	return 0;
 }

@@ -20,6 +20,10 @@
  *   <id>        published: never written again
  *   .old-<id>   being removed
  *
+ * An id is <number>-<random>. The order of ids, as text, is the order in which the
+ * generations of a tmpfs were begun, whatever the clock did meanwhile; the random half
+ * tells them from those of another tmpfs that was at the same path.
+ *
  * The manifest binds the files: sizes, the state's digest, and the second in which the
  * memory was last modified (the generation's `created`; QEMU's writes by mmap(2) leave a
  * tmpfs file's time alone, so it is set at publication). The memory itself has no digest:
@@ -28,7 +32,7 @@
  * root_fd is tmpfs_open()'s: the read-only one for verifying and granting, the other for
  * the rest.
  */
-#define GENERATION_ID_SIZE  32 /* with the NUL: "20260102T030405678-9f3a2b1c" */
+#define GENERATION_ID_SIZE  18 /* with the NUL: "00000042-9f3a2b1c" */
 #define GENERATION_MEMORY   "memory"
 #define GENERATION_STATE    "state"
 #define GENERATION_MANIFEST "manifest.json"
@@ -57,6 +61,7 @@ struct generation_build {
 /*
  * Makes the folder, the memory file with all its blocks (a tmpfs that is too full is
  * -ENOSPC with the numbers here, instead of a SIGBUS in QEMU later) and the state file.
+ * One at a time on a tmpfs.
  */
 int generation_build_begin(int root_fd, uint64_t memory_bytes,
 	struct generation_build *ret, struct err *err);

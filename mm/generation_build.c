@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -16,31 +15,12 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "mm/digest.h"
-#include "mm/generation.h"
+#include "mm/generation_internal.h"
 
 #define PAGE_BYTES 4096
 #define SCAN_BYTES MiB
-#define NEW_PREFIX ".new-"
 #define DIR_MODE   0500
 #define FILE_MODE  0400
-
-/* Sorts by time; the random part keeps two of one millisecond apart. */
-static int make_id(char ret[GENERATION_ID_SIZE], struct err *err)
-{
-	struct timespec now;
-	uint32_t random;
-	struct tm tm;
-	size_t len;
-
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return err_sys(err, errno, "getrandom");
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	len = strftime(ret, GENERATION_ID_SIZE, "%Y%m%dT%H%M%S", &tm);
-	snprintf(ret + len, GENERATION_ID_SIZE - len, "%03ld-%08x", now.tv_nsec / 1000000,
-		random);
-	return 0;
-}
 
 static int create(
 	struct generation_build *b, const char *name, int *ret_fd, struct err *err)
@@ -80,12 +60,12 @@ static int allocate_memory(struct generation_build *b, struct err *err)
 
 static int build_begin(struct generation_build *b, struct err *err)
 {
-	char folder[GENERATION_ID_SIZE + sizeof(NEW_PREFIX)];
-	int r = make_id(b->id, err);
+	char folder[GENERATION_ID_SIZE + sizeof(GENERATION_NEW)];
+	int r = generation_id_next(b->root_fd, b->id, err);
 
 	if (r < 0)
 		return r;
-	snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
+	snprintf(folder, sizeof(folder), GENERATION_NEW "%s", b->id);
 	if (mkdirat(b->root_fd, folder, 0700) < 0)
 		return err_sys(
 			err, errno, "cannot create the folder of generation %s", b->id);
@@ -121,14 +101,14 @@ int generation_build_begin(
 
 void generation_build_done(struct generation_build *b)
 {
-	char folder[GENERATION_ID_SIZE + sizeof(NEW_PREFIX)];
+	char folder[GENERATION_ID_SIZE + sizeof(GENERATION_NEW)];
 	struct err err = ERR_INIT;
 
 	close_fd(steal_fd(&b->memory_fd));
 	close_fd(steal_fd(&b->state_fd));
 	close_fd(steal_fd(&b->dir_fd));
 	if (b->root_fd >= 0 && *b->id && !b->published) {
-		snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
+		snprintf(folder, sizeof(folder), GENERATION_NEW "%s", b->id);
 		if (remove_tree(b->root_fd, folder, &err) < 0)
 			log_error("a half-built generation is left until the next start: "
 				  "%s",
@@ -291,7 +271,7 @@ static int write_manifest(
 
 static int publish(struct generation_build *b, struct manifest *m, struct err *err)
 {
-	char folder[GENERATION_ID_SIZE + sizeof(NEW_PREFIX)];
+	char folder[GENERATION_ID_SIZE + sizeof(GENERATION_NEW)];
 	int r;
 
 	r = identify(b, m, err);
@@ -305,7 +285,7 @@ static int publish(struct generation_build *b, struct manifest *m, struct err *e
 	r = write_manifest(b, m, err);
 	if (r < 0)
 		return r;
-	snprintf(folder, sizeof(folder), NEW_PREFIX "%s", b->id);
+	snprintf(folder, sizeof(folder), GENERATION_NEW "%s", b->id);
 	if (fchmod(b->dir_fd, DIR_MODE) < 0 ||
 		renameat2(b->root_fd, folder, b->root_fd, b->id, RENAME_NOREPLACE) < 0)
 		return err_sys(err, errno, "cannot give the folder its name");

@@ -9,7 +9,7 @@
 
 #include "mm/generation.h"
 
-/* Generations' names begin with the time they were made. */
+/* The order of generations' ids is that of their making. */
 static bool find_newest(const char *template_path, char ret_id[GENERATION_ID_SIZE])
 {
 	_cleanup_closedir_ DIR *dir = opendir(template_path);

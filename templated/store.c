@@ -526,7 +526,8 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 	}
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_CREATED, &number, NULL) == 0) {
 		json_set_u64(obj, "created", number);
-		json_set_i64(obj, "age_s", (int64_t)time(NULL) - (int64_t)number);
+		/* The clock may have been set back. */
+		json_set_i64(obj, "age_s", MAX(0, (int64_t)time(NULL) - (int64_t)number));
 	}
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_MEMORY_BYTES, &number, NULL) == 0)
 		json_set_u64(obj, "memory_bytes", number);

@@ -45,7 +45,7 @@ generation=$(status_value '{template}{generations}[0]{id}')
 watched 'build-started +forced=true' 'watch shows a build that starts'
 watched 'build-step +step=booting' 'its steps'
 watched "build-published +generation=$generation" 'what it published'
-watched 'generation-removed +generation=2' 'and what is removed'
+watched 'generation-removed +generation=0' 'and what is removed'
 capture container_detached one -- sleep 1000
 ok $? 'a container' || diag "$(cat "$ERR")"
 watched "grant +sandbox=$WORLD-one +generation=$generation" 'a grant'

@@ -211,12 +211,12 @@ static void test_garbage(void **state)
 		{"1-1-2.json", "[]"},
 		{"1-1-3.json", "{\"generation\":\"../x\",\"sandbox\":\"s\",\"pid\":1,"
 			       "\"start_ticks\":0}"},
-		{"1-1-4.json", "{\"generation\":\"20260102T030405678-9f3a2b1c\","
+		{"1-1-4.json", "{\"generation\":\"00000042-9f3a2b1c\","
 			       "\"sandbox\":\"s\",\"pid\":0,\"start_ticks\":0}"},
-		{"1-1-5.json", "{\"generation\":\"20260102T030405678-9f3a2b1c\","
+		{"1-1-5.json", "{\"generation\":\"00000042-9f3a2b1c\","
 			       "\"pid\":1,\"start_ticks\":0}"},
 		{"note", "{}"},
-		{"20260102T030405678-9f3a2b1c.retired", ""},
+		{"00000042-9f3a2b1c.retired", ""},
 	};
 
 	(void)state;

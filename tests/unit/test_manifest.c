@@ -11,7 +11,7 @@ static void make_whole(struct manifest *m)
 {
 	fixture_inputs(m, "8388608");
 	manifest_set(m, MANIFEST_FORMAT, MANIFEST_FORMAT_VERSION);
-	manifest_set(m, MANIFEST_ID, "20260102T030405678-9f3a2b1c");
+	manifest_set(m, MANIFEST_ID, "00000042-9f3a2b1c");
 	manifest_set(m, MANIFEST_STATE_BYTES, "346112");
 	manifest_set(m, MANIFEST_STATE_SHA256, DIGEST_A);
 	manifest_set(m, MANIFEST_AGENT_VERSION, "0.1.0");

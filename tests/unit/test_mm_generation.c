@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "tests/unit/mm_fixture.h"
 
@@ -81,16 +83,149 @@ static void publish_punched(char *ret_id)
 	publish_as(ret_id, true);
 }
 
+/* ---- ids ---- */
+
 static void test_ids(void **state)
 {
 	(void)state;
-	assert_true(generation_id_valid("20260102T030405678-9f3a2b1c"));
-	assert_false(generation_id_valid("20260102T030405678-9f3a2b1"));
-	assert_false(generation_id_valid("20260102T030405678-9f3a2b1cc"));
-	assert_false(generation_id_valid("20260102T030405678-9f3a2b1g"));
-	assert_false(generation_id_valid("../60102T030405678-9f3a2b1c"));
+	assert_true(generation_id_valid("00000042-9f3a2b1c"));
+	assert_false(generation_id_valid("00000042-9f3a2b1"));
+	assert_false(generation_id_valid("00000042-9f3a2b1cc"));
+	assert_false(generation_id_valid("00000042-9f3a2b1g"));
+	assert_false(generation_id_valid("../00042-9f3a2b1c"));
+	assert_false(generation_id_valid("0000042-9f3a2b1c0"));
 	assert_false(generation_id_valid(""));
 }
+
+/* In the place of the C library's: what the product takes for the time. */
+static time_t clock_s;
+
+time_t time(time_t *ret)
+{
+	if (ret)
+		*ret = clock_s;
+	return clock_s;
+}
+
+int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	if (id != CLOCK_REALTIME)
+		return (int)syscall(SYS_clock_gettime, id, ret);
+	*ret = (struct timespec){.tv_sec = clock_s};
+	return 0;
+}
+
+static void begin(struct generation_build *b)
+{
+	struct err err = ERR_INIT;
+
+	if (generation_build_begin(rw_fd, PAGE, b, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* The next build's id, which is greater than the last one's. */
+static void assert_next(char last[GENERATION_ID_SIZE])
+{
+	struct generation_build b;
+
+	begin(&b);
+	assert_true(generation_id_valid(b.id));
+	if (strcmp(b.id, last) <= 0)
+		fail_msg("%s was given after %s", b.id, last);
+	memcpy(last, b.id, sizeof(b.id));
+	generation_build_done(&b);
+}
+
+/* A clock that stands still, and one that is set back an hour each time. */
+static void test_ids_whatever_the_clock(void **state)
+{
+	char last[GENERATION_ID_SIZE] = "", id[GENERATION_ID_SIZE];
+	struct generation_found *found;
+	struct err err = ERR_INIT;
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < 300; i++)
+		assert_next(last);
+	for (int i = 0; i < 3; i++) {
+		clock_s -= 3600;
+		publish(id);
+		assert_true(strcmp(id, last) > 0);
+		memcpy(last, id, sizeof(id));
+	}
+	assert_int_equal(generation_recover(rw_fd, &found, &n, &err), 0);
+	assert_int_equal(n, 3);
+	assert_string_equal(found[n - 1].g.id, last);
+	for (size_t i = 0; i < n; i++) {
+		assert_true(i == 0 || strcmp(found[i - 1].g.id, found[i].g.id) < 0);
+		assert_int_equal(generation_remove(rw_fd, found[i].g.id, &err), 0);
+		generation_done(&found[i].g);
+	}
+	free(found);
+}
+
+static void unlink_last(void)
+{
+	assert_int_equal(unlinkat(rw_fd, ".last", 0), 0);
+}
+
+static void make_folder(const char *name)
+{
+	assert_int_equal(mkdirat(rw_fd, name, 0700), 0);
+}
+
+static void remove_folder(const char *name)
+{
+	assert_int_equal(unlinkat(rw_fd, name, AT_REMOVEDIR), 0);
+}
+
+/* The number goes on from all that is there, and from what is not there any more. */
+static void test_ids_go_on(void **state)
+{
+	char last[GENERATION_ID_SIZE] = "";
+	struct generation_build b;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_next(last);
+	assert_memory_equal(last, "00000001", 8);
+	/* Everything is removed and the tmpfs opened anew: it was remembered. */
+	close(rw_fd);
+	assert_int_equal(tmpfs_open(PATH, false, &rw_fd, &err), 0);
+	assert_next(last);
+	assert_memory_equal(last, "00000002", 8);
+	/* Without that, the names count: of all three states. */
+	unlink_last();
+	make_folder("00000010-00000000");
+	assert_next(last);
+	assert_memory_equal(last, "00000011", 8);
+	unlink_last();
+	make_folder(".new-00000020-00000000");
+	assert_next(last);
+	unlink_last();
+	make_folder(".old-00000030-00000000");
+	assert_next(last);
+	assert_memory_equal(last, "00000031", 8);
+	/* Killed between link and rename. */
+	assert_int_equal(symlinkat("00000032-00000000", rw_fd, ".last.new"), 0);
+	assert_next(last);
+	assert_memory_equal(last, "00000032", 8);
+	/* What is no id counts for nothing; what is one may be the last. */
+	unlink_last();
+	assert_int_equal(symlinkat("99999999", rw_fd, ".last"), 0);
+	*last = '\0';
+	assert_next(last);
+	assert_memory_equal(last, "00000031", 8);
+	make_folder("99999999-00000000");
+	assert_int_equal(generation_build_begin(rw_fd, PAGE, &b, &err), -EOVERFLOW);
+	assert_error(err, "generation 99999999, the last");
+	remove_folder("00000010-00000000");
+	remove_folder(".new-00000020-00000000");
+	remove_folder(".old-00000030-00000000");
+	remove_folder("99999999-00000000");
+}
+
+/* ---- building ---- */
 
 static void test_build_and_punch(void **state)
 {
@@ -225,7 +360,7 @@ static void test_tampered_manifest(void **state)
 {
 	static const struct tampering cases[] = {
 		{"manifest.json", "\"format\": \"2\"", "\"format\": \"9\"", "format: 9"},
-		{"manifest.json", "\"id\": \"2", "\"id\": \"3",
+		{"manifest.json", "\"id\": \"0", "\"id\": \"3",
 			"id: the manifest says 3"},
 		{"manifest.json", "4194304", "4194303",
 			"memory_bytes: the manifest says 4194303, the file memory has "
@@ -396,7 +531,7 @@ static void test_recover(void **state)
 	close(half.dir_fd);
 	assert_int_equal(mkdirat(rw_fd, "stranger", 0700), 0);
 	/* A link with a generation's name: removed, and not what it leads to. */
-	assert_int_equal(symlinkat("stranger", rw_fd, "20010102T030405678-9f3a2b1c"), 0);
+	assert_int_equal(symlinkat("stranger", rw_fd, "00000000-9f3a2b1c"), 0);
 	assert_int_equal(mkdirat(rw_fd, GENERATION_LEASES, 0700), 0);
 	assert_int_equal(generation_recover(rw_fd, &found, &n, &err), 0);
 	assert_int_equal(n, 4);
@@ -505,6 +640,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		cmocka_unit_test(test_ids),
+		T(test_ids_whatever_the_clock),
+		T(test_ids_go_on),
 		T(test_build_and_punch),
 		T(test_build_abandoned),
 		T(test_publish_without_state),
@@ -518,6 +655,7 @@ int main(void)
 	};
 
 	fixture_enter();
+	clock_s = 1790000000;
 	log_set_level(LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,7 +75,7 @@ static void test_status_fits(void **state)
 		struct json_object *g = json_object_new_object(),
 				   *clones = json_object_new_array();
 
-		json_set_string(g, "id", "20260102T030405678-9f3a2b1c");
+		json_set_string(g, "id", "00000042-9f3a2b1c");
 		json_set_string(g, "state", i == 599 ? "current" : "retired");
 		json_object_array_add(clones, json_object_new_string("a sandbox"));
 		json_object_object_add(g, "clones", clones);
@@ -99,11 +99,11 @@ static void test_status_fits(void **state)
 
 static const char *const full_status =
 	"{\"version\":\"1\",\"pid\":7,\"uptime_s\":7000,\"template\":{\"enabled\":true,"
-	"\"state\":\"unsound\",\"reason\":\"generation 20260102T030405678-9f3a2b1c: "
+	"\"state\":\"unsound\",\"reason\":\"generation 00000042-9f3a2b1c: "
 	"state_bytes: the manifest says 346000, the file state has 1000 bytes\","
 	"\"tmpfs\":{\"path\":\"/run/stencil/template\",\"mounted\":true,"
 	"\"size_bytes\":571473920,\"used_bytes\":74448896},\"generations\":[{"
-	"\"id\":\"20260102T030405678-9f3a2b1c\",\"state\":\"current\",\"age_s\":86400,"
+	"\"id\":\"00000042-9f3a2b1c\",\"state\":\"current\",\"age_s\":86400,"
 	"\"memory_bytes\":268435456,\"resident_bytes\":73400320,\"state_bytes\":346000,"
 	"\"private_bytes\":12582912,\"shared_bytes\":31457280,\"leases\":3,\"clones\":["
 	"{\"sandbox\":\"a-sandbox-with-a-name-of-some-length-0123456789abcdef\","
@@ -134,13 +134,13 @@ static void test_screen(void **state)
 {
 	static const char *const parts[] = {
 		"templated  1, pid 7, up 116 min\n",
-		"template   unsound: generation 2026",
+		"template   unsound: generation 0000",
 		"tmpfs      /run/stencil/template, 71.0 of 545 MiB used\n",
 		"cache      2 of 4 VMs ready, one in the making;  handed over 10,  missed 3,",
 		"last build FAILED 100 s ago after 60.0 s: boot: the guest's agent",
 		"granted    10, of stale generations 0\nmissed     3  building 2  kernel_sha256 1\n",
 		"builds     1 published, 1 failed, 2 boots\n",
-		"\ngeneration 20260102T030405678-9f3a2b1c: current, 24 h old\n",
+		"\ngeneration 00000042-9f3a2b1c: current, 24 h old\n",
 		"  MiB      70.0 of 256 resident  0.3 device state  30.0 shared  12.0 "
 		"private\n",
 		"  clones   3  a-sandbox-with-a-name-of-some-length-0123456789abcdef 4.0",
@@ -178,10 +178,10 @@ static void test_metrics(void **state)
 		{"stencil_template_ready", 0},
 		{"stencil_template_enabled", 1},
 		{"stencil_tmpfs_size_bytes", 571473920},
-		{"stencil_generation_private_bytes{generation=\"20260102T030405678-"
+		{"stencil_generation_private_bytes{generation=\"00000042-"
 		 "9f3a2b1c\",state=\"current\"}",
 			12582912},
-		{"stencil_clone_private_bytes{generation=\"20260102T030405678-9f3a2b1c\","
+		{"stencil_clone_private_bytes{generation=\"00000042-9f3a2b1c\","
 		 "sandbox=\"another \\\"one\\\\\\n\",pid=\"2\"}",
 			8388608},
 		{"stencil_grants_total", 10},
