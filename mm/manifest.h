@@ -16,7 +16,6 @@ enum manifest_rule {
 	MANIFEST_MUST_EQUAL, /* a difference is a miss that names the field */
 	MANIFEST_MAY_AGE,    /* a difference makes the generation old, not wrong: its
 				memory has its own. It is granted and to be replaced */
-	MANIFEST_SETTABLE,   /* may differ: each clone sets its own */
 	MANIFEST_IGNORED,    /* for people only */
 };
 

@@ -42,7 +42,6 @@ static void held_free(struct held *h)
 		free(h->leases);
 		h->leases = next;
 	}
-	resident_unmap(&h->resident);
 	generation_done(&h->g);
 	free(h);
 }
@@ -81,18 +80,6 @@ struct held *store_add(struct store *s, struct generation *g)
 	while (*end)
 		end = &(*end)->next;
 	return *end = h;
-}
-
-/* Nobody's clone depends on it. */
-void store_map(struct store *s, const char *id, struct resident *ret)
-{
-	struct err err = ERR_INIT;
-	size_t bytes;
-
-	if (resident_map(s->ro_fd, id, ret, &bytes, &err) < 0)
-		log_warn("pages of the template that a single clone uses will count as "
-			 "its own: %s",
-			err.text);
 }
 
 static void remove_files(struct store *s, const struct held *h)
@@ -228,11 +215,6 @@ int store_open(struct store *s, uint64_t size_bytes, struct err *err)
 	return r;
 }
 
-int store_usage(struct store *s, struct tmpfs_usage *ret, struct err *err)
-{
-	return tmpfs_look(s->path, ret, err);
-}
-
 int store_pin(struct store *s, int *ret_root_fd, struct err *err)
 {
 	int r = 0;
@@ -261,24 +243,15 @@ void store_unpin(struct store *s)
 
 int store_adopt(struct store *s, const char *id, struct err *err)
 {
-	struct resident resident = {0};
 	struct generation g;
 	int r;
 
-	/* Not under the lock: it takes milliseconds. The caller's pin keeps the mount. */
-	store_map(s, id, &resident);
 	pthread_mutex_lock(&s->lock);
 	r = s->emptying ? err_set(err, -ECANCELED, "the templates are being destroyed")
 			: generation_load(s->ro_fd, id, &g, err);
-	if (r == 0) {
-		struct held *h = store_add(s, &g);
-
-		h->resident = resident;
-		make_current(s, h);
-	}
+	if (r == 0)
+		make_current(s, store_add(s, &g));
 	pthread_mutex_unlock(&s->lock);
-	if (r < 0)
-		resident_unmap(&resident);
 	return r;
 }
 

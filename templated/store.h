@@ -40,7 +40,6 @@ void store_free(struct store *s);
  * else is removed. Cancels an emptying.
  */
 int store_open(struct store *s, uint64_t size_bytes, struct err *err);
-int store_usage(struct store *s, struct tmpfs_usage *ret, struct err *err);
 
 /* For building. The descriptor is valid until store_unpin(), which must follow: it keeps
  * the tmpfs mounted. */

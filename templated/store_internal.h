@@ -2,7 +2,6 @@
 /* What the files of the store share; nobody else's. */
 #pragma once
 
-#include "mm/resident.h"
 #include "templated/followers.h"
 #include "templated/lease_note.h"
 #include "templated/store.h"
@@ -20,7 +19,6 @@ struct held {
 	struct held *next;
 	struct generation g;
 	struct store_lease *leases;
-	struct resident resident;
 	bool retired;
 	bool unsound; /* at the last look; lost: for ever */
 	bool lost; /* its files are removed or out of reach, only its leases are there */
@@ -45,6 +43,5 @@ struct store {
 
 /* The lock is held. */
 struct held *store_add(struct store *s, struct generation *g); /* *g is emptied */
-void store_map(struct store *s, const char *id, struct resident *ret);
 void store_remove_unheld(struct store *s);
 int store_recover(struct store *s, struct err *err);

@@ -131,8 +131,5 @@ int store_recover(struct store *s, struct err *err)
 	adopt_leases(s);
 	choose_current(s);
 	store_remove_unheld(s);
-	for (struct held *h = s->all; h; h = h->next)
-		if (!h->lost)
-			store_map(s, h->g.id, &h->resident);
 	return 0;
 }

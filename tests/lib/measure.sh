@@ -55,11 +55,11 @@ private_kib() # PID
 	smaps_kib "$1" '' '^Private_(Clean|Dirty|Hugetlb):'
 }
 
-# What a clone alone has of the template's memory. templated maps the file's pages as well, so that
-# those of a lone clone count as shared.
+# What a clone alone has of the template's memory: the pages that it has written to. (Private_* has
+# the file's own pages, too, as long as no other clone maps them.)
 template_private_kib() # PID
 {
-	smaps_kib "$1" '\/memory( \(deleted\))?$' '^Private_(Clean|Dirty|Hugetlb):'
+	smaps_kib "$1" '\/memory( \(deleted\))?$' '^Anonymous:'
 }
 
 # Open flags, octal, of each descriptor of a process whose file's name matches.

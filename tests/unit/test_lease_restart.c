@@ -248,23 +248,6 @@ static void test_no_place_for_notes(void **state)
 	assert_text("status/template/state", "ready");
 }
 
-/* templated's own mapping keeps nothing alive. */
-static void test_mapping_goes(void **state)
-{
-	_cleanup_free_ char *maps = NULL;
-	struct err err = ERR_INIT;
-	size_t len;
-
-	(void)state;
-	init_template();
-	refresh();
-	assert_int_equal(
-		file_read(AT_FDCWD, "/proc/self/maps", MiB, &maps, &len, &err), 0);
-	assert_non_null(strstr(maps, "/memory\n"));
-	assert_null(strstr(maps, "/memory (deleted)"));
-	assert_true(status_number("status/template/tmpfs/used_bytes") < 65536);
-}
-
 /* What a clone still maps is in the calculation, whoever else has forgotten it. */
 static void test_size_counts_unlinked(void **state)
 {
@@ -363,7 +346,6 @@ int main(void)
 		T(test_reused_pid),
 		T(test_garbage),
 		T(test_no_place_for_notes),
-		T(test_mapping_goes),
 		T(test_size_counts_unlinked),
 		T(test_replaced_tmpfs),
 		T(test_activated),

@@ -2,16 +2,13 @@
 /* Generations: build, publish, verify, grant, and what tampering is answered with. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "tests/unit/mm_fixture.h"
 
 #include "base/log.h"
 #include "mm/generation.h"
-#include "mm/resident.h"
 #include "mm/tmpfs.h"
 
 #define PATH         "/tmp/template"
@@ -54,9 +51,8 @@ static void fill(const struct generation_build *b)
 	assert_int_equal(write_full(b->state_fd, "device state", 12), 0);
 }
 
-static void publish_as(char *ret_id, bool punched)
+static void publish(char *ret_id)
 {
-	uint64_t resident;
 	struct generation_build b;
 	struct manifest inputs;
 	struct err err = ERR_INIT;
@@ -65,22 +61,10 @@ static void publish_as(char *ret_id, bool punched)
 	manifest_set(&inputs, MANIFEST_AGENT_VERSION, "1");
 	assert_int_equal(generation_build_begin(rw_fd, MEMORY_BYTES, &b, &err), 0);
 	fill(&b);
-	if (punched)
-		assert_int_equal(generation_build_punch(&b, &resident, &err), 0);
 	assert_int_equal(generation_build_publish(&b, &inputs, &err), 0);
 	memcpy(ret_id, b.id, sizeof(b.id));
 	generation_build_done(&b);
 	manifest_done(&inputs);
-}
-
-static void publish(char *ret_id)
-{
-	publish_as(ret_id, false);
-}
-
-static void publish_punched(char *ret_id)
-{
-	publish_as(ret_id, true);
 }
 
 /* ---- ids ---- */
@@ -558,83 +542,6 @@ static void test_recover(void **state)
 	free(found);
 }
 
-/* ---- resident pages ---- */
-
-static uint64_t used_bytes(void)
-{
-	struct tmpfs_usage usage;
-	struct err err = ERR_INIT;
-
-	assert_int_equal(tmpfs_look(PATH, &usage, &err), 0);
-	return usage.used_bytes;
-}
-
-/* KiB of this process's mappings of memory files that smaps calls by this name. */
-static unsigned long smaps_kib(const char *field)
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/smaps", "re");
-	unsigned long sum = 0, kib;
-	bool ours = false;
-	char line[512];
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		if (strchr("0123456789abcdef", *line))
-			ours = strstr(line, "/" GENERATION_MEMORY) != NULL;
-		else if (ours && strncmp(line, field, strlen(field)) == 0 &&
-			 sscanf(line + strlen(field), "%lu", &kib) == 1)
-			sum += kib;
-	}
-	return sum;
-}
-
-/* A clone alone: what it reads of the template is not its own. */
-static int read_as_clone(const char *id)
-{
-	_cleanup_free_ char *path = xasprintf(PATH "/%s/" GENERATION_MEMORY, id);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	volatile const char *map;
-
-	map = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	if (map == MAP_FAILED || map[PAGE + 100] != 'o')
-		return 1;
-	return smaps_kib("Shared_Clean:") + smaps_kib("Shared_Dirty:") < 4 ||
-	       smaps_kib("Private_Clean:") + smaps_kib("Private_Dirty:") > 0;
-}
-
-static void test_resident(void **state)
-{
-	char id[GENERATION_ID_SIZE];
-	struct resident resident;
-	struct err err = ERR_INIT;
-	uint64_t used;
-	size_t bytes;
-	int status;
-	pid_t pid;
-
-	(void)state;
-	publish_punched(id);
-	used = used_bytes();
-	assert_int_equal(resident_map(ro_fd, id, &resident, &bytes, &err), 0);
-	/* No hole was filled. */
-	assert_int_equal(bytes, 2 * PAGE);
-	assert_int_equal(used_bytes(), used);
-	assert_int_equal(smaps_kib("Rss:"), 8);
-	assert_int_equal(mprotect(resident.map, PAGE, PROT_READ | PROT_WRITE), -1);
-	pid = fork();
-	if (pid == 0)
-		_exit(read_as_clone(id));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	/* Removed, it stays until it is unmapped. */
-	assert_int_equal(generation_remove(rw_fd, id, &err), 0);
-	assert_int_equal(used_bytes(), 2 * PAGE);
-	resident_unmap(&resident);
-	assert_int_equal(used_bytes(), 0);
-	assert_int_equal(resident_map(ro_fd, id, &resident, &bytes, &err), -ENOENT);
-	assert_error(err, "cannot map the memory of generation");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -650,7 +557,6 @@ int main(void)
 		T(test_tampered_inputs),
 		T(test_damaged_memory),
 		T(test_recover),
-		T(test_resident),
 #undef T
 	};
 
