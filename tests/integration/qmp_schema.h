@@ -11,14 +11,14 @@
 
 #include "base/util.h"
 #include "hotplug/qmp.h"
+#include "tests/lib/patience.h"
 
 static struct json_object *schema; /* an array of entities; the program's to put */
 
 static inline void schema_query(struct qmp *q)
 {
-	assert_int_equal(qmp_command(q, "query-qmp-schema", NULL, -1,
-				 deadline_after_ms(30000), &schema, NULL),
-		0);
+	assert_int_equal(
+		qmp_command(q, "query-qmp-schema", NULL, -1, soon(), &schema, NULL), 0);
 }
 
 static inline struct json_object *schema_entity(const char *name)
@@ -150,8 +150,8 @@ static inline void check_device(struct qmp *q, struct json_object *args)
 	struct json_object *ask_args = json_object_new_object();
 
 	json_set_string(ask_args, "typename", field(args, "driver"));
-	assert_int_equal(qmp_command(q, "device-list-properties", ask_args, -1,
-				 deadline_after_ms(30000), &properties, NULL),
+	assert_int_equal(qmp_command(q, "device-list-properties", ask_args, -1, soon(),
+				 &properties, NULL),
 		0);
 	json_object_object_foreach (args, key, one) {
 		(void)one;

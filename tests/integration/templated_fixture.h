@@ -35,6 +35,7 @@
 #include "mm/tmpfs.h"
 #include "templated/ctl.h"
 #include "templated/lease.h"
+#include "tests/lib/patience.h"
 #include "vm/number.h"
 #include "vm/sweep.h"
 #include "vm/vm.h"
@@ -45,8 +46,6 @@
 #define TEMPLATE DIR_ "/template"
 #define NOTIFY   DIR_ "/notify"
 #define VMS      DIR_ "/state/" VM_FOLDERS
-/* A guest's boot in emulation on a loaded machine. */
-#define BOOT_MS 120000
 
 static struct config config;
 
@@ -76,13 +75,14 @@ static inline void configure(const char *more)
 	_cleanup_free_ char *kernel = guest_path("vmlinuz"),
 			    *initrd = guest_path("initrd.img");
 	const char *qemu = getenv("STENCIL_QEMU");
-	_cleanup_free_ char *text = xasprintf(
-		"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n%s%s%s"
-		"[factory]\ntemplate_path = " TEMPLATE "\ntemplate_endpoint = " DIR_
-		"/sock\n"
-		"[runtime]\nstate_dir = " DIR_ "/state\nboot_timeout_ms = %d\n%s",
-		kernel, initrd, qemu ? "path = " : "", qemu ? qemu : "", qemu ? "\n" : "",
-		BOOT_MS, more);
+	_cleanup_free_ char *text =
+		xasprintf("[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n%s%s%s"
+			  "[factory]\ntemplate_path = " TEMPLATE
+			  "\ntemplate_endpoint = " DIR_ "/sock\n"
+			  "[runtime]\nstate_dir = " DIR_
+			  "/state\nboot_timeout_ms = %d\ncall_timeout_ms = %d\n%s",
+			kernel, initrd, qemu ? "path = " : "", qemu ? qemu : "",
+			qemu ? "\n" : "", PATIENCE_MS, PATIENCE_MS, more);
 	struct err err = ERR_INIT;
 
 	if (file_write_atomic(AT_FDCWD, CONF, text, strlen(text), 0600, &err) < 0)
@@ -175,8 +175,7 @@ static inline void start_daemon(void)
 	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(notify_fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	daemon_pid = start("templated", NULL, DIR_ "/log", 0);
-	n = sock_recv(notify_fd, message, sizeof(message) - 1, NULL, 0,
-		deadline_after_ms(20000));
+	n = sock_recv(notify_fd, message, sizeof(message) - 1, NULL, 0, soon());
 	if (n <= 0) {
 		kill(daemon_pid, SIGKILL);
 		end_of(daemon_pid);
@@ -199,8 +198,7 @@ static inline void acquire(struct lease *lease)
 {
 	struct err err = ERR_INIT;
 
-	if (lease_acquire(&config, "sandbox-1", deadline_after_ms(10000), lease, &err) <
-		0)
+	if (lease_acquire(&config, "sandbox-1", soon(), lease, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -307,8 +305,7 @@ static inline pid_t sandbox_start(void)
 		struct err err = ERR_INIT;
 		struct lease lease;
 
-		if (lease_acquire(&config, "sandbox-2", deadline_after_ms(10000), &lease,
-			    &err) < 0 ||
+		if (lease_acquire(&config, "sandbox-2", soon(), &lease, &err) < 0 ||
 			lease.kind != LEASE_TEMPLATE || write(ready[1], "x", 1) != 1)
 			_exit(1);
 		for (;;)
@@ -417,7 +414,7 @@ static inline int refresh_until_qemu(struct refresh *r)
 		inotify_add_watch(watch, VMS, IN_CREATE);
 		if (find_qemu(&qemu) == 0)
 			break;
-		assert_int_equal(wait_fd(watch, POLLIN, deadline_after_ms(20000)), 0);
+		assert_int_equal(wait_fd(watch, POLLIN, soon()), 0);
 		assert_true(read(watch, events, sizeof(events)) > 0);
 	}
 	close(watch);
@@ -427,7 +424,7 @@ static inline int refresh_until_qemu(struct refresh *r)
 
 static inline void assert_ended(int pidfd)
 {
-	assert_int_equal(pidfd_wait(pidfd, deadline_after_ms(10000)), 0);
+	assert_int_equal(pidfd_wait(pidfd, soon()), 0);
 	close(pidfd);
 }
 

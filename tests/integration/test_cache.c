@@ -21,14 +21,13 @@
 #include "base/proc.h"
 #include "base/util.h"
 #include "templated/lease.h"
+#include "tests/lib/patience.h"
 #include "vm/handover.h"
 #include "vm/sweep.h"
 
 /* A tmpfs of this process' own mount namespace. */
 #define DIR_ "/mnt"
 #define CONF DIR_ "/stencil.conf"
-/* A guest's boot in emulation on a loaded machine. */
-#define BOOT_MS 120000
 
 static struct config config;
 static pid_t daemon_pid;
@@ -50,8 +49,8 @@ static void configure(void)
 		"[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n"
 		"[factory]\ntemplate_path = " DIR_ "/template\ntemplate_endpoint = " DIR_
 		"/sock\nvm_cache_number = 1\n[runtime]\nstate_dir = " DIR_
-		"/state\nboot_timeout_ms = %d\n",
-		kernel, initrd, BOOT_MS);
+		"/state\nboot_timeout_ms = %d\ncall_timeout_ms = %d\n",
+		kernel, initrd, PATIENCE_MS, PATIENCE_MS);
 	struct err err = ERR_INIT;
 
 	config_init(&config);
@@ -63,7 +62,7 @@ static void configure(void)
 /* Reads the daemon's log up to a line with this text. */
 static void wait_log(const char *text)
 {
-	int64_t deadline = deadline_after_ms(BOOT_MS);
+	int64_t deadline = soon();
 	char line[2048], last[2048] = "";
 	size_t len = 0;
 
@@ -167,7 +166,7 @@ static void acquire(struct lease *lease)
 {
 	struct err err = ERR_INIT;
 
-	if (lease_acquire(&config, "pod-1", deadline_after_ms(10000), lease, &err) < 0)
+	if (lease_acquire(&config, "pod-1", soon(), lease, &err) < 0)
 		fail_msg("%s", err.text);
 	if (lease->kind != LEASE_VM)
 		fail_msg("no VM: %s", lease->reason);
@@ -207,7 +206,7 @@ static void assert_answers(struct vm *vm)
 {
 	struct err err = ERR_INIT;
 
-	if (agent_check(vm_agent(vm), deadline_after_ms(10000), &err) < 0)
+	if (agent_check(vm_agent(vm), soon(), &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -222,7 +221,7 @@ static void test_killed_after_taken(void **state)
 	start_full();
 	acquire(&lease);
 	vm = adopt(&lease);
-	assert_int_equal(0, lease_taken(&lease, deadline_after_ms(5000), &err));
+	assert_int_equal(0, lease_taken(&lease, soon(), &err));
 	use(vm);
 	wait_log("is the sandbox pod-1's");
 	wait_log("1 of 1 are");
@@ -247,7 +246,7 @@ static void test_killed_after_offer(void **state)
 	vm = adopt(&lease);
 	/* Heard by nobody, but a child of templated on its way to QEMU may have held the
 	 * socket still. */
-	lease_taken(&lease, deadline_after_ms(5000), NULL);
+	lease_taken(&lease, soon(), NULL);
 	use(vm);
 	start_full();
 	assert_answers(vm);
@@ -328,7 +327,7 @@ static void test_end(void **state)
 	(void)state;
 	acquire(&lease);
 	vm = adopt(&lease);
-	assert_int_equal(0, lease_taken(&lease, deadline_after_ms(5000), &err));
+	assert_int_equal(0, lease_taken(&lease, soon(), &err));
 	use(vm);
 	stop_daemon(SIGTERM, 0);
 	assert_vms(0, 1);

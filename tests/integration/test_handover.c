@@ -186,7 +186,7 @@ static int use(struct vm *vm, struct err *err)
 	if (r == 0)
 		r = vm_resize(vm, 2, 128 * MiB, err);
 	if (r == 0)
-		r = plug_count_vcpus(vm->qmp, &present, &max, now_ms() + 5000, err);
+		r = plug_count_vcpus(vm->qmp, &present, &max, soon(), err);
 	if (r == 0 && present != 2)
 		r = err_set(err, -EIO, "%u vCPUs", present);
 	if (r == 0)
@@ -276,7 +276,7 @@ static void send_handover(int sock, const struct vm_handover *h)
 {
 	int fds[] = {h->qmp_fd, h->agent_fd, h->pid_fd, h->stderr_fd};
 
-	CHILD(sock_send(sock, h, sizeof(*h), fds, 4, deadline_after_ms(5000)));
+	CHILD(sock_send(sock, h, sizeof(*h), fds, 4, soon()));
 }
 
 static struct vm_handover receive_handover(int sock)
@@ -284,8 +284,7 @@ static struct vm_handover receive_handover(int sock)
 	struct vm_handover h = VM_HANDOVER_INIT;
 	int fds[4];
 
-	assert_int_equal(sizeof(h),
-		sock_recv(sock, &h, sizeof(h), fds, 4, deadline_after_ms(60000)));
+	assert_int_equal(sizeof(h), sock_recv(sock, &h, sizeof(h), fds, 4, soon()));
 	h.qmp_fd = fds[0];
 	h.agent_fd = fds[1];
 	h.pid_fd = fds[2];

@@ -276,9 +276,7 @@ static void copy_file(struct vm *vm, const char *path, const char *text)
 	request.gid = 4321;
 	request.data.data = (uint8_t *)(uintptr_t)text;
 	request.data.len = strlen(text);
-	check_result(
-		agent_copy_file(vm_agent(vm), &request, deadline_after_ms(30000), &err),
-		&err);
+	check_result(agent_copy_file(vm_agent(vm), &request, soon(), &err), &err);
 }
 
 static void mount_export(struct vm *vm)

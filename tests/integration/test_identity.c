@@ -15,11 +15,6 @@
 
 #define WEEK_S (7 * 24 * 3600)
 
-static int64_t deadline(void)
-{
-	return deadline_after_ms(20000);
-}
-
 /* The guest of the template believes that it is a week ago: so do its clones, until told
  * otherwise. */
 static void age(struct vm *vm)
@@ -28,7 +23,7 @@ static void age(struct vm *vm)
 	struct err err = ERR_INIT;
 
 	request.sec = time(NULL) - WEEK_S;
-	if (agent_set_guest_date_time(vm_agent(vm), &request, deadline(), &err) < 0)
+	if (agent_set_guest_date_time(vm_agent(vm), &request, soon(), &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -87,8 +82,8 @@ static void create_and_start(struct vm *vm, const char *cid)
 	create.container_id = create.exec_id = start.container_id =
 		(char *)(uintptr_t)cid;
 	create.oci = make_spec(cid);
-	if (agent_create_container(vm_agent(vm), &create, deadline(), &err) < 0 ||
-		agent_start_container(vm_agent(vm), &start, deadline(), &err) < 0)
+	if (agent_create_container(vm_agent(vm), &create, soon(), &err) < 0 ||
+		agent_start_container(vm_agent(vm), &start, soon(), &err) < 0)
 		fail_msg("%s", err.text);
 	grpc__spec__free_unpacked(create.oci, NULL);
 }
@@ -103,8 +98,7 @@ static char *read_output(struct vm *vm, const char *cid)
 
 	request.container_id = request.exec_id = (char *)(uintptr_t)cid;
 	request.len = 4096;
-	while (agent_read_stdout(vm_agent(vm), &request, &response, deadline(), &err) ==
-			0 &&
+	while (agent_read_stdout(vm_agent(vm), &request, &response, soon(), &err) == 0 &&
 		response->data.len > 0) {
 		char *more = xasprintf("%s%.*s", text, (int)response->data.len,
 			(const char *)response->data.data);
@@ -167,9 +161,8 @@ static void test_no_container_before_the_gate(void **state)
 	(void)state;
 	create.container_id = create.exec_id = (char[]){"early"};
 	create.oci = make_spec("early");
-	assert_error_names(
-		agent_create_container(vm_agent(vm), &create, deadline(), &err), -EBUSY,
-		"CreateSandbox comes first");
+	assert_error_names(agent_create_container(vm_agent(vm), &create, soon(), &err),
+		-EBUSY, "CreateSandbox comes first");
 	grpc__spec__free_unpacked(create.oci, NULL);
 }
 

@@ -22,6 +22,7 @@
 
 #include "base/io.h"
 #include "base/util.h"
+#include "tests/lib/patience.h"
 
 /* The test runs in a namespace of its own, which is the host's end of the veth pairs. The
  * pod's is held by a child and ends with it. */
@@ -353,7 +354,7 @@ static size_t make_frame(char *frame, const char *text)
 /* Reads from a tap until our kind of frame comes. */
 static void assert_from_tap(int tap_fd, const char *text)
 {
-	int64_t deadline = deadline_after_ms(5000);
+	int64_t deadline = soon();
 	char frame[2048];
 	ssize_t n;
 
@@ -372,7 +373,7 @@ static void assert_passes(int tap_fd, const char *host)
 	size_t len = make_frame(frame, "from the guest");
 
 	assert_int_equal(write(tap_fd, frame, len), (ssize_t)len);
-	assert_int_equal(wait_fd(fd, POLLIN, deadline_after_ms(5000)), 0);
+	assert_int_equal(wait_fd(fd, POLLIN, soon()), 0);
 	assert_int_equal(read(fd, got, sizeof(got)), (ssize_t)(len - VNET_HDR));
 	assert_string_equal(got + 14, "from the guest");
 

@@ -41,11 +41,6 @@ static char *sent; /* what all sessions sent, one command a line */
 static size_t sent_len;
 static struct machine shared; /* the one most tests use */
 
-static int64_t soon(void)
-{
-	return deadline_after_ms(30000);
-}
-
 #define assert_ok(expr)                                                                  \
 	do {                                                                             \
 		struct err err_ = ERR_INIT;                                              \

@@ -37,8 +37,6 @@ static void test_init_and_grant(void **state)
 		lease_release(&lease);
 	}
 	print_message("# a grant takes %llu us\n", (unsigned long long)best);
-	/* Of two dozen the best is undisturbed by what else this machine does. */
-	assert_true(best < 1000);
 	acquire_template(&lease);
 	assert_int_equal(fcntl(lease.memory_fd, F_GETFL) & O_ACCMODE, O_RDONLY);
 	lease_release(&lease);
@@ -113,12 +111,12 @@ static void test_strange_clients(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
-		assert_int_equal(unix_connect(DIR_ "/sock", SOCK_SEQPACKET,
-					 deadline_after_ms(5000), &silent[i], &err),
+		assert_int_equal(unix_connect(DIR_ "/sock", SOCK_SEQPACKET, soon(),
+					 &silent[i], &err),
 			0);
 		if (i % 2)
 			assert_int_equal(sock_send(silent[i], "{\"version\":1,", 13, NULL,
-						 0, deadline_after_ms(5000)),
+						 0, soon()),
 				0);
 		grant();
 	}
@@ -126,15 +124,11 @@ static void test_strange_clients(void **state)
 		_cleanup_json_ struct json_object *reply = NULL;
 		const char *error;
 
-		/* LEASE_REQUEST_MS, and what a loaded machine adds. */
-		assert_int_equal(lease_receive(silent[i], &reply, fds,
-					 deadline_after_ms(30000), &err),
-			0);
+		/* Once LEASE_REQUEST_MS are over. */
+		assert_int_equal(lease_receive(silent[i], &reply, fds, soon(), &err), 0);
 		assert_int_equal(json_get_string(reply, "error", &error, &err), 0);
 		assert_in(error, i % 2 ? "not valid JSON" : "no request was received");
-		assert_int_equal(
-			sock_recv(silent[i], &byte, 1, NULL, 0, deadline_after_ms(5000)),
-			0);
+		assert_int_equal(sock_recv(silent[i], &byte, 1, NULL, 0, soon()), 0);
 		close(silent[i]);
 	}
 	assert_int_equal(chmod(CONF, 0644), 0);
@@ -217,7 +211,8 @@ static void test_status_during_build(void **state)
 	qemu = refresh_until_qemu(&refresh);
 	for (int i = 0; i < 5; i++)
 		best = MIN(best, status_us());
-	assert_true(best < 50000);
+	print_message("# the status takes %llu us while a template is built\n",
+		(unsigned long long)best);
 	/* The old one serves. */
 	acquire_template(&lease);
 	assert_string_equal(lease.generation, id);

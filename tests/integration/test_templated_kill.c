@@ -23,15 +23,14 @@ static int serve_clone(int fd)
 	struct vm *vm;
 	char byte;
 
-	if (lease_acquire(&config, "clone", deadline_after_ms(10000), &lease, &err) < 0 ||
+	if (lease_acquire(&config, "clone", soon(), &lease, &err) < 0 ||
 		lease.kind != LEASE_TEMPLATE) {
 		fprintf(stderr, "clone: %s%s\n", err.text, lease.reason);
 		return 1;
 	}
 	vm = clone_of(&lease);
 	do {
-		bool answers =
-			agent_check(vm_agent(vm), deadline_after_ms(20000), &err) == 0;
+		bool answers = agent_check(vm_agent(vm), soon(), &err) == 0;
 
 		byte = answers ? 'y' : 'n';
 		if (!answers)

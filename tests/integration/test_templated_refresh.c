@@ -39,7 +39,7 @@ static void write_conf(const char *more)
 static void wait_log(const char *text)
 {
 	_cleanup_close_ int watch = inotify_init1(IN_CLOEXEC);
-	int64_t deadline = deadline_after_ms(BOOT_MS);
+	int64_t deadline = soon();
 	char events[4096];
 
 	assert_true(inotify_add_watch(watch, DIR_ "/log", IN_MODIFY) >= 0);

@@ -53,6 +53,14 @@ void template_set(
 	check_result(config_set(c, section, key, value, "test", &err), &err);
 }
 
+void template_set_patience(struct config *c)
+{
+	_cleanup_free_ char *ms = xasprintf("%d", PATIENCE_MS);
+
+	template_set(c, "runtime", "boot_timeout_ms", ms);
+	template_set(c, "runtime", "call_timeout_ms", ms);
+}
+
 void template_set_guest(struct config *c, const char *key, const char *name)
 {
 	const char *guest = getenv("STENCIL_GUEST");
@@ -147,6 +155,7 @@ int template_enter(void **state)
 	template_set_guest(&world.config, "initrd", "initrd.img");
 	template_set(&world.config, "runtime", "state_dir", TEMPLATE_DIR "/state");
 	template_set(&world.config, "hypervisor", "default_maxvcpus", "2");
+	template_set_patience(&world.config);
 	if (qemu)
 		template_set(&world.config, "hypervisor", "path", qemu);
 	check_result(
@@ -172,7 +181,7 @@ static void end_vm(void *user, unsigned int number, const struct vm_record *reco
 	print_error("the VM of %s is left\n", record->sandbox);
 	if (record->qemu.pid && proc_open(&record->qemu, &pidfd) == 0 &&
 		pidfd_kill(pidfd, SIGKILL) == 0)
-		pidfd_wait(pidfd, deadline_after_ms(60000));
+		pidfd_wait(pidfd, soon());
 	vm_number_give(&world.config, dir, record->cgroup, NULL);
 }
 

@@ -38,6 +38,8 @@ struct vm *template_vm(const char *name);
 /* A clone, not unique yet. */
 struct vm *template_clone(const char *name);
 
+/* Guests, their agents and QEMUs are waited for as long as all else that should come. */
+void template_set_patience(struct config *c);
 void template_set(
 	struct config *c, const char *section, const char *key, const char *value);
 /* `key` of [hypervisor] becomes a file of the guest that the tests use. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "tests/lib/patience.h"
 
 /* The call failed with this code and exactly this text, and then the error is emptied. */
 #define assert_error(result, error_code, error_text)                                     \

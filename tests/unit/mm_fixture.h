@@ -19,6 +19,7 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "mm/manifest.h"
+#include "tests/lib/patience.h"
 
 /* A tmpfs that only this process sees, at /tmp: what a failed test leaves goes with it.
  */

@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "hotplug/qmp_internal.h"
+#include "tests/lib/patience.h"
 
 #define GREETING_VERSION(major, minor, micro)                                            \
 	"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": " #micro ", \"minor\": " #minor  \
@@ -62,7 +63,7 @@ static inline bool peer_read_line(struct peer *p, char *line, size_t size)
 	while (!(end = memchr(p->input, '\n', p->len))) {
 		int fd = -1;
 		ssize_t got = sock_recv(p->fd, p->input + p->len,
-			sizeof(p->input) - p->len, &fd, 1, deadline_after_ms(10000));
+			sizeof(p->input) - p->len, &fd, 1, soon());
 
 		if (got <= 0)
 			return false;
@@ -137,11 +138,6 @@ static inline void peer_end(struct peer *p)
 	assert_int_equal(p->len, 0);
 	assert_true(recv(p->fd, &rest, 1, MSG_DONTWAIT) <= 0);
 	close(p->fd);
-}
-
-static inline int64_t soon(void)
-{
-	return deadline_after_ms(10000);
 }
 
 #define assert_ok(expr)                                                                  \

@@ -13,8 +13,7 @@
 
 #include "base/thread.h"
 #include "base/util.h"
-
-#define LONG_MS 20000
+#include "tests/lib/patience.h"
 
 /* ---- an agent ---- */
 
@@ -140,11 +139,6 @@ static void fake_end(struct fake *f, struct agent *agent)
 	agent_free(agent);
 	pthread_join(f->thread, NULL);
 	ttrpc_server_free(f->server);
-}
-
-static int64_t soon(void)
-{
-	return deadline_after_ms(LONG_MS);
 }
 
 /* ---- tests ---- */

@@ -8,7 +8,7 @@
 #define wait_cache(what)                                                                 \
 	do {                                                                             \
 		struct cache *c = daemon_.cache;                                         \
-		int64_t deadline_ = deadline_after_ms(10000);                            \
+		int64_t deadline_ = soon();                                              \
 		pthread_mutex_lock(&c->lock);                                            \
 		int r_ = 0;                                                              \
 		while (!(what) && r_ == 0)                                               \
@@ -80,7 +80,7 @@ static void take(struct lease *lease)
 	struct err err = ERR_INIT;
 
 	if (script_take(lease->vm.number, &err) != 0 ||
-		lease_taken(lease, deadline_after_ms(5000), &err) < 0)
+		lease_taken(lease, soon(), &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -133,7 +133,7 @@ static void test_not_taken(void **state)
 	acquire_vm(&lease);
 	pidfd = steal_fd(&lease.vm.pid_fd);
 	lease_release(&lease);
-	assert_int_equal(0, pidfd_wait(pidfd, deadline_after_ms(5000)));
+	assert_int_equal(0, pidfd_wait(pidfd, soon()));
 	wait_cache(cache_count(c, CACHED_OFFERED) == 0 &&
 		   cache_count(c, CACHED_ENDING) == 0);
 	wait_full();
@@ -359,8 +359,8 @@ static void test_protocol(void **state)
 	acquire_vm(&lease);
 	assert_int_equal(0, lease_send(lease.conn_fd,
 				    lease_request_new(LEASE_VERB_STATUS, NULL, NULL),
-				    NULL, 0, deadline_after_ms(5000)));
-	assert_int_equal(0, pidfd_wait(lease.vm.pid_fd, deadline_after_ms(5000)));
+				    NULL, 0, soon()));
+	assert_int_equal(0, pidfd_wait(lease.vm.pid_fd, soon()));
 	assert_int_not_equal(0, script_take(lease.vm.number, &err));
 	lease_release(&lease);
 	wait_full();

@@ -90,8 +90,7 @@ static int raw_connect(void)
 	struct err err = ERR_INIT;
 	int fd;
 
-	if (unix_connect(
-		    "/tmp/sock", SOCK_SEQPACKET, deadline_after_ms(5000), &fd, &err) < 0)
+	if (unix_connect("/tmp/sock", SOCK_SEQPACKET, soon(), &fd, &err) < 0)
 		fail_msg("%s", err.text);
 	return fd;
 }
@@ -107,13 +106,12 @@ static void send_garbage(const char *text, size_t len, const char *why)
 	char byte;
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-	assert_int_equal(sock_send(fd, text, len, NULL, 0, deadline_after_ms(5000)), 0);
-	assert_int_equal(
-		lease_receive(fd, &reply, fds, deadline_after_ms(5000), &err), 0);
+	assert_int_equal(sock_send(fd, text, len, NULL, 0, soon()), 0);
+	assert_int_equal(lease_receive(fd, &reply, fds, soon(), &err), 0);
 	assert_int_equal(json_get_string(reply, "error", &error, &err), 0);
 	if (!strstr(error, why))
 		fail_msg("\"%s\" is not in \"%s\"", why, error);
-	assert_int_equal(sock_recv(fd, &byte, 1, NULL, 0, deadline_after_ms(5000)), 0);
+	assert_int_equal(sock_recv(fd, &byte, 1, NULL, 0, soon()), 0);
 }
 
 static void test_garbage(void **state)
@@ -162,8 +160,8 @@ static void test_descriptor_sent(void **state)
 
 	(void)state;
 	request = lease_request_new(LEASE_VERB_STATUS, NULL, NULL);
-	assert_int_equal(lease_send(fd, request, &fd, 1, deadline_after_ms(5000)), 0);
-	assert_int_equal(wait_fd(fd, POLLIN, deadline_after_ms(5000)), 0);
+	assert_int_equal(lease_send(fd, request, &fd, 1, soon()), 0);
+	assert_int_equal(wait_fd(fd, POLLIN, soon()), 0);
 	assert_int_equal(status_number("status/counters/refused"), 1);
 }
 
@@ -181,11 +179,9 @@ static void test_talking_lease(void **state)
 	acquire_template(&lease);
 	assert_int_equal(lease_send(lease.conn_fd,
 				 lease_request_new(LEASE_VERB_STATUS, NULL, NULL), NULL,
-				 0, deadline_after_ms(5000)),
+				 0, soon()),
 		0);
-	assert_int_equal(
-		lease_receive(lease.conn_fd, &reply, fds, deadline_after_ms(5000), &err),
-		0);
+	assert_int_equal(lease_receive(lease.conn_fd, &reply, fds, soon(), &err), 0);
 	assert_int_equal(json_get_string(reply, "error", &error, &err), 0);
 	assert_non_null(
 		strstr(error, "the request status on a connection that is a lease"));
@@ -294,8 +290,7 @@ static void test_client(void **state)
 	assert_int_equal(config_set(&client, "factory", "template_endpoint",
 				 "/tmp/nobody", "", &err),
 		0);
-	assert_int_equal(
-		lease_acquire(&client, "s", deadline_after_ms(5000), &lease, &err), 0);
+	assert_int_equal(lease_acquire(&client, "s", soon(), &lease, &err), 0);
 	assert_non_null(strstr(
 		lease.reason, "templated is not there: cannot connect to /tmp/nobody"));
 	memset(longer, 'x', sizeof(longer) - 1);
@@ -304,8 +299,7 @@ static void test_client(void **state)
 	assert_int_equal(
 		config_set(&client, "factory", "template_endpoint", longer, "", &err), 0);
 	assert_int_equal(
-		lease_acquire(&client, "s", deadline_after_ms(5000), &lease, &err),
-		-ENAMETOOLONG);
+		lease_acquire(&client, "s", soon(), &lease, &err), -ENAMETOOLONG);
 	assert_int_equal(ctl_ask(&client, LEASE_VERB_STATUS, NULL,
 				 &(struct json_object *){NULL}, &err),
 		-ENAMETOOLONG);

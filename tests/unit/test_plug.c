@@ -194,7 +194,7 @@ static void test_migrate(void **state)
 	FAILS(qmp_migrate_to_fd(q, fd, soon(), err), -EREMOTEIO,
 		"cannot save the device state: QMP getfd: " REFUSAL,
 		{STATE_GETFD, NO(2), PEER_FD});
-	FAILS(qmp_migrate_to_fd(q, fd, deadline_after_ms(300), err), -ETIMEDOUT,
+	FAILS(qmp_migrate_to_fd(q, fd, too_soon(), err), -ETIMEDOUT,
 		"cannot save the device state: waiting for QMP event MIGRATION: it did "
 		"not come "
 		"in time (0 others lost)",
@@ -329,7 +329,7 @@ static void test_dimm(void **state)
 		{COMMAND_ARGS(4, "object-del", "{\"id\":\"m\"}"),
 			REFUSED(4, "GenericError", "not that either"), PEER_NONE});
 	/* Too late for the card, in time for taking the memory back. */
-	FAILS(plug_dimm(q, "m", 128 * MiB, deadline_after_ms(300), err), -ETIMEDOUT,
+	FAILS(plug_dimm(q, "m", 128 * MiB, too_soon(), err), -ETIMEDOUT,
 		"cannot plug 128 MiB of memory: QMP device_add: no answer from QEMU in "
 		"time",
 		{ADD_RAM, OK(2), PEER_NONE}, {ADD_DIMM, NULL, PEER_NONE},
@@ -399,7 +399,7 @@ static void test_unplug(void **state)
 		"cannot unplug dev-n: QMP device_del: QEMU refused: \"none\" "
 		"(DeviceNotFound)",
 		{DEL_DEV, REFUSED(2, "DeviceNotFound", "none"), PEER_NONE});
-	FAILS(unplug_nic(q, "n", deadline_after_ms(300), err), -ETIMEDOUT,
+	FAILS(unplug_nic(q, "n", too_soon(), err), -ETIMEDOUT,
 		"cannot unplug dev-n: waiting for QMP event DEVICE_DELETED: it did not "
 		"come in "
 		"time (0 others lost)",

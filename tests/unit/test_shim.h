@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "tests/lib/patience.h"
 
 #define assert_ok(call)                                                                  \
 	do {                                                                             \
@@ -38,12 +39,6 @@
 				(code_));                                                \
 		assert_string_equal(err_.text, (text_));                                 \
 	} while (0)
-
-/* A deadline that no test that works comes near. */
-static inline int64_t soon(void)
-{
-	return deadline_after_ms(20000);
-}
 
 struct scratch {
 	char path[64];

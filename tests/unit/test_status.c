@@ -18,8 +18,7 @@ static char *read_all(int fd)
 	size_t len = 0;
 	ssize_t n;
 
-	while ((n = sock_recv(fd, text + len, MiB - 1 - len, NULL, 0,
-			deadline_after_ms(10000))) > 0)
+	while ((n = sock_recv(fd, text + len, MiB - 1 - len, NULL, 0, soon())) > 0)
 		len += (size_t)n;
 	close(fd);
 	return text;
@@ -239,7 +238,7 @@ static int http_connect(void)
 	struct err err = ERR_INIT;
 	int fd;
 
-	if (unix_connect(METRICS, SOCK_STREAM, deadline_after_ms(5000), &fd, &err) < 0)
+	if (unix_connect(METRICS, SOCK_STREAM, soon(), &fd, &err) < 0)
 		fail_msg("%s", err.text);
 	return fd;
 }
@@ -249,7 +248,7 @@ static char *http(const char *request)
 	int fd = http_connect();
 
 	/* A server that has answered may take no more. */
-	sock_send(fd, request, strlen(request), NULL, 0, deadline_after_ms(5000));
+	sock_send(fd, request, strlen(request), NULL, 0, soon());
 	return read_all(fd);
 }
 
@@ -353,7 +352,7 @@ static void test_no_descriptors(void **state)
 	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(wait_fd(fds[i], POLLIN, deadline_after_ms(5000)), 0);
+		assert_int_equal(wait_fd(fds[i], POLLIN, soon()), 0);
 		assert_int_equal(recv(fds[i], &byte, 1, 0), 1);
 	}
 	while (n > 0)
@@ -362,16 +361,17 @@ static void test_no_descriptors(void **state)
 	close(fds[1]);
 }
 
-/* Ending while a client is connected and silent. */
+/* Ending while a client is connected and silent: its deadline, whose end it would be told
+ * of, is not waited for. */
 static void test_http_stop(void **state)
 {
-	int64_t began = now_ms();
+	_cleanup_free_ char *answer = NULL;
 	int fd = http_connect();
 
 	metrics_server_stop(*state);
 	*state = NULL;
-	close(fd);
-	assert_true(now_ms() - began < METRICS_REQUEST_MS);
+	answer = read_all(fd);
+	assert_string_equal(answer, "");
 }
 
 /* ---- events ---- */
@@ -383,7 +383,7 @@ static int watch(void)
 	int fd, fds[2];
 
 	if (ctl_open(&client, LEASE_VERB_WATCH, &fd, &err) < 0 ||
-		lease_receive(fd, &reply, fds, deadline_after_ms(5000), &err) < 0)
+		lease_receive(fd, &reply, fds, soon(), &err) < 0)
 		fail_msg("%s", err.text);
 	assert_string_equal(
 		json_object_get_string(status_at(reply, "result")), "watching");
@@ -397,7 +397,7 @@ static char *next_event(int fd, const char *event, const char *key)
 	struct err err = ERR_INIT;
 	int fds[2];
 
-	if (lease_receive(fd, &message, fds, deadline_after_ms(5000), &err) < 0)
+	if (lease_receive(fd, &message, fds, soon(), &err) < 0)
 		fail_msg("%s instead of %s", err.text, event);
 	assert_string_equal(json_object_get_string(status_at(message, "event")), event);
 	assert_true(json_object_get_int64(status_at(message, "time")) > 1000000000000);
@@ -459,19 +459,17 @@ static void test_slow_watcher(void **state)
 {
 	int slow = watch(), fast = watch(), n = 0;
 	struct err err = ERR_INIT;
-	int64_t began = now_ms();
 
 	(void)state;
 	for (int i = 0; i < 5000; i++) {
 		events_emit("cache", "what", "a test", NULL);
 		expect(fast, "cache", "what", "a test");
 	}
-	assert_true(now_ms() - began < 5000);
 	for (;; n++) {
 		_cleanup_json_ struct json_object *message = NULL;
 		int fds[2];
 
-		if (lease_receive(slow, &message, fds, deadline_after_ms(5000), &err) < 0)
+		if (lease_receive(slow, &message, fds, soon(), &err) < 0)
 			break;
 		/* Not told of an end: it has missed some. */
 		assert_string_equal(
@@ -493,8 +491,7 @@ static void test_watchers_limit(void **state)
 	for (int i = 0; i < EVENTS_WATCHERS_MAX; i++)
 		fds[i] = watch();
 	assert_int_equal(ctl_open(&client, LEASE_VERB_WATCH, &fd, &err), 0);
-	assert_int_equal(
-		lease_receive(fd, &reply, none, deadline_after_ms(5000), &err), 0);
+	assert_int_equal(lease_receive(fd, &reply, none, soon(), &err), 0);
 	assert_non_null(
 		strstr(json_object_get_string(status_at(reply, "error")), "64 clients"));
 	close(fd);

@@ -20,9 +20,7 @@
 #include "base/ttrpc/ttrpc.h"
 #include "base/ttrpc/ttrpc.pb-c.h"
 #include "base/util.h"
-
-/* Longer than anything takes; a test that waits this long fails. */
-#define LONG_MS 20000
+#include "tests/lib/patience.h"
 
 #define REQUEST  1
 #define RESPONSE 2
