@@ -85,6 +85,9 @@ static int clone_template(
 		return err_set(err, version, "the manifest's QEMU version \"%s\" is none",
 			err_quote(manifest->value[MANIFEST_QEMU_VERSION], 80));
 	start.machine.qemu_version = (unsigned int)version;
+	if (strlen(template->generation) >= sizeof(vm->record.generation))
+		return err_set(err, -EINVAL, "%s is no generation's id",
+			err_quote(template->generation, GENERATION_ID_SIZE));
 	r = vm_take_number(vm, err);
 	if (r < 0)
 		return r;

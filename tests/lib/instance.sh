@@ -76,7 +76,8 @@ instance_start()
 	CONTAINERD_LOG=$WORLD_DIR/containerd.log
 
 	mkdir -p /run/containerd-private
-	: >"$STENCIL_TRACE" >"$CONTAINERD_LOG"
+	: >"$STENCIL_TRACE"
+	: >"$CONTAINERD_LOG"
 	stencil_config >"$STENCIL_CONF"
 	at_exit stencil_remove_state
 	containerd_config >/run/containerd-private/config.toml

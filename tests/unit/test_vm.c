@@ -211,7 +211,7 @@ static void test_record(void **state)
 		"\"cgroup\":\"../x\",\"qemu\":{\"pid\":0,\"start_ticks\":0}}";
 
 	str_copy(in.cgroup, "stencil/a-1234");
-	str_copy(in.generation, "20260101T000000000-00000001");
+	str_copy(in.generation, "00000042-9f3a2b1c");
 	in.offered = true;
 	in.qemu = (struct proc_id){.pid = 77, .start_ticks = UINT64_MAX};
 	assert_int_equal(-ENOENT, vm_record_read(dir_fd, &out, &f->err));
