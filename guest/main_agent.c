@@ -21,6 +21,7 @@
  */
 int main(void)
 {
+	static struct sandbox sandbox;
 	struct ttrpc_server *server = NULL;
 	struct err err = ERR_INIT;
 	int r;
@@ -32,8 +33,9 @@ int main(void)
 		r = crun_init(&err);
 	if (r == 0)
 		r = compact_guest(&err);
+	sandbox_init(&sandbox);
 	if (r == 0)
-		r = service_new(&server, &err);
+		r = service_new(&sandbox, &server, &err);
 	if (r == 0)
 		r = channel_start(server, &err);
 	if (r < 0) {

@@ -89,17 +89,15 @@ int64_t service_deadline(const struct ttrpc_request *request)
 	return asked == DEADLINE_NONE ? deadline_after_ms(SERVICE_TIMEOUT_MS) : asked;
 }
 
-int service_new(struct ttrpc_server **ret, struct err *err)
+int service_new(struct sandbox *s, struct ttrpc_server **ret, struct err *err)
 {
-	static struct sandbox sandbox;
 	const struct ttrpc_server_config config = {
 		.methods = methods,
 		.n_methods = ARRAY_SIZE(methods),
-		.user = &sandbox,
+		.user = s,
 		.thread_stack_bytes = STACK_BYTES,
 		.max_requests = REQUESTS_MAX,
 	};
 
-	sandbox_init(&sandbox);
 	return ttrpc_server_new(&config, ret, err);
 }

@@ -7,10 +7,11 @@
 #include "guest/sandbox.h"
 
 /*
- * Makes the sandbox (there is one) and a server with every method this agent has. What
- * grpc.AgentService has beyond them answers UNIMPLEMENTED by name.
+ * A server with every method this agent has, for a sandbox that sandbox_init() has made
+ * and that outlives it. What grpc.AgentService has beyond them answers UNIMPLEMENTED by
+ * name.
  */
-int service_new(struct ttrpc_server **ret, struct err *err);
+int service_new(struct sandbox *s, struct ttrpc_server **ret, struct err *err);
 
 /* Handlers, ttrpc_handler each; `user` is the sandbox. */
 #define SERVICE_HANDLER(name)                                                            \

@@ -3,7 +3,8 @@
 #
 # A test is a program that writes TAP. C programs: tests/{unit,integration}/test_*.c (cmocka) become
 # $(B)/tests/<kind>/test_*.t; tests/fuzz/fuzz_*.c (a LLVMFuzzerTestOneInput) become fuzz_*.t, which
-# replay tests/fuzz/corpus/<name>/. All are linked with every library of ours and with tests/lib/*.c.
+# replay tests/fuzz/corpus/<name>/. All are linked with tests/lib/*.c and with every library of ours
+# but the agent's; test_guest_*.c and fuzz_guest_*.c with what the agent is made of.
 # Shell programs: tests/{lint,unit,integration,system}/*.t as they lie.
 
 TESTS	 = lint unit fuzz integration system
@@ -29,18 +30,22 @@ $(eval $(call lib_rule,guest))
 # An archive: a test that puts functions of its own in the place of ours gets no more of it than it asks
 # for.
 $(eval $(call lib_rule,tests/lib))
-TEST_LIBS = $(call lib_a,tests/lib guest $(LIBS))
+TEST_LIBS = $(call lib_a,tests/lib $(LIBS))
+GUEST_TEST_LIBS = $(call lib_a,tests/lib guest agent-client base)
 TEST_LINK = $(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
 	$(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
 
 $(B)/tests/fuzz/%.t: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK)
 
+$(B)/tests/fuzz/fuzz_guest_%.t: $(B)/obj/tests/fuzz/fuzz_guest_%.o $(B)/obj/tests/fuzz/replay.o \
+		$(GUEST_TEST_LIBS)
+	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK)
+
 $(B)/tests/%.t: $(B)/obj/tests/%.o $(TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
-# Shim and agent both have a process_new().
-$(B)/tests/unit/test_shim_%.t: $(B)/obj/tests/unit/test_shim_%.o $(filter-out $(call lib_a,guest),$(TEST_LIBS))
+$(B)/tests/unit/test_guest_%.t: $(B)/obj/tests/unit/test_guest_%.o $(GUEST_TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
@@ -78,6 +83,9 @@ fuzz:
 	build-fuzz/fuzz_$(FUZZ) $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) -timeout=5 \
 		-rss_limit_mb=1024 -keep_seed=1 \
 		-artifact_prefix=build-fuzz/ build-fuzz/corpus/$(FUZZ) $(wildcard tests/fuzz/corpus/$(FUZZ))
+
+$(B)/fuzz_guest_%: $(B)/obj/tests/fuzz/fuzz_guest_%.o $(GUEST_TEST_LIBS)
+	$(call say,LINK,$@)$(subst fuzzer-no-link,fuzzer,$(TEST_LINK))
 
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(TEST_LIBS)
 	$(call say,LINK,$@)$(subst fuzzer-no-link,fuzzer,$(TEST_LINK))
