@@ -141,8 +141,12 @@ int child_spawn(struct child *c, char *const *argv, const int stdio[3], struct e
 	pthread_mutex_lock(&reaper.lock);
 	r = spawn(&pid, argv, stdio);
 	if (r == 0) {
-		pidfd_of(pid, &c->pidfd);
-		list(c, pid);
+		r = pidfd_of(pid, &c->pidfd);
+		/* Not reaped, so the pid is its own; it ends as a stranger. */
+		if (r < 0)
+			kill(pid, SIGKILL);
+		else
+			list(c, pid);
 	}
 	pthread_mutex_unlock(&reaper.lock);
 	if (r < 0) {

@@ -60,6 +60,34 @@ static void test_not_executable(void **state)
 	assert_int_equal(count_fds(), fds);
 }
 
+/* Without a pidfd it could not be killed later, so it is now. */
+static void test_no_descriptor_left(void **state)
+{
+	char *const argv[] = {"/bin/sh", "-c", "read line", NULL};
+	_cleanup_close_ int next = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int in[2], stdio[3] = {-1, next, next};
+	struct rlimit was, low;
+	struct err err = ERR_INIT;
+	struct child c;
+	int r;
+
+	(void)state;
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	stdio[0] = in[0];
+	low = (struct rlimit){.rlim_cur = (rlim_t)in[1] + 2, .rlim_max = was.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	r = child_spawn(&c, argv, stdio, &err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_error(r, -EMFILE, "execute /bin/sh: Too many open files");
+	/* Nobody has the reading end any more. */
+	close(in[0]);
+	settle();
+	assert_int_equal(write(in[1], "", 1), -1);
+	assert_int_equal(errno, EPIPE);
+	close(in[1]);
+}
+
 /* Ends when the pipe does: the deadline or the other descriptor come first. */
 static void test_wait_ends(void **state)
 {
@@ -100,8 +128,8 @@ static void test_clean_start(void **state)
 	/* glibc's posix_spawn() leaves 32 and 33, its own, ignored. */
 	static const char script[] =
 		"test $(cut -d' ' -f6 /proc/$$/stat) = $$ &&"
-		"grep -q 'SigBlk:.*0000000000000000' /proc/$$/status &&"
-		"grep -q 'SigIgn:.*[08]0000000$' /proc/$$/status";
+		"grep -q 'SigBlk:.*0000000000000000' /proc/self/status &&"
+		"grep -q 'SigIgn:.*[08]0000000$' /proc/self/status";
 	struct child c;
 
 	(void)state;
@@ -228,6 +256,7 @@ int main(void)
 		cmocka_unit_test(test_statuses),
 		cmocka_unit_test(test_wait_twice),
 		cmocka_unit_test(test_not_executable),
+		cmocka_unit_test(test_no_descriptor_left),
 		cmocka_unit_test(test_wait_ends),
 		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_clean_start),
