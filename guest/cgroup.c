@@ -16,7 +16,7 @@
 #include "guest/init.h"
 #include "guest/wait.h"
 
-/* Levels of groups that a container may have made below its own. */
+/* Levels of groups below a container's own that signals other than SIGKILL reach. */
 #define DEPTH_MAX 16
 #define PROCS_MAX (1u << 20)
 
@@ -32,24 +32,38 @@ int cgroup_open(const char *container_id, int *ret_dirfd, struct err *err)
 	return 0;
 }
 
+/* The number at text, which ends with its word; strtoull(3) alone takes signs, and what
+ * only begins with digits. */
+static int parse_word(const char *text, uint64_t *ret)
+{
+	size_t len = strcspn(text, " \n");
+	unsigned long long value;
+	char *end;
+
+	if (len == 3 && memcmp(text, "max", 3) == 0) {
+		*ret = UINT64_MAX;
+		return 0;
+	}
+	if (*text < '0' || *text > '9')
+		return -EBADMSG;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end != text + len)
+		return -EBADMSG;
+	*ret = value;
+	return 0;
+}
+
 int cgroup_parse_number(const char *text, const char *key, uint64_t *ret)
 {
 	size_t len = key ? strlen(key) : 0;
 
+	if (!key)
+		return parse_word(text, ret);
 	for (const char *line = text; line; line = strchr(line, '\n')) {
-		char *end;
-
 		line += *line == '\n';
-		if (key && (strncmp(line, key, len) != 0 || line[len] != ' '))
-			continue;
-		line += key ? len + 1 : 0;
-		if (strncmp(line, "max", 3) == 0) {
-			*ret = UINT64_MAX;
-			return 0;
-		}
-		errno = 0;
-		*ret = strtoull(line, &end, 10);
-		return end == line || errno ? -EBADMSG : 0;
+		if (strncmp(line, key, len) == 0 && line[len] == ' ')
+			return parse_word(line + len + 1, ret);
 	}
 	return -ENOENT;
 }
@@ -184,60 +198,103 @@ static int signal_listed(int dirfd, int signal)
 	return 0;
 }
 
-/* fn on every group below dirfd, the deepest first. It gets the open parent and the name.
- */
-static int walk(int dirfd, unsigned int depth,
-	int (*fn)(int parent, const char *name, int arg), int arg)
+/* The processes of dirfd's group and of those below it. */
+static int signal_tree(int dirfd, unsigned int depth, int signal)
 {
 	/* A descriptor of its own: readdir(3) moves it. */
-	int r = 0, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
 	if (!dir) {
+		r = -errno;
 		close_fd(fd);
-		return -EIO;
+		return r;
 	}
+	r = signal_listed(fd, signal);
 	while (r == 0 && (entry = readdir(dir))) {
 		_cleanup_close_ int below = -1;
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
+		if (depth == 0)
+			return -ELOOP;
 		below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (below < 0)
-			r = errno == ENOENT ? 0 : -errno;
-		else if (depth == 0)
-			r = -ELOOP;
-		else
-			r = walk(below, depth - 1, fn, arg);
-		if (r == 0 && below >= 0)
-			r = fn(fd, entry->d_name, arg);
+		if (below >= 0)
+			r = signal_tree(below, depth - 1, signal);
+		else if (errno != ENOENT)
+			r = -errno;
 	}
 	return r;
 }
 
-static int signal_group(int parent, const char *name, int signal)
+/* 1 and the name of a group below dirfd; 0 if there is none. */
+static int find_group(int dirfd, char ret_name[NAME_MAX + 1])
 {
-	_cleanup_close_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
 
-	return fd < 0 ? 0 : signal_listed(fd, signal);
+	if (!dir) {
+		r = -errno;
+		close_fd(fd);
+		return r;
+	}
+	while ((entry = readdir(dir))) {
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
+			str_copy_to(ret_name, NAME_MAX + 1, entry->d_name);
+			return 1;
+		}
+	}
+	return 0;
 }
 
-static int remove_group(int parent, const char *name, int unused)
+static int remove_group(int parent, const char *name)
 {
-	(void)unused;
 	return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/*
+ * Removes every group below dirfd. A container may have nested them as deep as it likes, so
+ * this holds one of them at a time: down into one that can't be removed yet, up by ".."
+ * from one that has none. -EBUSY if a process is in one.
+ */
+static int remove_below(int dirfd)
+{
+	_cleanup_close_ int at = openat(dirfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char name[NAME_MAX + 1];
+	unsigned int depth = 0;
+	bool entered = false; /* and nothing was removed there */
+
+	for (;;) {
+		int next, r = at < 0 ? -errno : find_group(at, name);
+
+		if (r < 0 || (r == 0 && depth == 0))
+			return r;
+		if (r == 0 && entered)
+			return -EBUSY;
+		if (r > 0) {
+			r = remove_group(at, name);
+			entered = r == -EBUSY;
+			if (r == 0)
+				continue;
+			if (!entered)
+				return r;
+		}
+		depth = entered ? depth + 1 : depth - 1;
+		next = openat(at, entered ? name : "..",
+			O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		close_fd(at);
+		at = next;
+	}
 }
 
 static int signal_all(int dirfd, int signal)
 {
-	int r;
-
 	/* Linux 5.14 and later: all at once, forks included. */
 	if (signal == SIGKILL && file_write_text(dirfd, "cgroup.kill", "1", NULL) == 0)
 		return 0;
-	r = walk(dirfd, DEPTH_MAX, signal_group, signal);
-	return r < 0 ? r : signal_listed(dirfd, signal);
+	return signal_tree(dirfd, DEPTH_MAX, signal);
 }
 
 int cgroup_signal(const char *container_id, int signal, struct err *err)
@@ -262,8 +319,8 @@ static int destroy(int parent, const char *name, int dirfd, int64_t deadline)
 	if (r == 0)
 		r = wait_event(dirfd, "populated", 0, deadline);
 	if (r == 0)
-		r = walk(dirfd, DEPTH_MAX, remove_group, 0);
-	return r < 0 ? r : remove_group(parent, name, 0);
+		r = remove_below(dirfd);
+	return r < 0 ? r : remove_group(parent, name);
 }
 
 int cgroup_destroy(const char *container_id, int64_t deadline, struct err *err)

@@ -28,8 +28,8 @@ int cgroup_signal(const char *container_id, int signal, struct err *err);
 /* Kills what is left, waits for its end, removes the groups. Fine if there is none. */
 int cgroup_destroy(const char *container_id, int64_t deadline, struct err *err);
 
-/* A number of a file, or behind `key` in one of "key number" lines; "max" is UINT64_MAX.
- */
+/* The number a file begins with, or the one behind `key` in one of "key number" lines;
+ * "max" is UINT64_MAX. -ENOENT: no such file or line; -EBADMSG: not a number. */
 int cgroup_read_number(int dirfd, const char *file, const char *key, uint64_t *ret);
 /* The same in a text that was read. */
 int cgroup_parse_number(const char *text, const char *key, uint64_t *ret);

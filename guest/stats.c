@@ -182,7 +182,8 @@ static void add_network(Grpc__StatsContainerResponse *out)
 	struct dirent *e;
 
 	while (dir && (e = readdir(dir)) && out->n_network_stats < NICS_MAX)
-		if (e->d_name[0] != '.' && strcmp(e->d_name, "lo") != 0)
+		/* An interface is a link to its device; bonding_masters is a file. */
+		if (e->d_type == DT_LNK && strcmp(e->d_name, "lo") != 0)
 			MESSAGE_APPEND(out->n_network_stats, out->network_stats,
 				nic_stats(dirfd(dir), e->d_name));
 }
