@@ -3,11 +3,13 @@
 #include "guest/netlink.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
 #include <netlink/errno.h>
 #include <netlink/netlink.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,17 +64,16 @@ int net_open(struct nl_sock **ret, struct err *err)
 
 int net_parse_mac(const char *text, uint8_t ret[6], struct err *err)
 {
-	unsigned int b[6];
-	int used = 0;
+	bool good = strlen(text) == 17;
 
-	if (strlen(text) != 17 ||
-		sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3],
-			&b[4], &b[5], &used) != 6 ||
-		used != 17)
+	/* Each character by itself: sscanf(3) takes signs and white space, too. */
+	for (int i = 0; good && i < 17; i++)
+		good = i % 3 == 2 ? text[i] == ':' : isxdigit((unsigned char)text[i]);
+	if (!good)
 		return err_set(err, -EINVAL, "%s is not a hardware address",
 			err_quote(text, 64));
 	for (int i = 0; i < 6; i++)
-		ret[i] = (uint8_t)b[i];
+		ret[i] = (uint8_t)strtoul(text + 3 * i, NULL, 16);
 	return 0;
 }
 

@@ -88,6 +88,8 @@ static int add_route(struct nl_sock *sock, const Types__Route *want, struct err 
 	_cleanup_(nl_addr) struct nl_addr *dest = NULL, *source = NULL;
 	int family = family_of(want->family), r;
 
+	if (want->scope > UINT8_MAX)
+		return err_set(err, -EINVAL, "%u is not a route's scope", want->scope);
 	r = net_parse_destination(family, want->dest, &dest, err);
 	if (r == 0 && *want->source)
 		r = net_parse_address(family, want->source, NULL, &source, err);
