@@ -84,6 +84,18 @@ static size_t length(struct json_object *array)
 		       : 0;
 }
 
+/* Or missing. */
+static bool is_list_of_objects(struct json_object *list)
+{
+	if (list && !json_object_is_type(list, json_type_array))
+		return false;
+	for (size_t i = 0; i < length(list); i++)
+		if (!json_object_is_type(
+			    json_object_array_get_idx(list, i), json_type_object))
+			return false;
+	return true;
+}
+
 static void drop_unknown_to_guest(struct json_object *spec)
 {
 	static const char *const dropped[][2] = {
@@ -149,16 +161,12 @@ static bool is_shared_with_guest(struct json_object *spec, const char *type)
 	return !ns || *string_at(ns, "path");
 }
 
-static int adapt_namespaces(
-	struct json_object *spec, const char *pidns_path, struct err *err)
+static void adapt_namespaces(struct json_object *spec, const char *pidns_path)
 {
-	struct json_object *list = at(spec, "linux.namespaces"), *kept, *linux_obj;
+	struct json_object *list = at(spec, "linux.namespaces");
+	struct json_object *kept = json_object_new_array();
 	bool has_uts = !is_shared_with_guest(spec, "uts");
 
-	linux_obj = at(spec, "linux");
-	if (!linux_obj)
-		return err_set(err, -EINVAL, "the spec has no linux section");
-	kept = json_object_new_array();
 	for (size_t i = 0; i < length(list); i++) {
 		struct json_object *ns = json_object_array_get_idx(list, i);
 		const char *type = string_at(ns, "type");
@@ -180,44 +188,76 @@ static int adapt_namespaces(
 		json_set_string(ns, "path", pidns_path);
 		json_object_array_add(kept, ns);
 	}
-	json_object_object_add(linux_obj, "namespaces", kept);
+	json_object_object_add(at(spec, "linux"), "namespaces", kept);
 	if (!has_uts)
 		json_object_object_del(spec, "hostname");
-	return 0;
 }
 
 /* ---- sysctls ---- */
 
-/* Of a namespace that the container will share with the guest? */
-static bool is_guest_sysctl(struct json_object *spec, const char *name)
+/* The file below /proc/sys, the caller's to free(). As sysctl(8): the first separator
+ * decides which of the two it is ("net.ipv4.conf.eth0/1.forwarding"). */
+static char *sysctl_path(const char *name)
 {
-	static const char *const ipc[] = {
-		"fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm"};
+	char *path = xstrdup(name);
 
-	if (strncmp(name, "net.", 4) == 0)
-		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(ipc); i++)
-		if (strncmp(name, ipc[i], strlen(ipc[i])) == 0)
-			return is_shared_with_guest(spec, "ipc");
-	return false;
-}
-
-static int write_sysctl(const char *name, const char *value, struct err *err)
-{
-	_cleanup_free_ char *path = xstrdup(name);
-	_cleanup_close_ int dir = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int fd = -1;
-
-	/* As sysctl(8): the first separator decides which of the two it is. */
 	if (path[strcspn(path, "./")] == '.')
 		for (char *c = path; *c; c++)
 			*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
+	return path;
+}
+
+/* Of a namespace that the container will share with the guest? */
+static bool is_guest_sysctl(struct json_object *spec, const char *path)
+{
+	static const char *const of_namespace[][2] = {
+		{"fs/mqueue/", "ipc"},
+		{"kernel/msg", "ipc"},
+		{"kernel/sem", "ipc"},
+		{"kernel/shm", "ipc"},
+		{"kernel/domainname", "uts"},
+	};
+
+	if (strncmp(path, "net/", 4) == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(of_namespace); i++)
+		if (strncmp(path, of_namespace[i][0], strlen(of_namespace[i][0])) == 0)
+			return is_shared_with_guest(spec, of_namespace[i][1]);
+	return false;
+}
+
+static int write_sysctl(const char *path, const char *value, struct err *err)
+{
+	_cleanup_free_ char *absolute = xasprintf("/proc/sys/%s", path);
+	_cleanup_close_ int dir = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	/* "net/../kernel/core_pattern" is of no namespace. */
+	if (!path_is_plain(absolute))
+		return err_set(err, -EINVAL, "%s is not a sysctl", err_quote(path, 128));
 	fd = open_beneath(dir, path, O_WRONLY);
 	if (fd < 0)
-		return err_sys(err, fd, "open sysctl %s", err_quote(name, 128));
-	if (write_full(fd, value, strlen(value)) < 0)
-		return err_sys(err, errno, "set sysctl %s to %s", err_quote(name, 128),
+		return err_sys(err, fd, "open sysctl %s", err_quote(path, 128));
+	r = write_full(fd, value, strlen(value));
+	if (r < 0)
+		return err_sys(err, r, "set sysctl %s to %s", err_quote(path, 128),
 			err_quote(value, 128));
+	return 0;
+}
+
+/* Writes one that is the guest's, or puts it among those that stay the container's. */
+static int apply_sysctl(struct json_object *spec, const char *name,
+	struct json_object *value, struct json_object *kept, struct err *err)
+{
+	_cleanup_free_ char *path = sysctl_path(name);
+
+	if (!json_object_is_type(value, json_type_string))
+		return err_set(err, -EINVAL, "sysctl %s is not set to a text",
+			err_quote(name, 128));
+	if (is_guest_sysctl(spec, path))
+		return write_sysctl(path, json_object_get_string(value), err);
+	json_object_object_add(kept, name, json_object_get(value));
 	return 0;
 }
 
@@ -229,12 +269,8 @@ int spec_apply_sysctls(struct json_object *spec, struct err *err)
 		return 0;
 	kept = json_object_new_object();
 	json_object_object_foreach (sysctl, name, value) {
-		int r = 0;
+		int r = apply_sysctl(spec, name, value, kept, err);
 
-		if (!is_guest_sysctl(spec, name))
-			json_object_object_add(kept, name, json_object_get(value));
-		else
-			r = write_sysctl(name, json_object_get_string(value), err);
 		if (r < 0) {
 			json_object_put(kept);
 			return r;
@@ -337,23 +373,38 @@ static void add_machine_id(struct json_object *spec, const char *root, const cha
 	json_object_array_add(mounts, mount);
 }
 
+/* What is changed below must be what it should be: json-c ends the program over less. */
+static int check_shape(struct json_object *spec, struct err *err)
+{
+	static const char *const objects[] = {"process", "linux"};
+	static const char *const lists[] = {"mounts", "linux.namespaces"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		if (!json_object_is_type(at(spec, objects[i]), json_type_object))
+			return err_set(err, -EINVAL, "the spec has no %s", objects[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		if (!is_list_of_objects(at(spec, lists[i])))
+			return err_set(
+				err, -EINVAL, "%s in the spec is not a list", lists[i]);
+	return 0;
+}
+
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err)
 {
 	const char *root = string_at(spec, "root.path");
 	_cleanup_free_ char *cgroup = xasprintf(CGROUP_PARENT "/%s", place->container_id);
-	int r;
+	int r = check_shape(spec, err);
 
-	if (!json_object_is_type(at(spec, "process"), json_type_object))
-		return err_set(err, -EINVAL, "the spec has no process");
+	if (r < 0)
+		return r;
 	if (!path_is_below(root, GUEST_SHARED_ROOT))
 		return err_set(err, -EINVAL,
 			"the root %s is not below " GUEST_SHARED_ROOT,
 			err_quote(root, 128));
 	r = check_mounts(spec, err);
-	if (r == 0)
-		r = adapt_namespaces(spec, place->pidns_path, err);
 	if (r < 0)
 		return r;
+	adapt_namespaces(spec, place->pidns_path);
 	drop_unknown_to_guest(spec);
 	json_set_string(at(spec, "linux"), "cgroupsPath", cgroup);
 	if (place->machine_id)

@@ -134,6 +134,12 @@ static void plug(const char *name, const char *peer, const char *mac)
 	rtnl_link_veth_release(link);
 }
 
+/* A kernel may be started without. */
+static bool has_ipv6(void)
+{
+	return access("/proc/sys/net/ipv6", F_OK) == 0;
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -221,7 +227,7 @@ static void test_interface(void **state)
 	six.address = "2001:db8::5";
 	six.mask = "64";
 	want.ipaddresses = ips;
-	want.n_ipaddresses = 2;
+	want.n_ipaddresses = has_ipv6() ? 2 : 1;
 	out = update_interface(&want, soon(), &err);
 	if (!out)
 		fail_msg("%s", err.text);
@@ -231,7 +237,7 @@ static void test_interface(void **state)
 	assert_int_equal(out->mtu, 1400);
 	assert_true(out->raw_flags & IFF_UP);
 	/* The one before is gone; a link-local one may have come. */
-	assert_true(out->n_ipaddresses >= 2);
+	assert_true(out->n_ipaddresses >= want.n_ipaddresses);
 	assert_string_equal(out->ipaddresses[0]->address, "192.0.2.5");
 	assert_string_equal(out->ipaddresses[0]->mask, "24");
 	assert_int_equal(out->ipaddresses[0]->family, TYPES__IPFAMILY__v4);
@@ -479,7 +485,8 @@ static void test_neighbors(void **state)
 	update_ok("eth0", MAC_A, "192.0.2.5");
 	assert_int_equal(add_neighbor("192.0.2.1", MAC_B, "eth0", &err), 0);
 	assert_int_equal(add_neighbor("192.0.2.1", MAC_B, "eth0", &err), 0);
-	assert_int_equal(add_neighbor("2001:db8::1", MAC_B, "eth0", &err), 0);
+	if (has_ipv6())
+		assert_int_equal(add_neighbor("2001:db8::1", MAC_B, "eth0", &err), 0);
 	assert_int_equal(net_open(&sock, &err), 0);
 	assert_int_equal(rtnl_neigh_alloc_cache(sock, &cache), 0);
 	assert_int_equal(net_index("eth0", &index, &err), 0);
