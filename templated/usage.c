@@ -120,9 +120,10 @@ static void measure(struct sample *s)
 	s->shared_bytes = rss > anonymous ? rss - anonymous : 0;
 }
 
+/* One at least, however slow the machine is: a few looks measure all. */
 static void measure_oldest(struct samples *list, int64_t deadline)
 {
-	while (now_ms() < deadline) {
+	do {
 		struct sample *oldest = NULL;
 
 		for (size_t i = 0; i < list->n; i++) {
@@ -135,7 +136,7 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 		if (!oldest)
 			return;
 		measure(oldest);
-	}
+	} while (now_ms() < deadline);
 }
 
 /* ---- finding the clones ---- */
@@ -177,6 +178,7 @@ static void list_vm(void *user, unsigned int number, const struct vm_record *rec
 	struct listing *l = user;
 	char cached[32];
 	const char *name = record->sandbox;
+	struct proc_id now;
 	struct sample s = {.qemu = record->qemu,
 		.dev = l->memory.st_dev,
 		.ino = l->memory.st_ino,
@@ -191,7 +193,9 @@ static void list_vm(void *user, unsigned int number, const struct vm_record *rec
 	}
 	cross_out(l->holders, name);
 	s.clone = add_clone(l->clones, name);
-	if (!l->memory.st_ino)
+	/* What nobody can measure must not take the turn of others. */
+	if (!l->memory.st_ino || proc_id_of(record->qemu.pid, &now) < 0 ||
+		now.start_ticks != record->qemu.start_ticks)
 		return;
 	l->into->all = xreallocarray(l->into->all, l->into->n + 1, sizeof(s));
 	l->into->all[l->into->n++] = s;

@@ -9,9 +9,10 @@
 
 /*
  * The pages come from /proc/<QEMU>/smaps, which the kernel counts page by page:
- * milliseconds for a large guest. So one look measures for USAGE_LOOK_MS at most, those
- * first whose numbers are oldest; the others are told as they were at their last turn,
- * or, never measured, without numbers. Of two looks at once only one measures.
+ * milliseconds for a large guest. So one look measures for USAGE_LOOK_MS at most, but one
+ * QEMU at least, those first whose numbers are oldest; the others are told as they were
+ * at their last turn, or, never measured, without numbers. Of two looks at once only one
+ * measures.
  * Thread-safe; holds no lock of others.
  */
 #define USAGE_LOOK_MS 15

@@ -67,6 +67,20 @@ static int sum_of(struct json_object *g, const char *name)
 	return sum;
 }
 
+/* On a slow machine a look measures only one of the two: the second measures the other.
+ * The answer is the caller's. */
+static struct json_object *look_at_all(void)
+{
+	struct json_object *reply = NULL;
+	struct err err = ERR_INIT;
+
+	for (int i = 0; i < 2; i++) {
+		json_object_put(steal_ptr(reply));
+		assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
+	}
+	return reply;
+}
+
 static void test_private_bytes(void **state)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
@@ -90,7 +104,7 @@ static void test_private_bytes(void **state)
 	write_record(3, &lying);
 	str_copy(lying.generation, "another");
 	write_record(4, &lying);
-	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
+	reply = look_at_all();
 	g = status_at(reply, "status/template/generations/0");
 	assert_int_equal(json_object_array_length(status_at(g, "clones")), 3);
 	assert_int_equal(sum_of(g, "sandbox-1"), 6 * 4096);
@@ -100,7 +114,7 @@ static void test_private_bytes(void **state)
 	/* Two leases of that name: each clone has a QEMU of its own. */
 	acquire_template(&second);
 	json_object_put(steal_ptr(reply));
-	assert_int_equal(ask(LEASE_VERB_STATUS, &reply, &err), 0);
+	reply = look_at_all();
 	g = status_at(reply, "status/template/generations/0");
 	assert_int_equal(json_object_array_length(status_at(g, "clones")), 3);
 	/* A holder whose VM has not started is told by its name. */
