@@ -48,6 +48,9 @@ $(B)/tests/%.t: $(B)/obj/tests/%.o $(TEST_LIBS)
 $(B)/tests/unit/test_guest_%.t: $(B)/obj/tests/unit/test_guest_%.o $(GUEST_TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
+# From JSON is the shim's, to JSON is the guest's.
+$(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t: $(call lib_a,guest)
+
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
 

@@ -18,9 +18,6 @@
 #include "base/util.h"
 #include "tests/lib/test.h"
 
-/* Longer than anything takes; a test that waits this long fails. */
-#define LONG_MS 60000
-
 /*
  * How it works. The agent's paths are those of a guest (/sys, /proc, /run, /etc), so a test
  * gives them contents instead of giving the agent other paths: it goes on as process 1 of
@@ -122,11 +119,6 @@ static inline void assert_file(const char *path, const char *text)
 	if (file_read(AT_FDCWD, path, 1 << 20, &found, &len, NULL) < 0)
 		fail_msg("%s cannot be read", path);
 	assert_string_equal(found, text);
-}
-
-static inline int64_t soon(void)
-{
-	return deadline_after_ms(LONG_MS);
 }
 
 static inline unsigned int count_fds(void)
