@@ -157,7 +157,7 @@ static int verify(
 	return r;
 }
 
-static struct generation_stamp stamp_of(const struct stat *st)
+struct generation_stamp generation_stamp_of(const struct stat *st)
 {
 	return (struct generation_stamp){
 		.dev = st->st_dev,
@@ -168,7 +168,7 @@ static struct generation_stamp stamp_of(const struct stat *st)
 	};
 }
 
-static bool same_stamp(const struct generation_stamp *a, const struct stat *st)
+bool generation_stamp_is(const struct generation_stamp *a, const struct stat *st)
 {
 	return a->dev == st->st_dev && a->ino == st->st_ino && a->size == st->st_size &&
 	       a->mtime.tv_sec == st->st_mtim.tv_sec &&
@@ -198,7 +198,7 @@ static int load(int root_fd, const char *id, struct generation *g,
 	}
 	snprintf(g->id, sizeof(g->id), "%s", id);
 	for (size_t i = 0; i < GENERATION_FILES; i++)
-		g->stamps[i] = stamp_of(&f.st[i]);
+		g->stamps[i] = generation_stamp_of(&f.st[i]);
 	*ret_files = f;
 	return 0;
 }
@@ -251,6 +251,19 @@ static int look_again(
 	return 0;
 }
 
+/* Whether a file is the one of the last look. The times of a memory that is compacted are
+ * ours. */
+static bool is_known(
+	const struct generation *g, enum generation_file file, const struct stat *st)
+{
+	const struct generation_stamp *stamp = &g->stamps[file];
+
+	if (file == GENERATION_FILE_MEMORY && g->compacting)
+		return stamp->dev == st->st_dev && stamp->ino == st->st_ino &&
+		       stamp->size == st->st_size;
+	return generation_stamp_is(stamp, st);
+}
+
 int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
 	int *ret_state_fd, struct err *err)
 {
@@ -269,7 +282,7 @@ int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
 			g->id);
 	r = files_open(root_fd, g->id, &f, err);
 	for (size_t i = 0; r == 0 && i < GENERATION_FILES; i++)
-		same = same && same_stamp(&g->stamps[i], &f.st[i]);
+		same = same && is_known(g, (enum generation_file)i, &f.st[i]);
 	if (r == 0 && !same) {
 		files_close(&f);
 		r = look_again(root_fd, g, &f, err);

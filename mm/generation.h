@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "mm/holes.h"
 #include "mm/manifest.h"
 
 /*
@@ -19,6 +20,11 @@
  *   .new-<id>   being built; nobody else looks at it
  *   <id>        published: never written again
  *   .old-<id>   being removed
+ *
+ * and beside a published one
+ *
+ *   .compact-<id>  holes of its memory are being punched again; a link to the time in
+ *                  seconds that the memory then gets back
  *
  * An id is <number>-<random>. The order of ids, as text, is the order in which the
  * generations of a tmpfs were begun, whatever the clock did meanwhile; the random half
@@ -31,6 +37,13 @@
  *
  * root_fd is tmpfs_open()'s: the read-only one for verifying and granting, the other for
  * the rest.
+ *
+ * Nothing can write a published generation. Who is granted it has descriptors of a
+ * read-only mount, through which no file can be opened for writing, and maps it privately.
+ * templated alone has the other mount, and with it could: its CAP_DAC_OVERRIDE passes mode
+ * 0400. (A seal is no way to give that up: files of a mounted tmpfs take none.) It opens
+ * the memory again in one place, generation_compact_begin(), to punch pages that it has
+ * read and found to be zeros: what others read of the file does not change.
  */
 #define GENERATION_ID_SIZE  18 /* with the NUL: "00000042-9f3a2b1c" */
 #define GENERATION_MEMORY   "memory"
@@ -100,6 +113,7 @@ struct generation {
 	char id[GENERATION_ID_SIZE];
 	struct manifest manifest;
 	struct generation_stamp stamps[GENERATION_FILES];
+	bool compacting; /* between generation_compact_begin() and _end() */
 };
 
 /*
@@ -122,6 +136,38 @@ int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
 /* What the memory file occupies. */
 int generation_resident(
 	int root_fd, const char *id, uint64_t *ret_bytes, struct err *err);
+
+/* ---- keeping it compact ---- */
+
+/*
+ * A clone's first access to a hole of the memory, be it a read or a write, makes the kernel
+ * allocate a page of zeros in the file, which stays when the clone has gone: access by
+ * access the file grows back to the size of the guest. At most to that, however many
+ * clones there are.
+ *
+ * True where it has grown by more than a part in GENERATION_GROWTH since its publication;
+ * one system call. Those who use the generation go on while it is compacted; to them a
+ * hole costs another fault.
+ */
+#define GENERATION_GROWTH 20
+bool generation_has_grown(int root_fd, const struct generation *g);
+
+/*
+ * Compaction is begin, punch, end. begin and end change *g, under the caller's lock; punch
+ * takes its time, and needs none. In between the memory's time is another one than
+ * published, which generation_grant() allows for; a templated that is killed there leaves
+ * a note of it for generation_recover(). After begin, end must follow. A generation whose
+ * memory is not what was loaded is left alone: -EUCLEAN.
+ */
+int generation_compact_begin(
+	int root_fd, struct generation *g, int *ret_fd, struct err *err);
+/* *holes: HOLES_INIT, or what an earlier call has found in the same generation. */
+int generation_compact_punch(int fd, struct holes *holes);
+/* Closes fd. *ret_bytes: what stays resident. */
+int generation_compact_end(
+	int root_fd, struct generation *g, int fd, uint64_t *ret_bytes, struct err *err);
+
+/* ---- the end ---- */
 
 /* Renames it away and removes it. Its memory is freed when its last clone has unmapped
  * it. */

@@ -16,11 +16,10 @@
 #include "base/util.h"
 #include "mm/digest.h"
 #include "mm/generation_internal.h"
+#include "mm/holes.h"
 
-#define PAGE_BYTES 4096
-#define SCAN_BYTES MiB
-#define DIR_MODE   0500
-#define FILE_MODE  0400
+#define DIR_MODE  0500
+#define FILE_MODE 0400
 
 static int create(
 	struct generation_build *b, const char *name, int *ret_fd, struct err *err)
@@ -117,90 +116,17 @@ void generation_build_done(struct generation_build *b)
 	*b = GENERATION_BUILD_INIT;
 }
 
-/* ---- zero pages ---- */
-
-static bool is_zero(const unsigned char *page)
-{
-	/* A page equals itself shifted by one byte, and its first byte is 0. */
-	return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
-}
-
-static int punch(int fd, uint64_t from, uint64_t to)
-{
-	if (from < to && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				 (off_t)from, (off_t)(to - from)) < 0)
-		return -errno;
-	return 0;
-}
-
-/* Punches the zero pages of one block that was read; runs of them in one call. */
-static int punch_block(int fd, uint64_t offset, const unsigned char *block, size_t len)
-{
-	size_t zeros = 0; /* where the run began */
-	int r = 0;
-
-	for (size_t i = 0; i < len && r == 0; i += PAGE_BYTES) {
-		if (is_zero(block + i))
-			continue;
-		r = punch(fd, offset + zeros, offset + i);
-		zeros = i + PAGE_BYTES;
-	}
-	return r < 0 ? r : punch(fd, offset + zeros, offset + len);
-}
-
-/* read(2), not mmap(2): nothing that happens to the file can become a SIGBUS here. */
-static int punch_data(int fd, uint64_t from, uint64_t to, unsigned char *block)
-{
-	int r = 0;
-
-	while (from < to && r == 0) {
-		size_t len = MIN(to - from, SCAN_BYTES);
-		ssize_t n = pread(fd, block, len, (off_t)from);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || n % PAGE_BYTES)
-			return n < 0 ? -errno : -EIO;
-		r = punch_block(fd, from, block, (size_t)n);
-		from += (uint64_t)n;
-	}
-	return r;
-}
-
-/*
- * tmpfs reports pages that were allocated but never written as holes: they are punched
- * unread (a hole that has no blocks costs nothing to punch).
- */
-static int punch_all(int fd, uint64_t size)
-{
-	_cleanup_free_ unsigned char *block = xmalloc(SCAN_BYTES);
-	uint64_t done = 0;
-	int r = 0;
-
-	while (done < size && r == 0) {
-		off_t data = lseek(fd, (off_t)done, SEEK_DATA), hole;
-
-		if (data < 0 && errno != ENXIO)
-			return -errno;
-		if (data < 0)
-			return punch(fd, done, size);
-		hole = lseek(fd, data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		r = punch(fd, done, (uint64_t)data);
-		if (r == 0)
-			r = punch_data(fd, (uint64_t)data, (uint64_t)hole, block);
-		done = (uint64_t)hole;
-	}
-	return r;
-}
-
 int generation_build_punch(
 	struct generation_build *b, uint64_t *ret_bytes, struct err *err)
 {
+	struct holes holes;
 	struct stat st;
-	int r = punch_all(b->memory_fd, b->memory_bytes);
+	int r = holes_find(b->memory_fd, b->memory_bytes, &holes);
 
+	if (r == 0) {
+		r = holes_punch(b->memory_fd, &holes);
+		holes_done(&holes);
+	}
 	if (r < 0)
 		return err_sys(err, r, "cannot give back the zero pages of generation %s",
 			b->id);
@@ -245,6 +171,7 @@ static int identify(struct generation_build *b, struct manifest *m, struct err *
 	manifest_set(m, MANIFEST_ID, b->id);
 	manifest_set(m, MANIFEST_STATE_SHA256, digest);
 	set_u64(m, MANIFEST_MEMORY_BYTES, b->memory_bytes);
+	set_u64(m, MANIFEST_PUBLISHED_BYTES, (uint64_t)memory.st_blocks * 512);
 	set_u64(m, MANIFEST_STATE_BYTES, (uint64_t)state.st_size);
 	set_u64(m, MANIFEST_CREATED, (uint64_t)times[1].tv_sec);
 	return 0;

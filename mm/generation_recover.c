@@ -20,7 +20,8 @@ static bool is_leftover(const char *name)
 
 static bool is_note(const char *name)
 {
-	return strcmp(name, GENERATION_LEASES) == 0 ||
+	return strncmp(name, GENERATION_COMPACT, GENERATION_COMPACT_PREFIX_LEN) == 0 ||
+	       strcmp(name, GENERATION_LEASES) == 0 ||
 	       strcmp(name, GENERATION_LAST) == 0 ||
 	       strcmp(name, GENERATION_LAST_NEW) == 0;
 }
@@ -81,6 +82,11 @@ int generation_recover(
 
 	if (n < 0)
 		return err_sys(err, errno, "cannot read the template's tmpfs");
+	/* First the times, which are verified then. */
+	for (int i = 0; i < n && r == 0; i++)
+		if (strncmp(names[i]->d_name, GENERATION_COMPACT,
+			    GENERATION_COMPACT_PREFIX_LEN) == 0)
+			r = generation_compact_recover(root_fd, names[i]->d_name, err);
 	for (int i = 0; i < n; i++) {
 		if (r == 0 && strcmp(names[i]->d_name, ".") != 0 &&
 			strcmp(names[i]->d_name, "..") != 0)

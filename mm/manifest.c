@@ -34,6 +34,7 @@ static const struct manifest_row {
 	[MANIFEST_FORMAT]        = {"format",        MANIFEST_IDENTITY,   VALUE_NUMBER},
 	[MANIFEST_ID]            = {"id",            MANIFEST_IDENTITY,   VALUE_TEXT},
 	[MANIFEST_MEMORY_BYTES]  = {"memory_bytes",  MANIFEST_MUST_EQUAL, VALUE_NUMBER},
+	[MANIFEST_PUBLISHED_BYTES] = {"published_bytes", MANIFEST_IGNORED, VALUE_NUMBER},
 	[MANIFEST_STATE_BYTES]   = {"state_bytes",   MANIFEST_IDENTITY,   VALUE_NUMBER},
 	[MANIFEST_STATE_SHA256]  = {"state_sha256",  MANIFEST_IDENTITY,   VALUE_SHA256},
 	[MANIFEST_QEMU_PATH]     = {"qemu_path",     MANIFEST_MUST_EQUAL, VALUE_PATH},

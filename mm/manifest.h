@@ -16,15 +16,16 @@ enum manifest_rule {
 	MANIFEST_MUST_EQUAL, /* a difference is a miss that names the field */
 	MANIFEST_MAY_AGE,    /* a difference makes the generation old, not wrong: its
 				memory has its own. It is granted and to be replaced */
-	MANIFEST_IGNORED,    /* for people only */
+	MANIFEST_IGNORED,    /* compared with nothing */
 };
 
 enum manifest_field {
-	MANIFEST_FORMAT,       /* identity: MANIFEST_FORMAT_VERSION */
-	MANIFEST_ID,           /* identity: the folder's name */
-	MANIFEST_MEMORY_BYTES, /* identity and size of `memory`; must equal */
-	MANIFEST_STATE_BYTES,  /* identity: size of `state` */
-	MANIFEST_STATE_SHA256, /* identity */
+	MANIFEST_FORMAT,          /* identity: MANIFEST_FORMAT_VERSION */
+	MANIFEST_ID,              /* identity: the folder's name */
+	MANIFEST_MEMORY_BYTES,    /* identity and size of `memory`; must equal */
+	MANIFEST_PUBLISHED_BYTES, /* ignored: what `memory` occupied at publication */
+	MANIFEST_STATE_BYTES,     /* identity: size of `state` */
+	MANIFEST_STATE_SHA256,    /* identity */
 	MANIFEST_QEMU_PATH,
 	MANIFEST_QEMU_VERSION, /* first line of --version; what it is told in QMP for
 				  people */
@@ -46,7 +47,7 @@ enum manifest_field {
 	MANIFEST_FIELDS,
 };
 
-#define MANIFEST_FORMAT_VERSION "2"
+#define MANIFEST_FORMAT_VERSION "3"
 
 /* Values as text; NULL where not known. */
 struct manifest {

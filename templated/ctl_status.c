@@ -134,6 +134,7 @@ static void print_generation(struct json_object *g, FILE *out)
 	f = flow_begin(out, "  MiB");
 	flow_item(&f, "%.1f of %.0f resident", mib(answer_number(g, "resident_bytes")),
 		mib(answer_number(g, "memory_bytes")));
+	flow_item(&f, "%.1f when published", mib(answer_number(g, "published_bytes")));
 	flow_item(&f, "%.1f device state", mib(answer_number(g, "state_bytes")));
 	flow_item(&f, "%.1f shared", mib(answer_number(g, "shared_bytes")));
 	flow_item(&f, "%.1f private", mib(answer_number(g, "private_bytes")));

@@ -11,7 +11,8 @@
  *   CAP_DAC_READ_SEARCH, CAP_FSETID, CAP_SETFCAP     … with CAP_DAC_OVERRIDE and CAP_FOWNER
  *   CAP_MKNOD         QEMU's /dev/kvm
  *   CAP_KILL          ending QEMU, which has another uid
- *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), cgroup files of a delegated tree
+ *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), punching holes of its memory (0400),
+ *                     cgroup files of a delegated tree
  *   CAP_FOWNER        modes and times of the generation's files
  *
  * Not among them: anything with the network, modules, raw devices, reboot, clock, audit, bpf.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "templated/events.h"
 
@@ -28,6 +29,7 @@ struct store *store_new(const char *path)
 	struct store *s = xnew0(struct store);
 
 	pthread_mutex_init(&s->lock, NULL);
+	cond_init(&s->compacted);
 	s->path = xstrdup(path);
 	s->rw_fd = s->ro_fd = -1;
 	s->followers = followers_new(holder_ended, s);
@@ -43,6 +45,7 @@ static void held_free(struct held *h)
 		h->leases = next;
 	}
 	generation_done(&h->g);
+	holes_done(&h->holes);
 	free(h);
 }
 
@@ -57,6 +60,9 @@ void store_free(struct store *s)
 	if (!s)
 		return;
 	followers_free(s->followers);
+	pthread_mutex_lock(&s->lock);
+	store_await_compaction(s);
+	pthread_mutex_unlock(&s->lock);
 	while (s->all) {
 		struct held *next = s->all->next;
 
@@ -64,6 +70,7 @@ void store_free(struct store *s)
 		s->all = next;
 	}
 	close_fds(s);
+	pthread_cond_destroy(&s->compacted);
 	pthread_mutex_destroy(&s->lock);
 	free(s->path);
 	free(s);
@@ -102,7 +109,7 @@ void store_remove_unheld(struct store *s)
 	for (struct held **p = &s->all; *p;) {
 		struct held *h = *p;
 
-		if (!h->retired || h->leases) {
+		if (!h->retired || h->leases || h->g.compacting) {
 			p = &h->next;
 			continue;
 		}
@@ -138,7 +145,7 @@ static void make_current(struct store *s, struct held *h)
 }
 
 /* Unmounts if that was asked for and nothing is in the way. */
-static int finish_emptying(struct store *s, struct err *err)
+static int unmount_emptied(struct store *s, struct err *err)
 {
 	int r;
 
@@ -151,6 +158,14 @@ static int finish_emptying(struct store *s, struct err *err)
 		log_info("the template's tmpfs at %s is unmounted", s->path);
 	}
 	return r;
+}
+
+void store_finish_emptying(struct store *s)
+{
+	struct err err = ERR_INIT;
+
+	if (unmount_emptied(s, &err) < 0)
+		log_error("the template's tmpfs stays: %s", err.text);
 }
 
 /* ---- opening ---- */
@@ -232,12 +247,9 @@ int store_pin(struct store *s, int *ret_root_fd, struct err *err)
 
 void store_unpin(struct store *s)
 {
-	struct err err = ERR_INIT;
-
 	pthread_mutex_lock(&s->lock);
 	s->pins--;
-	if (finish_emptying(s, &err) < 0)
-		log_error("the template's tmpfs stays: %s", err.text);
+	store_finish_emptying(s);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -347,6 +359,7 @@ enum store_answer store_grant(struct store *s, const struct manifest *want,
 		lease->held = s->current;
 		lease->next = s->current->leases;
 		s->current->leases = lease;
+		store_look_for_growth(s);
 		manifest_copy(ret_manifest, &s->current->g.manifest);
 		*ret = lease;
 	}
@@ -409,14 +422,12 @@ static void unlink_lease(struct store_lease *lease)
 
 void store_release(struct store *s, struct store_lease *lease)
 {
-	struct err err = ERR_INIT;
-
 	pthread_mutex_lock(&s->lock);
 	unlink_lease(lease);
 	lease_note_remove(s->rw_fd, lease->note.name);
 	store_remove_unheld(s);
-	if (finish_emptying(s, &err) < 0)
-		log_error("the template's tmpfs stays: %s", err.text);
+	store_look_for_growth(s);
+	store_finish_emptying(s);
 	pthread_mutex_unlock(&s->lock);
 	free(lease);
 }
@@ -463,6 +474,8 @@ int store_empty(struct store *s, struct json_object **ret_held, struct err *err)
 	int r;
 
 	pthread_mutex_lock(&s->lock);
+	/* Its pin would put the unmounting off, and the caller would not hear of it. */
+	store_await_compaction(s);
 	for (struct held *h = s->all; h; h = h->next) {
 		retire(s, h);
 		list_leases(h->leases, names);
@@ -470,7 +483,7 @@ int store_empty(struct store *s, struct json_object **ret_held, struct err *err)
 	s->emptying = true;
 	s->retired_early = false;
 	store_remove_unheld(s);
-	r = finish_emptying(s, err);
+	r = unmount_emptied(s, err);
 	pthread_mutex_unlock(&s->lock);
 	if (r < 0)
 		json_put(names);
@@ -506,6 +519,9 @@ static struct json_object *held_to_json(struct store *s, const struct held *h)
 		json_set_u64(obj, "memory_bytes", number);
 	if (generation_resident(s->ro_fd, h->g.id, &number, NULL) == 0)
 		json_set_u64(obj, "resident_bytes", number);
+	if (manifest_get_u64(&h->g.manifest, MANIFEST_PUBLISHED_BYTES, &number, NULL) ==
+		0)
+		json_set_u64(obj, "published_bytes", number);
 	if (manifest_get_u64(&h->g.manifest, MANIFEST_STATE_BYTES, &number, NULL) == 0)
 		json_set_u64(obj, "state_bytes", number);
 	if (!h->lost)

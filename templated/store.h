@@ -20,6 +20,9 @@
  * is adopted or the store is emptied; removed when it is retired and its last lease is
  * gone.
  *
+ * A generation in use that has grown (generation_has_grown()) is compacted whenever a lease
+ * of any generation is granted or given back, and by a store that is opened.
+ *
  * Lifecycle of the tmpfs: opened (mounted, checked, recovered) by store_open(), unmounted
  * by store_empty() or, where leases are left, with the last of them.
  *

@@ -19,6 +19,9 @@ struct held {
 	struct held *next;
 	struct generation g;
 	struct store_lease *leases;
+	struct holes
+		holes; /* of its memory, from the first compaction on; of that thread */
+	bool grown;    /* to be compacted */
 	bool retired;
 	bool unsound; /* at the last look; lost: for ever */
 	bool lost; /* its files are removed or out of reach, only its leases are there */
@@ -37,11 +40,16 @@ struct store {
 	struct held *all, *current;
 	struct followers *followers; /* of the holders of a former templated's leases */
 	unsigned int pins;
-	bool retired_early; /* there is no current one because of store_retire() */
-	bool emptying;      /* unmount as soon as nothing is held */
+	bool compacting;          /* a thread does, with a pin … */
+	pthread_cond_t compacted; /* … and says so when it ends */
+	bool retired_early;       /* there is no current one because of store_retire() */
+	bool emptying;            /* unmount as soon as nothing is held */
 };
 
 /* The lock is held. */
 struct held *store_add(struct store *s, struct generation *g); /* *g is emptied */
 void store_remove_unheld(struct store *s);
+void store_finish_emptying(struct store *s); /* a failure is logged */
+void store_look_for_growth(struct store *s); /* after every event that there is */
+void store_await_compaction(struct store *s);
 int store_recover(struct store *s, struct err *err);

@@ -131,5 +131,6 @@ int store_recover(struct store *s, struct err *err)
 	adopt_leases(s);
 	choose_current(s);
 	store_remove_unheld(s);
+	store_look_for_growth(s);
 	return 0;
 }

@@ -12,6 +12,7 @@ static void make_whole(struct manifest *m)
 	fixture_inputs(m, "8388608");
 	manifest_set(m, MANIFEST_FORMAT, MANIFEST_FORMAT_VERSION);
 	manifest_set(m, MANIFEST_ID, "00000042-9f3a2b1c");
+	manifest_set(m, MANIFEST_PUBLISHED_BYTES, "4194304");
 	manifest_set(m, MANIFEST_STATE_BYTES, "346112");
 	manifest_set(m, MANIFEST_STATE_SHA256, DIGEST_A);
 	manifest_set(m, MANIFEST_AGENT_VERSION, "0.1.0");
@@ -98,6 +99,7 @@ static void test_bad_values(void **state)
 		{MANIFEST_MEMORY_BYTES, "-1", "memory_bytes: \"-1\""},
 		{MANIFEST_MEMORY_BYTES, "01", "memory_bytes: \"01\""},
 		{MANIFEST_MEMORY_BYTES, "18446744073709551616", "memory_bytes: "},
+		{MANIFEST_PUBLISHED_BYTES, "0x7", "published_bytes: "},
 		{MANIFEST_STATE_BYTES, "12 ", "state_bytes: "},
 		{MANIFEST_STATE_SHA256, "abc", "state_sha256: "},
 		{MANIFEST_KERNEL_SHA256, DIGEST_A "a", "kernel_sha256: "},

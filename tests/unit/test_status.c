@@ -103,7 +103,8 @@ static const char *const full_status =
 	"\"tmpfs\":{\"path\":\"/run/stencil/template\",\"mounted\":true,"
 	"\"size_bytes\":571473920,\"used_bytes\":74448896},\"generations\":[{"
 	"\"id\":\"00000042-9f3a2b1c\",\"state\":\"current\",\"age_s\":86400,"
-	"\"memory_bytes\":268435456,\"resident_bytes\":73400320,\"state_bytes\":346000,"
+	"\"memory_bytes\":268435456,\"resident_bytes\":73400320,"
+	"\"published_bytes\":71303168,\"state_bytes\":346000,"
 	"\"private_bytes\":12582912,\"shared_bytes\":31457280,\"leases\":3,\"clones\":["
 	"{\"sandbox\":\"a-sandbox-with-a-name-of-some-length-0123456789abcdef\","
 	"\"pid\":1,\"private_bytes\":4194304,\"shared_bytes\":1},"
@@ -140,8 +141,8 @@ static void test_screen(void **state)
 		"granted    10, of stale generations 0\nmissed     3  building 2  kernel_sha256 1\n",
 		"builds     1 published, 1 failed, 2 boots\n",
 		"\ngeneration 00000042-9f3a2b1c: current, 24 h old\n",
-		"  MiB      70.0 of 256 resident  0.3 device state  30.0 shared  12.0 "
-		"private\n",
+		"  MiB      70.0 of 256 resident  68.0 when published  0.3 device state\n"
+		"           30.0 shared  12.0 private\n",
 		"  clones   3  a-sandbox-with-a-name-of-some-length-0123456789abcdef 4.0",
 	};
 	_cleanup_json_ struct json_object *status = parse(full_status),
@@ -177,6 +178,9 @@ static void test_metrics(void **state)
 		{"stencil_template_ready", 0},
 		{"stencil_template_enabled", 1},
 		{"stencil_tmpfs_size_bytes", 571473920},
+		{"stencil_generation_published_bytes{generation=\"00000042-"
+		 "9f3a2b1c\",state=\"current\"}",
+			71303168},
 		{"stencil_generation_private_bytes{generation=\"00000042-"
 		 "9f3a2b1c\",state=\"current\"}",
 			12582912},
