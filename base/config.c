@@ -65,7 +65,8 @@ static const struct config_key keys[] = {
 		"MiB a VM starts with, and the template's size; memory limits come on top."),
 	KEY("hypervisor", "default_maxmemory", KEY_UINT, default_maxmemory, "0", 0,
 		1 << 24, NULL,
-		"Most MiB that memory limits may add to that; 0 is as much as the host has."),
+		"Most MiB that memory limits may add to that, at most the host's memory; 0 is "
+		"all of it."),
 	KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294900000,
 		NULL, "First uid of the range that QEMU processes run as."),
 	KEY("hypervisor", "uid_count", KEY_UINT, uid_count, "4096", 1, 65536, NULL,
@@ -414,12 +415,15 @@ unsigned int config_max_vcpus(const struct config *c)
 
 uint64_t config_max_memory_bytes(const struct config *c)
 {
-	struct sysinfo info;
-	uint64_t bytes = c->default_maxmemory * MiB;
-
-	if (bytes == 0 && sysinfo(&info) == 0)
-		bytes = (uint64_t)info.totalram * info.mem_unit;
 	/* Hot-plugged memory comes in blocks of 128 MiB (x86-64's smallest memory
 	 * section). */
-	return align_up(MAX(bytes, c->default_memory * MiB), 128 * MiB);
+	const uint64_t block = 128 * MiB;
+	uint64_t max = c->default_maxmemory ? align_up(c->default_maxmemory * MiB, block)
+					    : UINT64_MAX;
+	struct sysinfo info;
+
+	/* A mapping of more than the host has is refused (vm.overcommit_memory=0). */
+	if (sysinfo(&info) == 0)
+		max = MIN(max, (uint64_t)info.totalram * info.mem_unit);
+	return align_down(max, block);
 }

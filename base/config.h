@@ -106,6 +106,7 @@ void config_compare(const struct config *a, const struct config *b,
  * page. */
 void config_list_keys(FILE *out);
 
-/* default_maxvcpus and default_maxmemory with 0 resolved from the host. */
+/* default_maxvcpus and default_maxmemory with 0 resolved from the host. The memory is a
+ * multiple of 128 MiB and never more than the host has. */
 unsigned int config_max_vcpus(const struct config *c);
 uint64_t config_max_memory_bytes(const struct config *c);

@@ -21,6 +21,11 @@ static inline uint64_t align_up(uint64_t value, uint64_t align)
 	return (value + align - 1) & ~(align - 1);
 }
 
+static inline uint64_t align_down(uint64_t value, uint64_t align)
+{
+	return value & ~(align - 1);
+}
+
 /*
  * Cleanup attributes: _cleanup_free_ char *s = NULL; _cleanup_close_ int fd = -1; …
  * DEFINE_CLEANUP(name, type, destructor) makes one for a type of ours:

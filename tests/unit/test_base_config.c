@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 #include "base/config.h"
 #include "base/log.h"
@@ -359,6 +360,8 @@ static void test_one_socket_twice(void **state)
 static void test_host_limits(void **state)
 {
 	struct fixture *f = *state;
+	struct sysinfo info;
+	uint64_t host;
 
 	assert_true(config_max_vcpus(&f->config) >= 1);
 	f->config.default_maxvcpus = 6;
@@ -367,8 +370,14 @@ static void test_host_limits(void **state)
 	assert_int_equal(config_max_vcpus(&f->config), 8);
 	f->config.default_maxmemory = 300;
 	assert_true(config_max_memory_bytes(&f->config) == 384 * MiB);
+	/* Not more than the host has, in whole blocks. */
+	assert_int_equal(sysinfo(&info), 0);
+	host = (uint64_t)info.totalram * info.mem_unit;
 	f->config.default_maxmemory = 0;
-	assert_true(config_max_memory_bytes(&f->config) >= 256 * MiB);
+	assert_in_range(config_max_memory_bytes(&f->config), host - 128 * MiB + 1, host);
+	assert_int_equal(config_max_memory_bytes(&f->config) % (128 * MiB), 0);
+	f->config.default_maxmemory = 1 << 24;
+	assert_in_range(config_max_memory_bytes(&f->config), host - 128 * MiB + 1, host);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
