@@ -10,8 +10,9 @@
 #include "agent-client/agent.h"
 #include "base/util.h"
 
-/* pc-dimm slots: one a container's memory limit, more than a pod has containers. */
-#define VM_MEMORY_SLOTS 32
+/* pc-dimm slots: one to four a container's memory limit (vm/memory.c), for more
+ * containers than a pod has. One costs a template 6 KB. */
+#define VM_MEMORY_SLOTS 64
 
 /*
  * The translation buffer is most of a TCG clone's private memory: bounded, it is thrown

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "hotplug/plug.h"
+#include "vm/memory.h"
 #include "vm/vm_internal.h"
 
 /* Waits until the guest has `vcpus` online and all its memory. */
@@ -56,31 +57,66 @@ static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 	return 0;
 }
 
-static int resize_memory(struct vm *vm, uint64_t bytes, struct err *err)
+/* How much of `bytes` the VM can have beyond what it was booted with; whole blocks. */
+static uint64_t limit_memory(const struct vm *vm, uint64_t bytes)
 {
-	uint64_t max = config_max_memory_bytes(vm->config), more;
+	uint64_t block = memory_block_bytes(vm->config->default_memory * MiB);
+	uint64_t max = config_max_memory_bytes(vm->config), room = memory_host_room();
+	const char *why = "default_maxmemory of [hypervisor], or the host's memory";
+
+	if (vm->dimm_bytes < max && room < max - vm->dimm_bytes) {
+		max = vm->dimm_bytes + room;
+		why = "vm.overcommit_memory=2, and what the host has promised";
+	}
+	max = align_down(max, block);
+	/* Before it is rounded up, which could overflow. */
+	if (bytes <= max && align_up(bytes, block) <= max)
+		return align_up(bytes, block);
+	log_warn("%" PRIu64
+		 " MiB of memory are wanted beyond what the VM was booted with, "
+		 "it gets the %" PRIu64 " it can have (%s)",
+		bytes / MiB, max / MiB, why);
+	return max;
+}
+
+/* Plugs one DIMM and waits until it is the guest's. */
+static int add_dimm(struct vm *vm, uint64_t bytes, struct err *err)
+{
+	int64_t start = now_ms();
 	char id[32];
 	int r;
 
-	if (bytes > max) {
-		log_warn("%" PRIu64 " MiB of memory are wanted, the VM gets the %" PRIu64
-			 " it can have (key default_maxmemory of [hypervisor])",
-			bytes / MiB, max / MiB);
-		bytes = max;
-	}
-	if (bytes <= vm->dimm_bytes)
-		return 0;
-	more = align_up(bytes - vm->dimm_bytes, PLUG_DIMM_ALIGN_BYTES);
-	trace_begin(vm->trace, TRACE_MEMORY);
 	snprintf(id, sizeof(id), "dimm%u", vm->dimms);
-	r = plug_dimm(vm->qmp, id, more, vm_call_deadline(vm), err);
+	r = plug_dimm(vm->qmp, id, bytes, vm_call_deadline(vm), err);
 	if (r < 0)
 		return r;
 	vm->dimms++;
-	vm->dimm_bytes += more;
+	vm->dimm_bytes += bytes;
 	r = bring_online(vm, vm->vcpus, false, err);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		log_debug("%" PRIu64 " MiB of memory plugged and online after %" PRId64
+			  " ms",
+			bytes / MiB, now_ms() - start);
+	return r;
+}
+
+static int resize_memory(struct vm *vm, uint64_t bytes, struct err *err)
+{
+	struct memory_growth growth = {.boot_bytes = vm->config->default_memory * MiB};
+	uint64_t before = vm->dimm_bytes;
+	int r;
+
+	bytes = limit_memory(vm, bytes);
+	if (bytes <= before)
+		return 0;
+	trace_begin(vm->trace, TRACE_MEMORY);
+	while (vm->dimm_bytes < bytes) {
+		growth.fresh_bytes = vm->dimm_bytes - before;
+		growth.wanted_bytes = bytes - vm->dimm_bytes;
+		r = add_dimm(vm, memory_next_step(&growth), err);
+		if (r < 0)
+			return r;
+	}
 	trace_end(vm->trace, TRACE_MEMORY);
 	return 0;
 }

@@ -87,10 +87,11 @@ int vm_make_unique(struct vm *vm, const char *hostname, struct err *err);
 
 /*
  * Plugs vCPUs up to `vcpus` in all and memory up to `memory_bytes` beyond what the VM was
- * booted with (rounded up to 128 MiB), and waits until the agent has them online. Never
- * shrinks. What is more than the machine can have (default_maxvcpus, default_maxmemory) is
- * cut to that, with a warning in the log: limits above the host's size are common and no
- * promise.
+ * booted with (rounded up to 128 MiB), and waits until the agent has them online. Large
+ * memory is plugged in steps, each with call_timeout_ms of its own. Never shrinks. What
+ * is more than the machine can have (default_maxvcpus, default_maxmemory, the host's
+ * memory) is cut to that, with a warning in the log: limits above the host's size are
+ * common and no promise.
  */
 int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct err *err);
 

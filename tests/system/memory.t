@@ -21,6 +21,31 @@ fills() # NAME ID MIB
 		"$1: it finds zeros, and keeps what it writes"
 }
 
+# What limits can add on this host: all its memory in blocks of 128 MiB.
+HOST_MIB=$(($(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo) / 1024 / 128 * 128))
+
+# A container with a memory limit sees that limit, and its VM has the memory for it, or the host's.
+grows() # ID BYTES DEFAULT-MEMORY
+{
+	local name="a limit of $2 in $3 MiB" mib=$((($2 + (128 << 20) - 1) / (128 << 20) * 128)) log
+
+	# shellcheck disable=SC2016 # expanded in the container
+	works "$name" "$1" --memory-limit "$2" \
+		--mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro -- sh -c 'cat /proc/meminfo
+		cat "/sys/fs/cgroup/$(sed -n "s,^0::/,,p" /proc/self/cgroup)/memory.max"'
+	is "$(tail -n 1 "$OUT")" $(($2 / 4096 * 4096)) "$name: it is the cgroup's"
+	log=$(grep -F "sandbox=$WORLD-$1 " "$CONTAINERD_LOG")
+	if [ "$mib" -gt "$HOST_MIB" ]; then
+		mib=$HOST_MIB
+		like "$log" "level=warn .* it gets the $mib it can have" \
+			"$name: the log says that the VM has less"
+	else
+		unlike "$log" 'it can have' "$name: the log does not speak of less"
+	fi
+	less $((mib * 1024)) "$(meminfo_kib MemTotal)" "$name: KiB are added to what its VM has"
+	less "$(meminfo_kib MemTotal)" $(((mib + $3) * 1024)) "$name: and no more KiB"
+}
+
 # ---- 256 MiB, the default -----------------------------------------------------------------------
 
 system_template
@@ -38,6 +63,9 @@ works 'a clone tells its modules' modules -- cat /proc/modules
 for module in overlay virtio_net virtio_mem; do
 	like $'\n'"$(cat "$OUT")" $'\n'"$module " "$module is loaded"
 done
+grows 1g $((1 << 30)) 256
+grows 12g $((12 << 30)) 256
+grows 100g 100000000000 256
 
 # ---- 128 MiB, and the least ---------------------------------------------------------------------
 
@@ -54,5 +82,6 @@ for sizes in '128 40' '96 16'; do
 	works "true in $mib MiB" "true$mib" -- true
 	is "$(trace_value "$WORLD-true$mib" factory)" template 'it is a clone'
 	fills "a clone of $mib MiB uses $used MiB" "fill$mib" "$used"
+	grows "4g-$mib" $((4 << 30)) "$mib"
 done
 system_end
