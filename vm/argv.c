@@ -184,7 +184,8 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	char *cmdline;
 
 	add(&w, "%s", m->config->qemu_path);
-	add_option(&w, "-name", "stencil");
+	/* Threads named by what they do: a bench tells those of the vCPUs by it. */
+	add_option(&w, "-name", "stencil,debug-threads=on");
 	add(&w, "-no-user-config");
 	add(&w, "-nodefaults");
 	/* A guest that ends or panics (panic=-1 is a reboot) stays to be looked at:
