@@ -17,7 +17,9 @@ WORLD_PREFIX=stencil-w
 : "${STENCIL_BUILD:=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)/build}"
 : "${STENCIL_SOURCE:=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)}"
 : "${STENCIL_GUEST:=$STENCIL_BUILD/guest}"
-export STENCIL_BUILD STENCIL_SOURCE STENCIL_GUEST
+# Where the worlds' folders go.
+: "${WORLDS:=$STENCIL_BUILD/worlds}"
+export STENCIL_BUILD STENCIL_SOURCE STENCIL_GUEST WORLDS
 
 die()
 {
@@ -40,8 +42,8 @@ world_sweep() # NUMBER
 	while read -r cgroup; do
 		rmdir "$cgroup" || return 1
 	done < <(cgroups_matching ".*/$WORLD_PREFIX$1(-[^/]*)?(/.*)?")
-	rm -rf "$STENCIL_BUILD/worlds/$1"
-	rmdir --ignore-fail-on-non-empty "$STENCIL_BUILD/worlds"
+	rm -rf "${WORLDS:?}/$1"
+	rmdir --ignore-fail-on-non-empty "$WORLDS"
 }
 
 # Those of runs that were killed with SIGKILL.
@@ -49,7 +51,7 @@ world_sweep_dead()
 {
 	local dir number
 
-	for dir in "$STENCIL_BUILD"/worlds/*/; do
+	for dir in "$WORLDS"/*/; do
 		number=$(basename "$dir")
 		[ -d "$dir" ] && ! [ -d "/proc/$number" ] || continue
 		world_sweep "$number"
@@ -66,7 +68,7 @@ world_enter() # COMMAND [ARGUMENT...]
 	fi
 	world_sweep_dead
 	export WORLD_NUMBER=$$
-	mkdir -p "$STENCIL_BUILD/worlds/$$"
+	mkdir -p "$WORLDS/$$"
 	case "$(cd "$STENCIL_BUILD" && pwd -P)/" in
 	/run/*|/var/run/*) die "the build folder is below /run, which the tests replace: move it" ;;
 	esac
@@ -117,7 +119,7 @@ world_begin()
 {
 	# shellcheck disable=SC2034 # for the scripts
 	WORLD=$WORLD_PREFIX$WORLD_NUMBER
-	WORLD_DIR=$STENCIL_BUILD/worlds/$WORLD_NUMBER
+	WORLD_DIR=$WORLDS/$WORLD_NUMBER
 	trap world_end EXIT
 	trap 'exit 130' INT TERM HUP
 	mount -t tmpfs -o mode=0755,nosuid,nodev run /run
