@@ -52,7 +52,7 @@ LIB_NL	 = $(call STATIC,-lnl-route-3 -lnl-3)
 LIB_SEC	 = $(call STATIC,-lseccomp -lcap-ng)
 LIB_HASH = $(call STATIC,-lnettle)
 
-.PHONY: all help deps guest quickstart check fuzz install clean tests
+.PHONY: all help deps guest quickstart check bench fuzz install clean tests
 all: $(HOST_BIN) $(AGENT)
 
 help:
@@ -61,6 +61,7 @@ help:
 	@echo 'make guest        the guest: Debian kernel and our initramfs, in $(B)/guest/'
 	@echo 'make quickstart   all of it, then containers in cloned VMs through a real containerd'
 	@echo 'make check        all tests; TESTS="unit lint" for some of them, one summary at the end'
+	@echo 'make bench        BENCH="build ../other/build" ROUNDS=5: builds, factories and runc compared'
 	@echo 'make fuzz         FUZZ=<name> SECONDS=60 or RUNS=<n>: libFuzzer on tests/fuzz/fuzz_<name>.c'
 	@echo '                  SAN=address,undefined or SAN=thread before any of these: instrumented'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'

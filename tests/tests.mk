@@ -68,6 +68,23 @@ check:
 	@$(TEST_ENV) prove --timer --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 
+# ---- the bench ---------------------------------------------------------------------------------
+
+# Build folders to compare, of this checkout or others; what of them; how often; how long to wait for
+# a calm machine, in all.
+BENCH	 = $(B)
+FACTORIES = direct template cache runc
+ROUNDS	 = 5
+CALM_SECONDS = 60
+RESULTS	 = bench/results
+
+# Standard output is the table's.
+bench:
+	@$(MAKE) --no-print-directory deps >&2
+	@$(MAKE) --no-print-directory all guest >&2
+	@$(TEST_ENV) BENCH='$(BENCH)' FACTORIES='$(FACTORIES)' ROUNDS='$(ROUNDS)' \
+		CALM_SECONDS='$(CALM_SECONDS)' RESULTS='$(RESULTS)' tests/bench/bench
+
 # ---- fuzzing -----------------------------------------------------------------------------------
 # New inputs that reach new code land in $(B)-fuzz/corpus/<name>/; add the telling ones to
 # tests/fuzz/corpus/<name>/. A crash leaves its input beside them. The libraries that parse are
