@@ -2,6 +2,7 @@
 /* Kernel modules: see modules.h. */
 #include "guest/modules.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/module.h>
@@ -12,6 +13,9 @@
 
 #include "base/io.h"
 #include "base/util.h"
+
+/* The kernel's, on 64 bits: MODULE_NAME_LEN and its NUL. */
+#define MODULE_NAME_MAX 55
 
 static enum module_when take_marker(char **line)
 {
@@ -27,8 +31,9 @@ static enum module_when take_marker(char **line)
 	for (size_t i = 0; i < ARRAY_SIZE(markers); i++) {
 		size_t len = strlen(markers[i].word);
 
-		if (strncmp(*line, markers[i].word, len) == 0 && (*line)[len] == ' ') {
-			*line += len + strspn(*line + len, " ");
+		if (strncmp(*line, markers[i].word, len) == 0 &&
+			((*line)[len] == ' ' || (*line)[len] == '\t')) {
+			*line += len + strspn(*line + len, " \t");
 			return markers[i].when;
 		}
 	}
@@ -51,11 +56,11 @@ int module_line_next(char **text, struct module_line *ret, struct err *err)
 			return err_set(err, -EINVAL,
 				MODULE_LIST ": not a module's path: %s",
 				err_quote(line, 128));
-		params = strchr(line, ' ');
-		if (params)
+		params = line + strcspn(line, " \t");
+		if (*params)
 			*params++ = '\0';
 		*ret = (struct module_line){.when = when, .path = line};
-		ret->params = params ? params + strspn(params, " ") : "";
+		ret->params = params + strspn(params, " \t");
 		return 1;
 	}
 	return 0;
@@ -115,14 +120,13 @@ int modules_load_listed(struct err *err)
 	size_t len;
 	int r;
 
-	r = file_read(AT_FDCWD, MODULE_LIST, MODULE_LIST_MAX, &list, &len, err);
+	r = file_read(AT_FDCWD, MODULE_LIST, MODULE_LIST_MAX, &list, &len, NULL);
 	if (r == -ENOENT)
 		return 0;
-	if (r == 0)
-		r = load_marked(list, MODULE_BOOT, err);
-	if (r == 0)
-		r = load_marked(list, MODULE_LATER, err);
-	return r;
+	if (r < 0)
+		return err_sys(err, r, "read " MODULE_LIST);
+	r = load_marked(list, MODULE_BOOT, err);
+	return r < 0 ? r : load_marked(list, MODULE_LATER, err);
 }
 
 static bool is_loaded(const char *name)
@@ -136,6 +140,19 @@ static bool is_loaded(const char *name)
 	return access(path, F_OK) == 0;
 }
 
+/* What a module may be called, and no path. */
+static bool is_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > MODULE_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && name[i] != '_' && name[i] != '-')
+			return false;
+	return true;
+}
+
 int module_load(const char *name, const char *params, struct err *err)
 {
 	_cleanup_free_ char *list = NULL;
@@ -144,7 +161,7 @@ int module_load(const char *name, const char *params, struct err *err)
 	size_t len;
 	int r;
 
-	if (*name == '\0' || strlen(name) > 64 || strchr(name, '/'))
+	if (!is_name(name))
 		return err_set(err, -EINVAL, "%s is not a kernel module's name",
 			err_quote(name, 64));
 	if (is_loaded(name))
