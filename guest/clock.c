@@ -48,12 +48,13 @@ SERVICE_HANDLER(handle_set_guest_date_time)
 {
 	const Grpc__SetGuestDateTimeRequest *req =
 		(const Grpc__SetGuestDateTimeRequest *)in;
-	struct timespec ts = {.tv_sec = req->sec, .tv_nsec = req->usec * 1000};
+	struct timespec ts = {.tv_sec = req->sec};
 
 	(void)user, (void)request, (void)ret_out;
 	if (req->sec < 0 || req->usec < 0 || req->usec >= 1000000)
 		return err_set(err, -EINVAL, "%lld s and %lld us are no time",
 			(long long)req->sec, (long long)req->usec);
+	ts.tv_nsec = req->usec * 1000;
 	if (clock_settime(CLOCK_REALTIME, &ts) < 0)
 		return err_sys(err, errno, "set the clock");
 	return 0;

@@ -15,9 +15,10 @@
 #include "guest/service.h"
 #include "guest/storage.h"
 
-#define HOSTNAME_BYTES 64 /* __NEW_UTS_LEN */
-#define DNS_LINES_MAX  64
-#define DNS_LINE_BYTES 512
+#define HOSTNAME_BYTES    64 /* __NEW_UTS_LEN */
+#define DNS_LINES_MAX     64
+#define DNS_LINE_BYTES    512
+#define MODULE_PARAMS_MAX 1024 /* the kernel's own limit for one of them */
 
 /* A random UUID of version 4 without dashes, as machine-id(5) wants it. */
 static int write_machine_id(struct err *err)
@@ -71,20 +72,28 @@ static int write_dns(char *const *lines, size_t n, struct err *err)
 	return file_write_atomic(AT_FDCWD, "/etc/resolv.conf", text, len, 0644, err);
 }
 
+/* With its parameters in one line, as finit_module(2) wants them. */
+static int load_one_module(const Grpc__KernelModule *module, struct err *err)
+{
+	char params[MODULE_PARAMS_MAX + 1] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < module->n_parameters; i++) {
+		len += (size_t)snprintf(params + len, sizeof(params) - len, "%s%s",
+			i ? " " : "", module->parameters[i]);
+		if (len >= sizeof(params))
+			return err_set(err, -E2BIG,
+				"parameters of more than %d bytes for kernel module %s",
+				MODULE_PARAMS_MAX, err_quote(module->name, 64));
+	}
+	return module_load(module->name, params, err);
+}
+
 static int load_modules(Grpc__KernelModule *const *modules, size_t n, struct err *err)
 {
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_free_ char *params = xstrdup("");
-		int r;
+		int r = load_one_module(modules[i], err);
 
-		for (size_t j = 0; j < modules[i]->n_parameters; j++) {
-			char *more = xasprintf("%s%s%s", params, j ? " " : "",
-				modules[i]->parameters[j]);
-
-			free(params);
-			params = more;
-		}
-		r = module_load(modules[i]->name, params, err);
 		if (r < 0)
 			return r;
 	}

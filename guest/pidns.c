@@ -51,6 +51,11 @@ int pidns_get(struct sandbox *s, char **ret_path, struct err *err)
 	int r = 0;
 
 	pthread_mutex_lock(&s->lock);
+	/* Killed for memory, say, and all of its namespace with it. */
+	if (s->has_pause && child_has_ended(&s->pause)) {
+		child_done(&s->pause);
+		s->has_pause = false;
+	}
 	if (!s->has_pause) {
 		r = start_pause(&s->pause, err);
 		s->has_pause = r == 0;

@@ -26,8 +26,7 @@ int id_check(const char *what, const char *id, struct err *err)
 	if (!good)
 		return err_set(err, -EINVAL,
 			"%s \"%s\" is not valid: 1 to %d of A-Z a-z 0-9 _ . -, a letter "
-			"or "
-			"digit first",
+			"or digit first",
 			what, err_quote(id, 64), GUEST_ID_MAX);
 	return 0;
 }

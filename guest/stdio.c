@@ -101,15 +101,16 @@ SERVICE_HANDLER(handle_read_stderr)
 
 /* ---- in ---- */
 
-/* A descriptor of our own: CloseStdin may come while we wait. -1: closed. */
+/* A descriptor of our own: CloseStdin may come while we wait. -EPIPE: it was closed. */
 static int dup_stdin(struct sandbox *s, const struct process *p)
 {
 	int fd;
 
 	pthread_mutex_lock(&s->lock);
 	fd = p->terminal ? p->out_fd : p->in_fd;
-	if (fd >= 0)
-		fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	fd = fd < 0 ? -EPIPE : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (fd == -1)
+		fd = -errno;
 	pthread_mutex_unlock(&s->lock);
 	return fd;
 }
@@ -162,9 +163,12 @@ SERVICE_HANDLER(handle_write_stdin)
 	if (r < 0)
 		return r;
 	fd = dup_stdin(user, p);
-	if (fd < 0)
-		return err_set(err, -EPIPE, "standard input of process %s is closed",
+	if (fd == -EPIPE)
+		return err_set(err, fd, "standard input of process %s is closed",
 			err_quote(req->exec_id, 64));
+	if (fd < 0)
+		return err_sys(
+			err, fd, "write to process %s", err_quote(req->exec_id, 64));
 	n = write_some(fd, req->data.data, req->data.len, p, request);
 	if (n < 0)
 		return err_sys(
