@@ -60,7 +60,7 @@ int storage_parse_options(char *const *options, size_t n, unsigned long *ret_fla
 
 		if (take_flag(options[i], &flags))
 			continue;
-		if (len + l + 1 > OPTIONS_MAX)
+		if (len + (len > 0) + l > OPTIONS_MAX)
 			return err_set(err, -E2BIG, "mount options of more than %d bytes",
 				OPTIONS_MAX);
 		if (len > 0)

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guest/storage: mount options, and what is mounted and taken back, on the kernel's tmpfs. */
+#include "tests/unit/guest_world.h"
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
+
+#include "guest/init.h"
+#include "guest/storage.h"
+
+#define A GUEST_SHARED_ROOT "/shared/a"
+#define B GUEST_SHARED_ROOT "/shared/b"
+
+/* ---- options ---- */
+
+static void assert_options(const char *words, unsigned long flags, const char *data)
+{
+	_cleanup_free_ char *copy = xstrdup(words), *found = NULL;
+	char *list[16], *at = copy;
+	unsigned long found_flags;
+	struct err err = ERR_INIT;
+	size_t n = 0;
+
+	while (*words && (list[n] = strsep(&at, " ")))
+		n++;
+	assert_int_equal(storage_parse_options(list, n, &found_flags, &found, &err), 0);
+	assert_int_equal(found_flags, flags);
+	assert_string_equal(found, data);
+}
+
+static void test_options(void **state)
+{
+	(void)state;
+	assert_options("", 0, "");
+	assert_options("defaults", 0, "");
+	assert_options("ro nosuid nodev noexec",
+		MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
+	assert_options("ro rw", 0, "");
+	assert_options("rw ro", MS_RDONLY, "");
+	assert_options("noatime nodiratime relatime sync dirsync",
+		MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_SYNCHRONOUS | MS_DIRSYNC,
+		"");
+	assert_options("trans=virtio ro msize=512000 cache=mmap", MS_RDONLY,
+		"trans=virtio,msize=512000,cache=mmap");
+	/* Not a word that we know: the file system's to refuse. */
+	assert_options("RO roo ,", 0, "RO,roo,,");
+}
+
+/* mount(2) takes a page with its NUL, commas included. */
+static void test_options_limit(void **state)
+{
+	_cleanup_free_ char *longest = xzalloc(4097), *data = NULL;
+	char *list[] = {longest, "x", "ro"};
+	unsigned long flags = 77;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	memset(longest, 'a', 4093);
+	assert_int_equal(storage_parse_options(list, 3, &flags, &data, &err), 0);
+	assert_int_equal(strlen(data), 4095);
+	assert_int_equal(flags, MS_RDONLY);
+	free(steal_ptr(data));
+	longest[4093] = 'a';
+	flags = 77;
+	assert_error(storage_parse_options(list, 3, &flags, &data, &err), -E2BIG,
+		"mount options of more than 4095 bytes");
+	longest[4094] = longest[4095] = 'a';
+	assert_error(storage_parse_options(list, 1, &flags, &data, &err), -E2BIG,
+		"mount options of more than 4095 bytes");
+	assert_int_equal(flags, 77);
+	assert_null(data);
+	longest[4095] = '\0';
+	assert_int_equal(storage_parse_options(list, 1, &flags, &data, &err), 0);
+	assert_int_equal(strlen(data), 4095);
+}
+
+/* ---- mounting ---- */
+
+static bool is_mounted(const char *path)
+{
+	struct stat here, above;
+	_cleanup_free_ char *parent = xasprintf("%s/..", path);
+
+	return stat(path, &here) == 0 && stat(parent, &above) == 0 &&
+	       here.st_dev != above.st_dev;
+}
+
+static Grpc__Storage storage(char *driver, char *mount_point)
+{
+	Grpc__Storage s = GRPC__STORAGE__INIT;
+
+	s.driver = driver;
+	s.mount_point = mount_point;
+	return s;
+}
+
+static void test_mount(void **state)
+{
+	Grpc__Storage a = storage("ephemeral", A), b = storage("local", B),
+		      c = storage("ephemeral", A "/below//c/"), *list[] = {&a, &b, &c};
+	char *options[] = {"size=65536", "nosuid", "ro"};
+	struct statvfs fs;
+	struct err err = ERR_INIT;
+	char **mounts = NULL;
+	size_t n = 0;
+
+	(void)state;
+	c.options = options;
+	c.n_options = 3;
+	assert_int_equal(storage_mount(list, 3, &mounts, &n, &err), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(mounts[0], A);
+	assert_true(is_mounted(A));
+	assert_false(is_mounted(B));
+	assert_int_equal(access(B, F_OK), 0);
+	assert_int_equal(statvfs(A "/below/c", &fs), 0);
+	assert_int_equal(fs.f_blocks * fs.f_frsize, 65536);
+	assert_true(fs.f_flag & ST_RDONLY);
+	assert_true(fs.f_flag & ST_NOSUID);
+	/* Backwards: c is inside a. */
+	storage_unmount(&mounts, &n);
+	assert_int_equal(n, 0);
+	assert_null(mounts);
+	assert_false(is_mounted(A));
+	assert_int_equal(access(A "/below", F_OK), -1);
+	storage_unmount(&mounts, &n);
+}
+
+/* One that is in use goes at once, too. */
+static void test_unmount_busy(void **state)
+{
+	Grpc__Storage a = storage("ephemeral", A), *list[] = {&a};
+	_cleanup_close_ int fd = -1;
+	struct err err = ERR_INIT;
+	char **mounts = NULL;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(storage_mount(list, 1, &mounts, &n, &err), 0);
+	fd = open(A, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	storage_unmount(&mounts, &n);
+	assert_false(is_mounted(A));
+}
+
+/* The first is taken back when the second fails, and nothing is handed out. */
+static void refuse(Grpc__Storage *bad, int code, const char *text)
+{
+	Grpc__Storage a = storage("ephemeral", A), *list[] = {&a, bad};
+	char **mounts = (char **)77;
+	struct err err = ERR_INIT;
+	size_t n = 77;
+
+	assert_error(storage_mount(list, 2, &mounts, &n, &err), code, text);
+	assert_int_equal(n, 77);
+	assert_ptr_equal(mounts, 77);
+	assert_false(is_mounted(A));
+}
+
+static void test_refused(void **state)
+{
+	Grpc__Storage b = storage("blk", B);
+	char *options[] = {"size=lots"};
+
+	(void)state;
+	refuse(&b, -EOPNOTSUPP, "storage driver blk is not known, 9p is");
+	b = storage("", B);
+	refuse(&b, -EOPNOTSUPP, "storage driver  is not known, 9p is");
+	b = storage("local", "/etc");
+	refuse(&b, -EINVAL, "mount point /etc is not below " GUEST_SHARED_ROOT);
+	b = storage("ephemeral", GUEST_SHARED_ROOT "/../etc");
+	refuse(&b, -EINVAL,
+		"mount point " GUEST_SHARED_ROOT
+		"/../etc is not below " GUEST_SHARED_ROOT);
+	b = storage("ephemeral", "");
+	refuse(&b, -EINVAL, "mount point  is not below " GUEST_SHARED_ROOT);
+	b = storage("ephemeral", B);
+	b.options = options;
+	b.n_options = 1;
+	refuse(&b, -EINVAL,
+		"mount tmpfs (tmpfs) on " B " with size=lots: Invalid argument");
+	world_file(GUEST_SHARED_ROOT "/shared/file", "");
+	b = storage("local", GUEST_SHARED_ROOT "/shared/file/x");
+	refuse(&b, -ENOTDIR,
+		"cannot create the folder " GUEST_SHARED_ROOT
+		"/shared/file/x: Not a directory");
+}
+
+static void test_too_many(void **state)
+{
+	Grpc__Storage a = storage("local", A), *list[65];
+	char **mounts = NULL;
+	struct err err = ERR_INIT;
+	size_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+		list[i] = &a;
+	assert_error(storage_mount(list, 65, &mounts, &n, &err), -E2BIG,
+		"65 storages, at most 64 fit");
+	assert_int_equal(storage_mount(list, 64, &mounts, &n, &err), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(storage_mount(NULL, 0, &mounts, &n, &err), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_options_limit),
+		cmocka_unit_test(test_mount),
+		cmocka_unit_test(test_unmount_busy),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many),
+	};
+
+	world_enter(0);
+	world_tmpfs("/run");
+	if (mkdir_parents(GUEST_SHARED_ROOT "/shared", 0755, NULL) < 0)
+		world_skip(GUEST_SHARED_ROOT);
+	return cmocka_run_group_tests_name("guest/storage", tests, NULL, NULL);
+}
