@@ -15,6 +15,9 @@
 /* Resolv.conf, hosts, secrets: small files, in the guest's memory. */
 #define FILE_BYTES_MAX (64 * MiB)
 
+/* Nothing that a pod names a file of its own. */
+#define PART_SUFFIX ".stencil-part"
+
 /*
  * Opens the folder of `path` (relative to the shared root), making what is missing, and
  * points *ret_name to the last component. No step follows a link out of the shared root.
@@ -65,10 +68,10 @@ static int write_piece(int fd, const Grpc__CopyFileRequest *req)
 	return 0;
 }
 
-/* Pieces go into <name>.tmp, which gets its name when it has its size. */
+/* Pieces go into a file beside it, which gets its name when it has its size. */
 static int copy(const Grpc__CopyFileRequest *req, int dir, const char *name)
 {
-	_cleanup_free_ char *tmp = xasprintf("%s.tmp", name);
+	_cleanup_free_ char *tmp = xasprintf("%s" PART_SUFFIX, name);
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	int r;
