@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -29,13 +28,14 @@ int uevent_open(int *ret_fd, struct err *err)
 
 bool uevent_has_subsystem(const char *message, size_t len, const char *subsystem)
 {
-	char want[64];
-	size_t n = (size_t)snprintf(want, sizeof(want), "SUBSYSTEM=%s", subsystem);
+	static const char key[] = "SUBSYSTEM=";
+	size_t key_len = sizeof(key) - 1, n = strlen(subsystem);
 
 	for (const char *p = message; p < message + len;) {
 		size_t l = strnlen(p, (size_t)(message + len - p));
 
-		if (l == n && memcmp(p, want, n) == 0)
+		if (l == key_len + n && memcmp(p, key, key_len) == 0 &&
+			memcmp(p + key_len, subsystem, n) == 0)
 			return true;
 		p += l + 1;
 	}
