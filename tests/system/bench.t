@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 export BENCH=$STENCIL_BUILD ROUNDS=1 CALM_SECONDS=0 RESULTS=$work/results
 
 FACTORIES='template runc' tests/bench/bench >"$work/table" 2>"$work/errors"
-ok $? 'a round of clones and runc' || diag "$(cat "$work/errors")"
+ok $? 'a round of clones and runc' || { diag "$(cat "$work/errors")"; bail 'there are results'; }
 
 results=("$work"/results/*.json)
 # A value of the results: a number or a text.
