@@ -5,6 +5,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netpacket/packet.h>
 #include <poll.h>
@@ -124,13 +126,48 @@ static void do_run(const char *command)
 	free(run(command));
 }
 
+/* Without a link-local address: ip -d calls it tentative first, and its route comes later. */
+#define POD_UP(interface)                                                                \
+	"pod ip link set " interface " addrgenmode none; pod ip link set " interface " up; "
 #define MAKE_ETH0                                                                        \
 	"ip link add host0 type veth peer name eth0 address 02:00:00:00:00:0a mtu 1450 " \
-	"netns $POD; ip link set host0 up; pod ip link set eth0 up; "
+	"netns $POD; ip link set host0 up; " POD_UP("eth0")
 #define MAKE_ETH1                                                                        \
 	"ip link add host1 type veth peer name eth1 address 02:00:00:00:00:0b netns "    \
 	"$POD; "                                                                         \
-	"ip link set host1 up; pod ip link set eth1 up; "
+	"ip link set host1 up; " POD_UP("eth1")
+
+static bool is_running(int fd, const char *interface)
+{
+	struct ifreq request = {0};
+
+	str_copy(request.ifr_name, interface);
+	assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &request), 0);
+	return request.ifr_flags & IFF_RUNNING;
+}
+
+/* The kernel notices up to a second later that both ends of a pair are up; until then `ip -d`
+ * says NO-CARRIER, and there is a route less. The last command waits for the kernel's lock,
+ * under which it adds that. */
+static void wait_running(const char *interface)
+{
+	struct sockaddr_nl links = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	_cleanup_close_ int host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC),
+			    ns = open(pod.path, O_RDONLY | O_CLOEXEC), fd = -1;
+	int64_t deadline = deadline_after_ms(60000);
+	_cleanup_free_ char *again = xasprintf("pod ip link set %s up", interface);
+	char message[8192];
+
+	assert_int_equal(setns(ns, CLONE_NEWNET), 0);
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	assert_int_equal(setns(host, CLONE_NEWNET), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&links, sizeof(links)), 0);
+	while (!is_running(fd, interface)) {
+		assert_int_equal(wait_fd(fd, POLLIN, deadline), 0);
+		assert_true(recv(fd, message, sizeof(message), 0) > 0);
+	}
+	do_run(again);
+}
 
 /* All that a join may touch, in the pod's namespace. */
 static char *snapshot(void)
@@ -392,6 +429,8 @@ static void test_join(void **state)
 	(void)state;
 	do_run(MAKE_ETH0 MAKE_ETH1 "pod ip addr add 10.1.2.3/24 dev eth0;"
 				   "pod ip route add default via 10.1.2.1");
+	wait_running("eth0");
+	wait_running("eth1");
 	before = snapshot();
 	assert_ok(net_scan(pod.path, &net, err));
 	assert_ok(net_join(net, err));
@@ -429,6 +468,7 @@ static void check_crash(bool held)
 	struct net *net = NULL;
 
 	do_run(MAKE_ETH0 "pod ip addr add 10.1.2.3/24 dev eth0");
+	wait_running("eth0");
 	before = snapshot();
 	assert_ok(net_scan(pod.path, &net, err));
 	assert_ok(net_join(net, err));
@@ -465,6 +505,8 @@ static void test_foreign_qdisc(void **state)
 
 	(void)state;
 	do_run(MAKE_ETH0 MAKE_ETH1 "pod tc qdisc add dev eth1 clsact");
+	wait_running("eth0");
+	wait_running("eth1");
 	before = snapshot();
 	assert_ok(net_scan(pod.path, &net, err));
 	assert_err(net_join(net, err), -EEXIST,
