@@ -24,6 +24,14 @@ trace_value() # SANDBOX KEY
 	}' "$STENCIL_TRACE" | tail -n 1
 }
 
+# Linux 6.12 and later take no vCPU by hot-plug under emulation: what the log says of this sandbox's
+# guest. Fails where it says nothing, or where the kernel is an older one, which has no such limit.
+cpu_limit() # SANDBOX KERNEL-RELEASE
+{
+	[ "$(printf '%s\n' 6.12 "$2" | sort -V | head -n 1)" = 6.12 ] &&
+		grep -F "$1" "$CONTAINERD_LOG" | grep -o "guest's kernel takes [0-9]* at most"
+}
+
 # Pids of the processes that run this program, as their executable is called.
 pids_of() # NAME
 {

@@ -135,8 +135,13 @@ capture container_detached large --cpus 2 --memory-limit $((256 << 20)) \
 	--with-ns network:/run/netns/pod -- sleep 1000
 ok $? 'one with CPUs, memory and a network' || diag "$(cat "$ERR")"
 is "$(trace_value "$WORLD-large" factory)" cache 'from the cache'
-capture in_container large nproc
-is "$(cat "$OUT")" 2 'has 2 vCPUs' || diag "$(cat "$ERR")"
+capture in_container large uname -r
+if limit=$(cpu_limit "$WORLD-large" "$(cat "$OUT")"); then
+	skip 'has 2 vCPUs' "under emulation this $limit"
+else
+	capture in_container large nproc
+	is "$(cat "$OUT")" 2 'has 2 vCPUs' || diag "$(cat "$ERR")"
+fi
 capture in_container large awk '/MemTotal/ { print ($2 > 400000) }' /proc/meminfo
 is "$(cat "$OUT")" 1 'has more memory than the template'
 capture in_container large ping -c 1 -W 10 10.88.1.1

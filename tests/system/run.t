@@ -108,9 +108,7 @@ works 'no limits' small -- cat /proc/meminfo
 small=$(mem_total)
 works '2 CPUs and 512 MiB' large --cpus 2 --memory-limit 536870912 -- \
 	sh -c 'echo "nproc $(nproc)"; cat /proc/meminfo'
-limit=$(grep -F "$WORLD-large" "$CONTAINERD_LOG" | grep -o "guest's kernel takes [0-9]* at most")
-# Debian 12's kernel takes them: there it is a failure.
-if [ -n "$limit" ] && [ "$(printf '%s\n' 6.12 "$guest" | sort -V | head -n 1)" = 6.12 ]; then
+if limit=$(cpu_limit "$WORLD-large" "$guest"); then
 	skip 'nproc is 2' "under emulation this $limit"
 else
 	is "$(awk '$1 == "nproc" { print $2 }' "$OUT")" 2 'nproc is 2'
