@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# QEMU 10 of Debian 12's backports, unpacked below the build folder and not installed.
+# QEMU 10: this host's own, as on Debian 13, or that of Debian 12's backports, unpacked below the build
+# folder and not installed.
 #
 # How it works: an apt of its own (lists, archives and status in $STENCIL_BUILD/qemu10/apt) is given
 # the host's own mirror with the suite bookworm-backports; the host's is not touched. What apt would
@@ -35,16 +36,26 @@ qemu10_fails() # REASON
 	return 1
 }
 
-# Makes $QEMU10; the reason why it can't be is in $REASON.
-qemu10_fetch()
+# This host's own, if it is one.
+qemu10_own()
+{
+	local own
+
+	own=$(command -v qemu-system-x86_64) &&
+		[[ $("$own" --version 2>/dev/null) =~ ^'QEMU emulator version '[1-9][0-9]+\. ]] &&
+		QEMU10=$own
+}
+
+# Sets $QEMU10, which is there then; the reason why it can't be is in $REASON.
+qemu10_get()
 {
 	local apt=$QEMU10_DIR/apt mirror deb
 
-	[ -x "$QEMU10" ] && return
+	qemu10_own || [ -x "$QEMU10" ] && return
 	command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
 		qemu10_fails "this host has no apt" || return
 	mirror=$(qemu10_mirror)
-	[ -n "$mirror" ] || qemu10_fails "this host's apt has no mirror of Debian 12" || return
+	[ -n "$mirror" ] || qemu10_fails "this host's own is older, and its apt has no mirror of Debian 12" || return
 	rm -rf "$QEMU10_DIR"
 	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
 	cp /var/lib/dpkg/status "$apt/status"
