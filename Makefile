@@ -57,7 +57,8 @@ all: $(HOST_BIN) $(AGENT)
 
 help:
 	@echo 'make              the programs, in $(B)/'
-	@echo 'make deps         install the Debian packages that building, running and testing need'
+	@echo 'make deps         install the Debian packages that building, running and testing need; never'
+	@echo '                  removes one. DEPS="build guest" for what make and make install need'
 	@echo 'make guest        the guest: Debian kernel and our initramfs, in $(B)/guest/'
 	@echo 'make quickstart   all of it, then containers in cloned VMs through a real containerd'
 	@echo 'make check        all tests; TESTS="unit lint" for some of them, one summary at the end'

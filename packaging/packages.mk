@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-# The Debian packages (names of Debian 12 and 13) and `make deps`, which installs those missing.
+# The Debian packages (names of Debian 12 and 13) in groups, and `make deps`, which installs those
+# missing: of all groups, or of DEPS="build guest". PACKAGE:PROGRAM is not wanted where the program is.
 
-PACKAGES_BUILD = gcc libc6-dev make protobuf-c-compiler libprotobuf-c-dev libjson-c-dev \
+PACKAGES_build = gcc libc6-dev make protobuf-c-compiler libprotobuf-c-dev libjson-c-dev \
 	libnl-3-dev libnl-route-3-dev libseccomp-dev libcap-ng-dev nettle-dev
 
 # The guest's kernel and crun are downloaded and unpacked, never installed on the host.
-PACKAGES_GUEST = cpio xz-utils zstd kmod
+PACKAGES_guest = cpio xz-utils zstd kmod
 
-PACKAGES_RUN = qemu-system-x86 containerd
+PACKAGES_run = qemu-system-x86:qemu-system-x86_64 containerd:containerd
 
-# A private containerd, an image of busybox, and a network for a container to be in.
-PACKAGES_TEST = runc busybox-static iproute2 iputils-ping libcmocka-dev perl shellcheck mandoc
+# What the quickstart and the system tests do around a private containerd: networks for containers,
+# systemd's part towards templated. Their image's busybox is unpacked, see packaging/busybox.
+PACKAGES_world = mount iproute2 iputils-ping:ping perl
+
+PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc
 
 # For `make fuzz` alone, which says so if it is not there: clang.
 
+DEPS	 = build guest run world test
 deps:
-	@packaging/deps $(PACKAGES_BUILD) $(PACKAGES_GUEST) $(PACKAGES_RUN) $(PACKAGES_TEST)
+	@packaging/deps $(sort $(foreach group,$(DEPS),$(or $(PACKAGES_$(group)),$(error \
+		no group of packages is called $(group)))))

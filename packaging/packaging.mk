@@ -60,6 +60,6 @@ install: all guest $(B)/stencil.conf $(MAN) $(UNITS)
 		mv $(DESTDIR)$(CONFDIR)/stencil.conf.new $(DESTDIR)$(CONFDIR)/stencil.conf
 
 quickstart:
-	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory all guest
+	@$(MAKE) --no-print-directory deps DEPS='build guest run world'
+	@$(MAKE) --no-print-directory all guest $(BUSYBOX)
 	@$(TEST_ENV) packaging/quickstart

@@ -54,17 +54,22 @@ $(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t: $(call lib_a,gu
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
 
+# What containers of the quickstart and of the system tests run.
+BUSYBOX	 = $(PLAIN)/busybox
+$(BUSYBOX): packaging/busybox
+	$(call say,FETCH,$@)mkdir -p $(@D); packaging/busybox $@
+
 # What tests may rely on in their environment.
 TEST_ENV = STENCIL_SOURCE=$(CURDIR) STENCIL_BUILD=$(abspath $(B)) \
 	STENCIL_GUEST=$(abspath $(PLAIN))/guest STENCIL_PROBE=$(abspath $(PROBE)) \
-	STENCIL_ESCAPE=$(abspath $(ESCAPE)) \
+	STENCIL_ESCAPE=$(abspath $(ESCAPE)) STENCIL_BUSYBOX=$(abspath $(BUSYBOX)) \
 	CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
 
-# Lint and unit tests need no guest; it is built for the others.
+# Lint and unit tests need no guest, and nothing to run it; both are there for the others.
+CHECK_GUEST = $(filter integration system,$(TESTS))
 check:
-	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory all tests \
-		$(if $(filter integration system,$(TESTS)),guest)
+	@$(MAKE) --no-print-directory deps DEPS='build $(if $(CHECK_GUEST),guest run world) test'
+	@$(MAKE) --no-print-directory all tests $(if $(CHECK_GUEST),guest $(BUSYBOX))
 	@$(TEST_ENV) prove --timer --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# A container image made from Debian's busybox-static: an OCI layout in a tar, for `ctr image import`.
+# A container image made from a static busybox: an OCI layout in a tar, for `ctr image import`.
 #
 # The same busybox gives the same bytes: names sorted, no times, no owners. Needs no registry, no
 # network and nothing but a shell, tar and sha256sum.
 
 IMAGE=stencil.example/busybox:1
+: "${STENCIL_BUSYBOX:=$STENCIL_BUILD/busybox}"
 
 # The root file system's folder. An empty /etc/machine-id asks the runtime for the guest's.
 image_rootfs() # FOLDER [FILE...]: further programs go to /bin
@@ -15,8 +16,8 @@ image_rootfs() # FOLDER [FILE...]: further programs go to /bin
 	shift
 	mkdir -p "$root"/{bin,dev,etc,proc,root,run,sys,tmp,var/tmp}
 	chmod 1777 "$root/tmp" "$root/var/tmp"
-	install -m 755 /bin/busybox "$@" "$root/bin/"
-	for applet in $(/bin/busybox --list); do
+	install -m 755 "$STENCIL_BUSYBOX" "$@" "$root/bin/"
+	for applet in $("$STENCIL_BUSYBOX" --list); do
 		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
 	done
 	: >"$root/etc/machine-id"
