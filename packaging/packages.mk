@@ -16,6 +16,9 @@ PACKAGES_world = mount iproute2 iputils-ping:ping perl
 
 PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc
 
+# For `make check-trixie`, which installs the rest in a Debian 13 of its own.
+PACKAGES_trixie = mmdebstrap
+
 # For `make fuzz` alone, which says so if it is not there: clang.
 
 DEPS	 = build guest run world test

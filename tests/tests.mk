@@ -73,6 +73,12 @@ check:
 	@$(TEST_ENV) prove --timer --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 
+# The quickstart and all tests in a Debian 13. What is in MAKEFLAGS here is not for the make in there.
+check-trixie:
+	@$(MAKE) --no-print-directory deps DEPS=trixie
+	@MAKEFLAGS= STENCIL_BUILD=$(abspath $(PLAIN)) tests/trixie TESTS='$(TESTS)' $(if $(SAN),SAN=$(SAN))
+.PHONY: check-trixie
+
 # ---- the bench ---------------------------------------------------------------------------------
 
 # Build folders to compare, of this checkout or others; what of them; how often; how long to wait for
