@@ -301,16 +301,24 @@ static void test_http(void **state)
 	}
 }
 
+/* A connection has its place until a moment after its answer's end. */
+static char *http_with_room(const char *request)
+{
+	char *answer = http(request);
+
+	while (strstr(answer, " 503 ")) {
+		free(answer);
+		answer = http(request);
+	}
+	return answer;
+}
+
 static void test_http_bounds(void **state)
 {
 	_cleanup_free_ char *large = xzalloc(2 * METRICS_REQUEST_MAX), *answer = NULL;
 	int fds[METRICS_CONNECTIONS_MAX];
 
 	(void)state;
-	memset(large, 'x', 2 * METRICS_REQUEST_MAX - 1);
-	answer = http(large);
-	assert_non_null(strstr(answer, "HTTP/1.1 431 "));
-	free(answer);
 	/* As many as may be connect and say nothing: one more is told so. */
 	for (int i = 0; i < METRICS_CONNECTIONS_MAX; i++)
 		fds[i] = http_connect();
@@ -323,10 +331,12 @@ static void test_http_bounds(void **state)
 		assert_non_null(strstr(answer, "HTTP/1.1 408 "));
 		free(answer);
 	}
-	do {
-		answer = http("GET /metrics HTTP/1.1\r\n\r\n");
-	} while (strstr(answer, " 503 ") && (free(answer), true));
+	answer = http_with_room("GET /metrics HTTP/1.1\r\n\r\n");
 	assert_non_null(strstr(answer, "HTTP/1.1 200 "));
+	free(answer);
+	memset(large, 'x', 2 * METRICS_REQUEST_MAX - 1);
+	answer = http_with_room(large);
+	assert_non_null(strstr(answer, "HTTP/1.1 431 "));
 }
 
 /* No descriptors for a while: who comes waits, at both sockets. */
