@@ -8,8 +8,8 @@
 
 : "${RUNTIME:=io.containerd.stencil.v2}"
 STENCIL_CONF=/run/stencil.conf
-# Every wait for something that should come has this limit, in seconds.
-WAIT_SECONDS=60
+# Every wait for something that should come has this limit, that of the tests in C.
+WAIT_SECONDS=$(sed -n 's/^#define PATIENCE_SECONDS //p' "${BASH_SOURCE[0]%/*}/patience.h")
 export CONTAINERD_ADDRESS=/run/containerd-private/containerd.sock
 
 # Waits until a line of a file that a process is writing matches; fails if the process ends first.
@@ -25,6 +25,19 @@ wait_line() # FILE PID REGEX [FIRST]
 	kill "$tail_pid" 2>/dev/null
 	wait "$tail_pid"
 	return "$status"
+}
+
+# Waits for the end of processes, whoever's children they are; fails if one stays.
+wait_gone() # [PID]...
+{
+	perl -e '
+		my $deadline = time + shift;
+		for my $pid (@ARGV) {
+			my $fd = syscall(434, $pid + 0, 0); # pidfd_open(2)
+			next if $fd < 0; # it is gone
+			vec(my $ready = "", $fd, 1) = 1;
+			select($ready, undef, undef, $deadline - time) or exit 1;
+		}' "$WAIT_SECONDS" "$@"
 }
 
 # Runs a command so that a signal to this script does not wait for its end. Its standard output is
@@ -50,7 +63,7 @@ capture_timed()
 # ---- containerd ---------------------------------------------------------------------------------
 
 # Root and state on the world's tmpfs: snapshots work there on any host, and end with it. No plugin
-# that we have no use for; "opt" would make /opt/containerd.
+# that we have no use for; "opt" would make /opt/containerd. Its own patience with a shim is seconds.
 containerd_config()
 {
 	cat <<-END
@@ -64,6 +77,11 @@ containerd_config()
 	]
 	[grpc]
 	  address = "$CONTAINERD_ADDRESS"
+	[timeouts]
+	  "io.containerd.timeout.shim.cleanup" = "${WAIT_SECONDS}s"
+	  "io.containerd.timeout.shim.load" = "${WAIT_SECONDS}s"
+	  "io.containerd.timeout.shim.shutdown" = "${WAIT_SECONDS}s"
+	  "io.containerd.timeout.task.state" = "${WAIT_SECONDS}s"
 	END
 }
 
@@ -129,7 +147,8 @@ instance_stop()
 
 # ---- Stencil ------------------------------------------------------------------------------------
 
-# All values are the defaults, except for where the guest is, and QEMU if STENCIL_QEMU names one.
+# All values are the defaults, except for where the guest is, QEMU if STENCIL_QEMU names one, and how
+# long is waited for either.
 # Further lines: KEY=VALUE arguments of a section, as in `stencil_config factory strict=true`.
 # shellcheck disable=SC2120 # arguments are for tests
 stencil_config() # [SECTION KEY=VALUE]...
@@ -141,6 +160,8 @@ stencil_config() # [SECTION KEY=VALUE]...
 	${STENCIL_QEMU:+path = $STENCIL_QEMU}
 	[runtime]
 	cgroup_parent = $WORLD
+	boot_timeout_ms = ${WAIT_SECONDS}000
+	call_timeout_ms = ${WAIT_SECONDS}000
 	END
 	while [ $# -gt 0 ]; do
 		printf '[%s]\n%s = %s\n' "$1" "${2%%=*}" "${2#*=}"

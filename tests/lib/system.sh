@@ -50,14 +50,45 @@ refused() # NAME REGEX ID [CTR-OPTION...] -- COMMAND...
 
 	shift 2
 	if capture container "$@"; then
-		ok 1 "$name" || diag "it succeeded"
+		compared 1 "$name" 'it succeeded' 'wanted: an error with' "$regex"
 	else
 		like "$(cat "$ERR")" "$regex" "$name"
 	fi
 	# ctr leaves the container's record when its task could not be made.
 	ctr container rm "$WORLD-$1" 2>/dev/null
-	is "$(pids_of qemu-system-x86_64)$(pids_of containerd-shim-stencil-v2)" \
-		"${KEPT_PROCESSES:-}" "$name: no process stays"
+	pods_gone "$name: no process stays"
+}
+
+# Processes of pods: each shim, and each QEMU but those that templated builds with or keeps ready.
+pod_processes()
+{
+	local pid parent
+
+	pids_of containerd-shim-stencil-v2
+	for pid in $(pids_of qemu-system-x86_64); do
+		parent=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status" 2>/dev/null)
+		[ "$parent" = "${TEMPLATED_PID:-none}" ] || echo "$pid"
+	done
+}
+
+# That all of them end. containerd doesn't wait for a shim's last breath: it has answered before.
+pods_gone() # NAME
+{
+	# shellcheck disable=SC2046 # one word for each
+	wait_gone $(pod_processes)
+	is "$(pod_processes)" '' "$1" || diag "$(world_processes)"
+}
+
+# The QEMU of a container: the process that containerd knows.
+task_pid() # ID
+{
+	ctr task ls | awk -v id="$WORLD-$1" '$1 == id { print $2 }'
+}
+
+# What was captured last has succeeded.
+done_well() # STATUS NAME
+{
+	ok "$1" "$2" || diag "$(cat "$OUT" "$ERR")"
 }
 
 # The events of containerd from now on, in $EVENTS.
@@ -86,7 +117,7 @@ events_stop()
 event_wait() # REGEX NAME
 {
 	wait_line "$EVENTS" "$EVENTS_PID" "$1"
-	ok $? "$2"
+	ok $? "$2" || diag "no event like $1; the last ones:"$'\n'"$(tail -n 5 "$EVENTS")"
 }
 
 system_end()

@@ -12,37 +12,62 @@ ok() # STATUS NAME: passed if STATUS is 0
 	else
 		tap_failed=$((tap_failed + 1))
 		echo "not ok $tap_count - $2"
+		[ -n "${TAP_QUIET:-}" ] || diag "saw:    status $1"$'\n'"wanted: status 0"
 	fi
 	return "$1"
 }
 
-diag() # TEXT...: for people, on a failure
+diag() # TEXT...: for people; prove shows it
 {
 	printf '%s\n' "$*" | sed 's/^/# /'
 }
 
-is() # GOT WANTED NAME
+# The result of a comparison, which says itself what it saw.
+compared() # STATUS NAME SAW WANTED-WHAT WANTED
+{
+	TAP_QUIET=1 ok "$1" "$2" || diag "saw:    $3"$'\n'"$4 $5"
+}
+
+is() # SAW WANTED NAME
 {
 	[ "$1" = "$2" ]
-	ok $? "$3" || diag "got:    $1"$'\n'"wanted: $2"
+	compared $? "$3" "$1" 'wanted:' "$2"
 }
 
-like() # GOT REGEX NAME: an extended regular expression somewhere in GOT
+isnt() # SAW UNWANTED NAME
+{
+	[ "$1" != "$2" ]
+	compared $? "$3" "$1" 'wanted: not' "$2"
+}
+
+like() # SAW REGEX NAME: an extended regular expression somewhere in SAW
 {
 	[[ $1 =~ $2 ]]
-	ok $? "$3" || diag "got:    $1"$'\n'"wanted: $2"
+	compared $? "$3" "$1" 'wanted: a match of' "$2"
 }
 
-unlike() # GOT REGEX NAME
+unlike() # SAW REGEX NAME
 {
 	! [[ $1 =~ $2 ]]
-	ok $? "$3" || diag "got:      $1"$'\n'"unwanted: $2"
+	compared $? "$3" "$1" 'wanted: no match of' "$2"
 }
 
-less() # GOT LIMIT NAME: decimal numbers
+less() # SAW LIMIT NAME: decimal numbers
 {
 	awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && a + 0 < b + 0) }'
-	ok $? "$3 ($1, less than $2 wanted)"
+	compared $? "$3" "$1" 'wanted: less than' "$2"
+}
+
+between() # SAW LEAST MOST NAME: whole numbers
+{
+	[ "$1" -ge "$2" ] && [ "$1" -le "$3" ]
+	compared $? "$4" "$1" 'wanted:' "$2 to $3"
+}
+
+there() # FILE NAME
+{
+	[ -e "$1" ]
+	compared $? "$2" "no $1" 'wanted:' "$1"
 }
 
 # For a check that cannot be made here; the reason says what is missing.
