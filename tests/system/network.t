@@ -45,16 +45,16 @@ like "$seen" 'inet 10\.99\.0\.2/24' 'the IPv4 address'
 like "$seen" 'inet6 fd99::2/64' 'the IPv6 address'
 like "$seen" 'default via 10\.99\.0\.1 dev eth0' 'the default route'
 like "$seen" '10\.98\.0\.0/16 via 10\.99\.0\.1' 'the other route'
-capture in_container net ping -c 2 -W 5 10.99.0.1
+capture in_container net ping -c 2 -W "$WAIT_SECONDS" 10.99.0.1
 ok $? 'ping from the guest' || diag "$(cat "$OUT")"
-capture in_container net ping -6 -c 2 -W 5 fd99::1
+capture in_container net ping -6 -c 2 -W "$WAIT_SECONDS" fd99::1
 ok $? 'ping from the guest, IPv6' || diag "$(cat "$OUT")"
-capture nsenter --net=/run/netns/peer ping -c 2 -W 5 10.99.0.2
+capture nsenter --net=/run/netns/peer ping -c 2 -W "$WAIT_SECONDS" 10.99.0.2
 ok $? 'ping to the guest' || diag "$(cat "$OUT")"
-capture nsenter --net=/run/netns/peer ping -M 'do' -s 1372 -c 2 -W 5 10.99.0.2
+capture nsenter --net=/run/netns/peer ping -M 'do' -s 1372 -c 2 -W "$WAIT_SECONDS" 10.99.0.2
 ok $? 'ping of the full MTU' || diag "$(cat "$OUT")"
 capture container_remove net
-ok $? 'it is removed'
+done_well $? 'it is removed'
 is "$(pod_state)" "$before" 'the namespace is as it was'
 
 capture container_detached killed --with-ns network:/run/netns/pod -- sleep 1000

@@ -101,10 +101,10 @@ http_get() # PATH
 		my $s;
 		socket($s, AF_UNIX, SOCK_STREAM, 0) && connect($s, sockaddr_un($ARGV[0]))
 			or die "$ARGV[0]: $!\n";
-		alarm 10;
+		alarm $ARGV[2];
 		syswrite $s, "GET $ARGV[1] HTTP/1.1\r\nHost: x\r\n\r\n";
 		local $/;
-		print scalar <$s>' "$METRICS" "$1" | tr -d '\r'
+		print scalar <$s>' "$METRICS" "$1" "$WAIT_SECONDS" | tr -d '\r'
 }
 
 # Without what time changes.
@@ -124,7 +124,7 @@ ctl metrics
 is "$(steady <"$OUT")" "$(steady <<<"${answer#*$'\n\n'}")" 'templatectl metrics is the same'
 like "$(http_get /)" '^HTTP/1.1 404 ' 'other paths are not found'
 if command -v curl >/dev/null; then
-	capture curl -fsS --max-time 10 --unix-socket "$METRICS" http://x/metrics
+	capture curl -fsS --max-time "$WAIT_SECONDS" --unix-socket "$METRICS" http://x/metrics
 	like "$(cat "$OUT")" 'stencil_grants_total 1' 'curl reads them'
 else
 	skip 'curl reads them' 'curl is not installed'
@@ -165,7 +165,7 @@ is "$(cat "$OUT")" alive 'and the clone goes on'
 # ---- ends ---------------------------------------------------------------------------------------
 
 capture container_remove one
-ok $? 'the container is removed'
+done_well $? 'the container is removed'
 kill -INT "$watch_pid"
 wait "$watch_pid"
 is $? 0 'watch ends cleanly on SIGINT'

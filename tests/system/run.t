@@ -12,8 +12,8 @@ mem_total()
 
 works 'uname -r' uname -- uname -r
 guest=$(cat "$OUT")
-[ -n "$guest" ] && [ "$guest" != "$(uname -r)" ]
-ok $? 'is not the host kernel' || diag "$guest"
+like "$guest" . 'tells a kernel'
+isnt "$guest" "$(uname -r)" 'is not the host kernel'
 works 'environment and folder' env --env A=b --env NAME=Jürgen --cwd /tmp -- sh -c 'echo $A $NAME $PWD'
 is "$(cat "$OUT")" 'b Jürgen /tmp' 'are the given ones, also beyond ASCII'
 works 'files in the root file system' files -- sh -e -c 'umask 022; mkdir /d; echo hi >/d/f
@@ -86,8 +86,7 @@ event_wait "/tasks/exit.*\"id\":\"$WORLD-main\".*\"exit_status\":7" 'SIGTERM rea
 capture container_remove main
 ok $? 'it is removed' || diag "$(cat "$ERR")"
 for topic in create start exec-added exec-started exit delete; do
-	grep -q "/tasks/$topic .*$WORLD-main" "$EVENTS"
-	ok $? "the $topic event was published"
+	event_wait "/tasks/$topic .*$WORLD-main" "the $topic event was published"
 done
 
 # ---- several at once ----------------------------------------------------------------------------
@@ -114,8 +113,7 @@ else
 	is "$(awk '$1 == "nproc" { print $2 }' "$OUT")" 2 'nproc is 2'
 fi
 grown=$(($(mem_total) - small))
-[ "$grown" -ge 504 ] && [ "$grown" -le 520 ]
-ok $? "MemTotal grew by $grown MiB, 512 wanted"
+between "$grown" 504 520 'MemTotal grew by 512 MiB'
 mkdir "$WORLD_DIR/shared"
 echo hello >"$WORLD_DIR/shared/file"
 works 'a bind mount' bind --mount "type=bind,src=$WORLD_DIR/shared,dst=/mnt,options=rbind:rw" -- \
