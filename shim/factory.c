@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "base/util.h"
 
-/* templated answers in milliseconds; one that can't is as good as none. */
-#define LEASE_TIMEOUT_MS 5000
+/* templated answers in milliseconds; on a machine that stands still it may take long, and a
+ * cold boot there longer. */
+#define LEASE_TIMEOUT_MS 10000
 
 /* What came of asking a factory. */
 enum answer {
