@@ -38,7 +38,8 @@ static int launch(struct sandbox *s, struct container *c,
 {
 	_cleanup_(process) struct process *p =
 		process_new(req->exec_id, req->process->terminal);
-	_cleanup_free_ char *json = xasprintf(BUNDLE_DIR "/%s/%s.json", c->id, p->id);
+	/* Not .json: an exec may be called "config". */
+	_cleanup_free_ char *json = xasprintf(BUNDLE_DIR "/%s/%s.process", c->id, p->id);
 	int r = container_add_process(s, c, p, err);
 
 	if (r < 0)
