@@ -39,8 +39,14 @@ static int exit_code(int wait_status)
 
 static void signal_end(struct child *c, int status)
 {
-	c->status = status;
+	__atomic_store_n(&c->status, status, __ATOMIC_RELEASE);
 	eventfd_write(c->exit_fd, 1);
+}
+
+/* An eventfd orders nothing between threads: from here on, what the reaper wrote is there. */
+static void see_status(const struct child *c)
+{
+	(void)__atomic_load_n(&c->status, __ATOMIC_ACQUIRE);
 }
 
 static void reaped(pid_t pid, int status)
@@ -212,12 +218,19 @@ bool child_has_ended(const struct child *c)
 {
 	struct pollfd pfd = {.fd = c->exit_fd, .events = POLLIN};
 
-	return poll(&pfd, 1, 0) > 0;
+	if (poll(&pfd, 1, 0) <= 0)
+		return false;
+	see_status(c);
+	return true;
 }
 
 int child_wait(const struct child *c, int closed_fd, int64_t deadline)
 {
-	return wait_either(c->exit_fd, POLLIN, closed_fd, deadline);
+	int r = wait_either(c->exit_fd, POLLIN, closed_fd, deadline);
+
+	if (r == 0)
+		see_status(c);
+	return r;
 }
 
 int child_kill(const struct child *c, int signal)

@@ -64,10 +64,10 @@ static void world_fork_in_group(void)
 	}
 	if (file_write_text(AT_FDCWD, OUTSIDE "/cgroup.procs", "0", NULL) < 0 ||
 		waitpid(pid, &status, 0) != pid)
-		exit(1);
+		_exit(1);
 	if (rmdir(own_group) < 0)
 		perror(own_group);
-	exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
 /* ---- a container's processes ---- */

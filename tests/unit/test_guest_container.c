@@ -360,7 +360,7 @@ int main(int argc, char **argv)
 	};
 
 	if (argc > 1 && strcmp(argv[1], "--root") == 0)
-		return crun_main(argv);
+		_exit(crun_main(argv));
 	world_enter(0);
 	world_tmpfs("/run");
 	world_tmpfs("/sys");

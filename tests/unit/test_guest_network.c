@@ -116,6 +116,7 @@ static void plug(const char *name, const char *peer, const char *mac)
 {
 	_cleanup_(nl_sock) struct nl_sock *sock = NULL;
 	struct rtnl_link *link = rtnl_link_veth_alloc(), *up = rtnl_link_alloc();
+	struct rtnl_link *other = rtnl_link_veth_get_peer(link);
 	_cleanup_(nl_addr) struct nl_addr *address = NULL;
 	struct err err = ERR_INIT;
 	int index;
@@ -124,13 +125,14 @@ static void plug(const char *name, const char *peer, const char *mac)
 	assert_int_equal(nl_addr_parse(mac, AF_LLC, &address), 0);
 	rtnl_link_set_name(link, name);
 	rtnl_link_set_addr(link, address);
-	rtnl_link_set_name(rtnl_link_veth_get_peer(link), peer);
+	rtnl_link_set_name(other, peer);
 	assert_int_equal(rtnl_link_add(sock, link, NLM_F_CREATE | NLM_F_EXCL), 0);
 	assert_int_equal(net_index(peer, &index, &err), 0);
 	rtnl_link_set_ifindex(up, index);
 	rtnl_link_set_flags(up, IFF_UP);
 	assert_int_equal(rtnl_link_change(sock, up, up, 0), 0);
 	rtnl_link_put(up);
+	rtnl_link_put(other);
 	rtnl_link_veth_release(link);
 }
 

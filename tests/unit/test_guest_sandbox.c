@@ -293,10 +293,12 @@ static void test_pidns(void **state)
 {
 	Grpc__CreateSandboxRequest req = GRPC__CREATE_SANDBOX_REQUEST__INIT;
 	_cleanup_free_ char *path = NULL, *again = NULL, *anew = NULL;
-	unsigned int fds = count_fds();
 	struct err err = ERR_INIT;
+	unsigned int fds;
 
 	(void)state;
+	assert_int_equal(agent_check(guest.agent, soon(), &err), 0);
+	fds = count_fds();
 	req.sandbox_pidns = true;
 	assert_int_equal(create_sandbox(&req, &err), 0);
 	assert_int_equal(pidns_get(&guest.sandbox, &path, &err), 0);
