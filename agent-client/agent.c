@@ -34,11 +34,6 @@ int agent_detach(struct agent *a, int *ret_fd, struct err *err)
 	return ttrpc_client_detach(client(a), ret_fd, err);
 }
 
-int agent_closed_fd(const struct agent *a)
-{
-	return ttrpc_client_closed_fd(client(a));
-}
-
 /* The service's descriptor knows what a method answers. */
 static int call_until(struct agent *a, const ProtobufCServiceDescriptor *service,
 	const char *method, const ProtobufCMessage *req, ProtobufCMessage **ret,

@@ -37,7 +37,6 @@ int agent_new(int fd, struct agent **ret, struct err *err);
 void agent_free(struct agent *a);
 /* As ttrpc_client_detach(): the stream, for an agent_new() elsewhere. */
 int agent_detach(struct agent *a, int *ret_fd, struct err *err);
-int agent_closed_fd(const struct agent *a); /* readable when the guest end is gone */
 
 /* Health.Check: 0 when the agent answers SERVING; -EHOSTDOWN if it says anything else. */
 int agent_check(struct agent *a, int64_t deadline, struct err *err);
@@ -49,9 +48,9 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
  * Every other call is
  *	int agent_<name>(struct agent *a, const <Request> *req, [<Response> **ret,]
  *			int64_t deadline, struct err *err);
- * and returns what ttrpc_client_call() does; *ret is the caller's. The list has all of
- * grpc.AgentService: CALL(name, Method, Request) where nothing is answered, and
- * CALL_RET(name, Method, Request, Response).
+ * and returns what ttrpc_client_call() does; *ret is the caller's. CALL(name, Method,
+ * Request) is a method that answers nothing, CALL_RET(name, Method, Request, Response) one
+ * that does. Methods of grpc.AgentService that nobody calls are not in the list.
  */
 #define AGENT_CALLS(CALL, CALL_RET)                                                      \
 	CALL(create_container, CreateContainer, CreateContainerRequest)                  \
@@ -62,51 +61,32 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	CALL_RET(wait_process, WaitProcess, WaitProcessRequest,                          \
 		Grpc__WaitProcessResponse)                                               \
 	CALL(update_container, UpdateContainer, UpdateContainerRequest)                  \
-	CALL(update_ephemeral_mounts, UpdateEphemeralMounts,                             \
-		UpdateEphemeralMountsRequest)                                            \
 	CALL_RET(stats_container, StatsContainer, StatsContainerRequest,                 \
 		Grpc__StatsContainerResponse)                                            \
 	CALL(pause_container, PauseContainer, PauseContainerRequest)                     \
 	CALL(resume_container, ResumeContainer, ResumeContainerRequest)                  \
-	CALL(remove_stale_virtiofs_share_mounts, RemoveStaleVirtiofsShareMounts,         \
-		RemoveStaleVirtiofsShareMountsRequest)                                   \
-	CALL_RET(write_stdin, WriteStdin, WriteStreamRequest, Grpc__WriteStreamResponse) \
-	CALL_RET(read_stdout, ReadStdout, ReadStreamRequest, Grpc__ReadStreamResponse)   \
-	CALL_RET(read_stderr, ReadStderr, ReadStreamRequest, Grpc__ReadStreamResponse)   \
 	CALL(close_stdin, CloseStdin, CloseStdinRequest)                                 \
 	CALL(tty_win_resize, TtyWinResize, TtyWinResizeRequest)                          \
 	CALL_RET(update_interface, UpdateInterface, UpdateInterfaceRequest,              \
 		Types__Interface)                                                        \
 	CALL_RET(update_routes, UpdateRoutes, UpdateRoutesRequest, Grpc__Routes)         \
-	CALL_RET(list_interfaces, ListInterfaces, ListInterfacesRequest,                 \
-		Grpc__Interfaces)                                                        \
-	CALL_RET(list_routes, ListRoutes, ListRoutesRequest, Grpc__Routes)               \
 	CALL(add_arp_neighbors, AddARPNeighbors, AddARPNeighborsRequest)                 \
-	CALL_RET(get_ip_tables, GetIPTables, GetIPTablesRequest,                         \
-		Grpc__GetIPTablesResponse)                                               \
-	CALL_RET(set_ip_tables, SetIPTables, SetIPTablesRequest,                         \
-		Grpc__SetIPTablesResponse)                                               \
-	CALL_RET(get_metrics, GetMetrics, GetMetricsRequest, Grpc__Metrics)              \
 	CALL(create_sandbox, CreateSandbox, CreateSandboxRequest)                        \
 	CALL(destroy_sandbox, DestroySandbox, DestroySandboxRequest)                     \
-	CALL(online_cpu_mem, OnlineCPUMem, OnlineCPUMemRequest)                          \
-	CALL(reseed_random_dev, ReseedRandomDev, ReseedRandomDevRequest)                 \
+	CALL_RET(list_interfaces, ListInterfaces, ListInterfacesRequest,                 \
+		Grpc__Interfaces)                                                        \
 	CALL_RET(get_guest_details, GetGuestDetails, GuestDetailsRequest,                \
 		Grpc__GuestDetailsResponse)                                              \
-	CALL(mem_hotplug_by_probe, MemHotplugByProbe, MemHotplugByProbeRequest)          \
+	CALL(online_cpu_mem, OnlineCPUMem, OnlineCPUMemRequest)                          \
+	CALL(reseed_random_dev, ReseedRandomDev, ReseedRandomDevRequest)                 \
 	CALL(set_guest_date_time, SetGuestDateTime, SetGuestDateTimeRequest)             \
 	CALL(copy_file, CopyFile, CopyFileRequest)                                       \
-	CALL_RET(get_oom_event, GetOOMEvent, GetOOMEventRequest, Grpc__OOMEvent)         \
-	CALL(add_swap, AddSwap, AddSwapRequest)                                          \
-	CALL_RET(get_volume_stats, GetVolumeStats, VolumeStatsRequest,                   \
-		Grpc__VolumeStatsResponse)                                               \
-	CALL(resize_volume, ResizeVolume, ResizeVolumeRequest)                           \
-	CALL(set_policy, SetPolicy, SetPolicyRequest)
+	CALL_RET(get_oom_event, GetOOMEvent, GetOOMEventRequest, Grpc__OOMEvent)
 
 /*
- * A process's streams, for as long as it takes: agent_read_stdout() or _stderr(), and
- * agent_write_stdin(), without a deadline. They return -ECANCELED once agent_cancel() was
- * called with the same *cancel (see ttrpc_client_call_until()).
+ * A process's streams: ReadStdout or ReadStderr, and WriteStdin. They have no deadline, but
+ * return -ECANCELED once agent_cancel() was called with the same *cancel, see
+ * ttrpc_client_call_until().
  */
 int agent_read_output(struct agent *a, bool is_err, const Grpc__ReadStreamRequest *req,
 	Grpc__ReadStreamResponse **ret, const struct ttrpc_cancel *cancel,

@@ -42,17 +42,6 @@ void log_set_context(const char *context)
 	snprintf(log_state.context, sizeof(log_state.context), "%s", context);
 }
 
-int log_level_parse(const char *name, enum log_level *ret_level)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
-		if (strcmp(name, level_names[i]) == 0) {
-			*ret_level = (enum log_level)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
 /* Appends msg with ", \ and control characters escaped, so that a line stays one line. */
 static size_t append_quoted(char *line, size_t len, size_t size, const char *msg)
 {

@@ -23,8 +23,6 @@ void log_set_level(enum log_level level);
 /* "sandbox=abc namespace=default": put on every line from now on; copied, at most 255
  * bytes. */
 void log_set_context(const char *context);
-/* One of error|warn|info|debug; negative errno for any other. */
-int log_level_parse(const char *name, enum log_level *ret_level);
 
 /* msg is a sentence without newline; fields are further key=value text ("" for none). */
 void log_line(enum log_level level, const char *fields, const char *fmt, ...)

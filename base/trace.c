@@ -60,11 +60,6 @@ void trace_end(struct trace *t, enum trace_phase phase)
 	pthread_mutex_unlock(&t->lock);
 }
 
-const char *trace_phase_name(enum trace_phase phase)
-{
-	return phase_names[phase];
-}
-
 static double ms(uint64_t from_us, uint64_t to_us)
 {
 	return (double)(to_us - from_us) / 1000.0;

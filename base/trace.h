@@ -40,8 +40,6 @@ void trace_done(struct trace *t);
 void trace_begin(struct trace *t, enum trace_phase phase);
 void trace_end(struct trace *t, enum trace_phase phase);
 
-const char *trace_phase_name(enum trace_phase phase);
-
 /*
  * Logs "phases: grant=1.2 spawn=0.8 … total=203.4" (milliseconds, each phase's own
  * duration; total is from trace_init() to the last end), and appends to `file` (NULL or

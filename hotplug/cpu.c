@@ -133,18 +133,3 @@ int plug_vcpus(struct qmp *q, unsigned int total, int64_t deadline, struct err *
 	slots_done(&slots);
 	return r;
 }
-
-int plug_count_vcpus(struct qmp *q, unsigned int *ret_present, unsigned int *ret_max,
-	int64_t deadline, struct err *err)
-{
-	struct cpu_slots slots = {0};
-	int r;
-
-	r = read_slots(q, &slots, deadline, err);
-	if (r == 0) {
-		*ret_present = (unsigned int)slots.present;
-		*ret_max = (unsigned int)slots.max;
-	}
-	slots_done(&slots);
-	return r;
-}

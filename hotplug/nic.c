@@ -69,14 +69,3 @@ int plug_nic(struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct
 		err_wrap(err, "cannot plug network card %s", nic->id);
 	return r;
 }
-
-int unplug_nic(struct qmp *q, const char *id, int64_t deadline, struct err *err)
-{
-	_cleanup_free_ char *device = xasprintf("dev-%s", id);
-	int r;
-
-	r = unplug_device(q, device, deadline, err);
-	if (r == 0)
-		r = del_netdev(q, id, deadline, err);
-	return r;
-}

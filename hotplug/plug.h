@@ -11,9 +11,6 @@
 
 /* ---- run state and migration (QAPI: run-state.json, migration.json, misc.json) ---- */
 
-/* "running", "paused", "inmigrate", "postmigrate", …: *ret_status is the caller's to
- * free(). */
-int qmp_query_status(struct qmp *q, char **ret_status, int64_t deadline, struct err *err);
 int qmp_stop(struct qmp *q, int64_t deadline, struct err *err); /* 0: it no longer runs */
 int qmp_cont(struct qmp *q, int64_t deadline, struct err *err); /* 0: it runs */
 /* Hands fd (not taken) to QEMU under a name for later commands: getfd. */
@@ -41,9 +38,6 @@ int qmp_ringbuf_read(struct qmp *q, const char *chardev, uint64_t max, char **re
  * The guest must bring them online (agent_online_cpu_mem()).
  */
 int plug_vcpus(struct qmp *q, unsigned int total, int64_t deadline, struct err *err);
-int plug_count_vcpus(struct qmp *q, unsigned int *ret_present, unsigned int *ret_max,
-	int64_t deadline, struct err *err);
-
 /* ---- memory ---- */
 
 /* The smallest memory block of Linux on x86-64 (memory_block_size). */
@@ -65,21 +59,3 @@ struct plug_nic {
 };
 int plug_nic(
 	struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct err *err);
-/* Asks the guest, waits for DEVICE_DELETED, removes the netdev. */
-int unplug_nic(struct qmp *q, const char *id, int64_t deadline, struct err *err);
-
-/* ---- block ---- */
-
-struct plug_block {
-	const char *id;     /* node name and, with "dev-" before it, device */
-	const char *bus;    /* id of a free pcie-root-port */
-	const char *serial; /* seen by the guest, at most 20 bytes */
-	int fd;             /* the image or device; not taken. One that others share is
-			     * from open_readonly_mount(), or QEMU can change it */
-	bool readonly;
-};
-int plug_block(
-	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err);
-int unplug_block(struct qmp *q, const char *id, int64_t deadline, struct err *err);
-/* device_del and DEVICE_DELETED for any device id. */
-int unplug_device(struct qmp *q, const char *id, int64_t deadline, struct err *err);

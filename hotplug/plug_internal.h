@@ -26,10 +26,6 @@ int plug_fdset_add(struct qmp *q, const char *name, int fd, int access,
 /* QEMU closes it when its last user has. */
 int plug_fdset_remove(
 	struct qmp *q, const struct plug_fdset *set, int64_t deadline, struct err *err);
-/* -ENOENT: there is none with that label. */
-int plug_fdset_find(struct qmp *q, const char *name, struct plug_fdset *ret,
-	int64_t deadline, struct err *err);
-
 /* ---- devices ---- */
 
 /* device_add; args (taken) are the driver's properties without "driver" and "id". */

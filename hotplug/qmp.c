@@ -117,9 +117,8 @@ static int read_answer(
 		r = json_get_string(error, "class", &class, err);
 	if (r == 0)
 		r = json_get_string(error, "desc", &desc, err);
-	if (r < 0) {
+	if (r < 0)
 		return qmp_broken(err, "QMP error");
-	}
 	r = strcmp(class, "CommandNotFound") == 0  ? -ENOSYS
 	    : strcmp(class, "DeviceNotFound") == 0 ? -ENODEV
 						   : -EREMOTEIO;
@@ -168,16 +167,6 @@ uint64_t qmp_mark(struct qmp *q)
 	mark = q->n_events;
 	pthread_mutex_unlock(&q->lock);
 	return mark;
-}
-
-uint64_t qmp_dropped(struct qmp *q)
-{
-	uint64_t n;
-
-	pthread_mutex_lock(&q->lock);
-	n = q->n_dropped;
-	pthread_mutex_unlock(&q->lock);
-	return n;
 }
 
 /* The first kept event from *next on that matches; *next moves behind what was looked at.
@@ -292,9 +281,8 @@ struct qmp *qmp_alloc(int fd)
 	q->next_id = 1;
 	pthread_mutex_init(&q->lock, NULL);
 	cond_init(&q->changed);
-	q->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	q->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (q->closed_fd >= 0 && q->stop_fd >= 0)
+	if (q->stop_fd >= 0)
 		return q;
 	close_fd(fd);
 	qmp_destroy(q);
@@ -307,7 +295,6 @@ void qmp_destroy(struct qmp *q)
 		free(q->events[i].name);
 		json_object_put(q->events[i].data);
 	}
-	close_fd(q->closed_fd);
 	close_fd(q->stop_fd);
 	pthread_cond_destroy(&q->changed);
 	pthread_mutex_destroy(&q->lock);
@@ -352,9 +339,4 @@ void qmp_free(struct qmp *q)
 unsigned int qmp_version(const struct qmp *q)
 {
 	return q->version;
-}
-
-int qmp_closed_fd(const struct qmp *q)
-{
-	return q->closed_fd;
 }

@@ -28,7 +28,6 @@ DEFINE_CLEANUP(qmp, struct qmp *, qmp_free);
 
 /* QEMU's version from the greeting: major * 10000 + minor * 100 + micro. */
 unsigned int qmp_version(const struct qmp *q);
-int qmp_closed_fd(const struct qmp *q); /* readable when QEMU's end is gone */
 
 /*
  * A session moves to another process by its descriptor. First qmp_quiesce(): commands and

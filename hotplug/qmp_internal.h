@@ -37,7 +37,6 @@ struct qmp_call {
 
 struct qmp {
 	int fd;
-	int closed_fd; /* eventfd, written once by the reader when it ends */
 	pthread_t reader;
 	bool reading; /* there is a reader to join */
 	int stop_fd;  /* eventfd: the reader shall end at the next end of a line … */
@@ -76,9 +75,6 @@ void qmp_end(struct qmp *q, const struct err *why);
 
 /* Makes the error there is one of the protocol: "<what>: …" and -EBADMSG. */
 int qmp_broken(struct err *err, const char *what);
-
-/* How many messages were dropped so far. */
-uint64_t qmp_dropped(struct qmp *q);
 
 /* qmp_wait_event() for one of several names: match sees each event's name and data. */
 int qmp_wait_any(struct qmp *q, uint64_t mark, const char *what,

@@ -10,24 +10,6 @@
  */
 #define RINGBUF_READ_MAX 65536
 
-int qmp_query_status(struct qmp *q, char **ret_status, int64_t deadline, struct err *err)
-{
-	_cleanup_json_ struct json_object *answer = NULL;
-	const char *status;
-	int r;
-
-	r = qmp_command(q, "query-status", NULL, -1, deadline, &answer, err);
-	if (r < 0)
-		return r;
-	r = json_get_string(answer, "status", &status, err);
-	if (r < 0) {
-		err_wrap(err, "QMP query-status");
-		return r;
-	}
-	*ret_status = xstrdup(status);
-	return 0;
-}
-
 /*
  * QEMU sends STOP or RESUME before it answers, but only on a change: its state tells in
  * either case. Waiting for incoming state it takes `cont` as a wish for later, which is

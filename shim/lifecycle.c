@@ -76,11 +76,6 @@ static const char *const request_verbs[LIFECYCLE_REQUESTS] = {
 	[LIFECYCLE_DELETE] = "delete",
 };
 
-const char *lifecycle_state_name(enum lifecycle_state state)
-{
-	return state_names[state];
-}
-
 int lifecycle_next(enum lifecycle_state state, enum lifecycle_request request,
 	const char *id, enum lifecycle_state *ret_next, struct err *err)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a process as a table: which request is allowed when, and what comes of it.
- */
+/* The life of a process as a table: which request is allowed when, and what follows. */
 #pragma once
 
 #include "base/err.h"
@@ -37,5 +36,3 @@ enum lifecycle_request {
 #define LIFECYCLE_REFUSED (-EBUSY)
 int lifecycle_next(enum lifecycle_state state, enum lifecycle_request request,
 	const char *id, enum lifecycle_state *ret_next, struct err *err);
-
-const char *lifecycle_state_name(enum lifecycle_state state);

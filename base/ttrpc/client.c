@@ -409,8 +409,3 @@ int ttrpc_client_detach(struct ttrpc_client *c, int *ret_fd, struct err *err)
 	*ret_fd = fd;
 	return 0;
 }
-
-int ttrpc_client_closed_fd(const struct ttrpc_client *c)
-{
-	return c->io.closed_fd;
-}

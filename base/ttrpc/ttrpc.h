@@ -63,8 +63,6 @@ void ttrpc_client_free(struct ttrpc_client *c);
  * freed and the stream closed then, too.
  */
 int ttrpc_client_detach(struct ttrpc_client *c, int *ret_fd, struct err *err);
-/* Becomes readable (POLLIN) when the connection is gone; owned by the client. */
-int ttrpc_client_closed_fd(const struct ttrpc_client *c);
 
 /*
  * One call: sends req, waits for the answer until the absolute `deadline` (also sent as
@@ -147,12 +145,3 @@ int ttrpc_server_accept_loop(struct ttrpc_server *s, int listen_fd, struct err *
 void ttrpc_server_stop(struct ttrpc_server *s);
 /* Waits for connections and handlers to end, then frees. */
 void ttrpc_server_free(struct ttrpc_server *s);
-
-/*
- * A virtio-serial port has no accept: it reads as ended while the host's end is closed.
- * This waits until that is open: 0 or -ETIMEDOUT. An agent opens the port once (it can't
- * be opened a second time while handlers of an earlier connection run) and goes round
- *   ttrpc_port_wait(port_fd, DEADLINE_NONE);
- *   ttrpc_server_serve(s, fcntl(port_fd, F_DUPFD_CLOEXEC, 3));
- */
-int ttrpc_port_wait(int fd, int64_t deadline);

@@ -175,9 +175,3 @@ int oci_process_to_json(
 {
 	return message_to_json(&process->base, ret, err);
 }
-
-int oci_resources_to_json(
-	const Grpc__LinuxResources *res, struct json_object **ret, struct err *err)
-{
-	return message_to_json(&res->base, ret, err);
-}

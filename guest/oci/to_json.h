@@ -15,5 +15,3 @@
 int oci_spec_to_json(const Grpc__Spec *spec, struct json_object **ret, struct err *err);
 int oci_process_to_json(
 	const Grpc__Process *process, struct json_object **ret, struct err *err);
-int oci_resources_to_json(
-	const Grpc__LinuxResources *res, struct json_object **ret, struct err *err);

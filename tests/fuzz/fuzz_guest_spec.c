@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent-client/oci_json.h"
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/json.h"
 #include "base/util.h"
 #include "guest/init.h"
+#include "guest/oci/to_json.h"
 #include "guest/spec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.pb-c.h"
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/util.h"
 #include "guest/spec.h"
 #include "guest/storage.h"

@@ -51,6 +51,7 @@ static void check_spec(Grpc__Spec *spec)
 static void check_document(uint8_t kind, struct json_object *json)
 {
 	Grpc__Spec wrap = GRPC__SPEC__INIT;
+	Grpc__Linux linux = GRPC__LINUX__INIT;
 	_cleanup_json_ struct json_object *out = NULL;
 	Grpc__LinuxResources *res = NULL;
 	Grpc__Process *process = NULL;
@@ -67,8 +68,11 @@ static void check_document(uint8_t kind, struct json_object *json)
 		grpc__process__free_unpacked(process, NULL);
 	}
 	if (kind == 'r' && oci_resources_from_json(json, &res, NULL) == 0) {
-		if (oci_resources_to_json(res, &out, NULL) < 0)
+		wrap.linux = &linux;
+		linux.resources = res;
+		if (oci_spec_to_json(&wrap, &out, NULL) < 0)
 			abort();
+		check_stable(out);
 		grpc__linux_resources__free_unpacked(res, NULL);
 	}
 }

@@ -57,7 +57,6 @@ static void lease_and_wait(void)
 struct clone {
 	struct lease lease;
 	struct vm *vm;
-	char *dir;
 	struct proc_id qemu;
 	uintptr_t memory; /* where the QEMU has it */
 };
@@ -79,34 +78,18 @@ static uintptr_t find_memory(pid_t pid)
 	return from;
 }
 
-static void clone_start(struct clone *c, int number)
+static void clone_start(struct clone *c)
 {
-	struct err err = ERR_INIT;
-	struct vm_record record;
-
-	c->dir = xasprintf(DIR_ "/clone-%d", number);
-	assert_int_equal(mkdir(c->dir, 0700), 0);
 	acquire_template(&c->lease);
-	if (vm_clone(
-		    &(struct vm_options){
-			    .config = &config, .id = c->dir + 5, .dir = c->dir},
-		    c->lease.memory_fd, c->lease.state_fd, &c->lease.manifest, &c->vm,
-		    &err) < 0 ||
-		vm_record_read(c->dir, &record, &err) < 0)
-		fail_msg("%s", err.text);
-	c->qemu = record.qemu;
-	c->memory = find_memory(record.qemu.pid);
+	c->vm = clone_of(&c->lease);
+	assert_int_equal(proc_id_of(vm_pid(c->vm), &c->qemu), 0);
+	c->memory = find_memory(c->qemu.pid);
 }
 
 static void clone_end(struct clone *c)
 {
-	struct err err = ERR_INIT;
-
 	vm_free(c->vm);
-	if (vm_cleanup(&config, c->dir, &err) < 0)
-		fail_msg("%s", err.text);
 	lease_release(&c->lease);
-	free(c->dir);
 }
 
 /* Its QEMU's pages, all faulted in as QEMU's own reads would; the caller's. */
@@ -138,7 +121,7 @@ static void test_clones(void **state)
 	(void)state;
 	memory_bytes = number_of("memory_bytes");
 	for (int i = 0; i < CLONES; i++)
-		clone_start(&clones[i], i);
+		clone_start(&clones[i]);
 	for (int i = 0; i < CLONES; i++) {
 		signal_clone(&clones[i], SIGSTOP);
 		before[i] = clone_read(&clones[i]);
@@ -155,10 +138,8 @@ static void test_clones(void **state)
 	lease_and_wait();
 	for (int i = 0; i < CLONES; i++) {
 		signal_clone(&clones[i], SIGCONT);
-		if (vm_make_unique(clones[i].vm, &(struct vm_identity){.hostname = "pod"},
-			    &err) < 0 ||
-			agent_check(vm_agent(clones[i].vm), deadline_after_ms(BOOT_MS),
-				&err) < 0)
+		if (vm_make_unique(clones[i].vm, "pod", &err) < 0 ||
+			agent_check(vm_agent(clones[i].vm), soon(), &err) < 0)
 			fail_msg("%s", err.text);
 		clone_end(&clones[i]);
 	}

@@ -178,17 +178,14 @@ static int use(struct vm *vm, struct err *err)
 {
 	_cleanup_close_ int folder =
 		open_tree(AT_FDCWD, "/usr", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	unsigned int present, max;
 	char why[2048];
 	int r;
 
 	r = vm_make_unique(vm, "pod", err);
 	if (r == 0)
 		r = vm_resize(vm, 2, 128 * MiB, err);
-	if (r == 0)
-		r = plug_count_vcpus(vm->qmp, &present, &max, soon(), err);
-	if (r == 0 && present != 2)
-		r = err_set(err, -EIO, "%u vCPUs", present);
+	if (r == 0 && template_count_vcpus(vm) != 2)
+		r = err_set(err, -EIO, "it has not 2 vCPUs");
 	if (r == 0)
 		r = vm_export_attach(vm, folder, "c1/rootfs", err);
 	if (r == 0)

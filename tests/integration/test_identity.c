@@ -98,7 +98,8 @@ static char *read_output(struct vm *vm, const char *cid)
 
 	request.container_id = request.exec_id = (char *)(uintptr_t)cid;
 	request.len = 4096;
-	while (agent_read_stdout(vm_agent(vm), &request, &response, soon(), &err) == 0 &&
+	while (agent_read_output(vm_agent(vm), false, &request, &response, NULL, &err) ==
+			0 &&
 		response->data.len > 0) {
 		char *more = xasprintf("%s%.*s", text, (int)response->data.len,
 			(const char *)response->data.data);

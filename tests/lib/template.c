@@ -18,7 +18,7 @@
 #include "vm/inputs.h"
 #include "vm/number.h"
 #include "vm/sweep.h"
-#include "vm/vm.h"
+#include "vm/vm_internal.h"
 
 static struct template world;
 static void (*on_save)(struct vm *vm);
@@ -217,4 +217,15 @@ struct vm *template_clone(const char *name)
 	close(template.memory_fd);
 	close(template.state_fd);
 	return vm;
+}
+
+size_t template_count_vcpus(struct vm *vm)
+{
+	_cleanup_json_ struct json_object *cpus = NULL;
+	struct err err = ERR_INIT;
+
+	check_result(
+		qmp_command(vm->qmp, "query-cpus-fast", NULL, -1, soon(), &cpus, &err),
+		&err);
+	return json_object_array_length(cpus);
 }

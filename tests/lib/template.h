@@ -37,6 +37,8 @@ void template_grant(int *ret_memory_fd, int *ret_state_fd);
 struct vm *template_vm(const char *name);
 /* A clone, not unique yet. */
 struct vm *template_clone(const char *name);
+/* How many vCPUs it has now. */
+size_t template_count_vcpus(struct vm *vm);
 
 /* Guests, their agents and QEMUs are waited for as long as all else that should come. */
 void template_set_patience(struct config *c);

@@ -116,8 +116,6 @@ static void test_phases(void **state)
 		    t.phases[TRACE_CPU].end_us == end);
 	trace_begin(NULL, TRACE_CPU);
 	trace_end(NULL, TRACE_CPU);
-	for (int i = 0; i < TRACE_PHASES; i++)
-		assert_true(strlen(trace_phase_name((enum trace_phase)i)) > 0);
 	trace_done(&t);
 }
 

@@ -133,7 +133,7 @@ static void write_stdin(const char *id, const char *text)
 	req.container_id = "c1";
 	req.exec_id = (char *)id;
 	req.data = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = strlen(text)};
-	if (agent_write_stdin(guest.agent, &req, &out, soon(), &err) < 0)
+	if (agent_write_input(guest.agent, &req, &out, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	grpc__write_stream_response__free_unpacked(out, NULL);
 }
@@ -157,7 +157,7 @@ static void assert_stdout(const char *id, const char *text)
 	req.container_id = "c1";
 	req.exec_id = (char *)id;
 	req.len = 100;
-	if (agent_read_stdout(guest.agent, &req, &out, soon(), &err) < 0)
+	if (agent_read_output(guest.agent, false, &req, &out, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(out->data.len, strlen(text));
 	assert_memory_equal(out->data.data, text, out->data.len);

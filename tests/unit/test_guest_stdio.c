@@ -68,8 +68,7 @@ static char *read_stream(bool is_err, const char *id, uint32_t len, struct err *
 	req.container_id = C;
 	req.exec_id = (char *)id;
 	req.len = len;
-	r = is_err ? agent_read_stderr(guest.agent, &req, &out, soon(), err)
-		   : agent_read_stdout(guest.agent, &req, &out, soon(), err);
+	r = agent_read_output(guest.agent, is_err, &req, &out, NULL, err);
 	if (r < 0)
 		return NULL;
 	text = xstrndup((char *)out->data.data, out->data.len);
@@ -105,7 +104,7 @@ static int write_stdin(
 	req.container_id = C;
 	req.exec_id = (char *)id;
 	req.data = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)data};
-	r = agent_write_stdin(guest.agent, &req, &out, soon(), err);
+	r = agent_write_input(guest.agent, &req, &out, NULL, err);
 	if (r == 0)
 		*ret_len = out->len;
 	if (out)

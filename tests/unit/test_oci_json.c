@@ -205,6 +205,8 @@ static void test_device_rule_for_all_numbers(void **state)
 		parse("{'devices':[{'allow':false,'access':'rwm'},"
 		      "{'allow':true,'type':'c','major':5,'access':'r'}]}");
 	_cleanup_json_ struct json_object *back = NULL;
+	Grpc__Spec spec = GRPC__SPEC__INIT;
+	Grpc__Linux linux = GRPC__LINUX__INIT;
 	Grpc__LinuxResources *res = NULL;
 	struct err err = ERR_INIT;
 
@@ -214,8 +216,12 @@ static void test_device_rule_for_all_numbers(void **state)
 	assert_int_equal(res->devices[0]->minor, -1);
 	assert_int_equal(res->devices[1]->major, 5);
 	assert_int_equal(res->devices[1]->minor, -1);
-	assert_int_equal(oci_resources_to_json(res, &back, &err), 0);
-	assert_true(json_object_equal(json, back));
+	linux.resources = res;
+	spec.linux = &linux;
+	assert_int_equal(oci_spec_to_json(&spec, &back, &err), 0);
+	assert_true(json_object_equal(
+		json, json_object_object_get(
+			      json_object_object_get(back, "linux"), "resources")));
 	grpc__linux_resources__free_unpacked(res, NULL);
 }
 

@@ -516,45 +516,6 @@ static void test_accept_on_what_does_not_listen(void **state)
 	service_done(&s);
 }
 
-/* ---- a port ---- */
-
-static void *open_for_writing(void *arg)
-{
-	int fd = open(arg, O_WRONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write_full(fd, "x", 1), 0);
-	return (void *)(intptr_t)fd;
-}
-
-/* A FIFO hangs up like a port: POLLHUP for as long as nobody has the other end open. */
-static void test_port_wait(void **state)
-{
-	_cleanup_free_ char *folder = xstrdup("/tmp/test_ttrpc.XXXXXX"), *path = NULL;
-	pthread_t thread;
-	void *writer;
-	int fd;
-
-	(void)state;
-	assert_non_null(mkdtemp(folder));
-	path = xasprintf("%s/f", folder);
-	assert_int_equal(mkfifo(path, 0600), 0);
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	assert_true(fd >= 0);
-	close((int)(intptr_t)open_for_writing(path));
-	assert_int_equal(read(fd, &(char){0}, 1), 1);
-	/* Nobody is there now, and that is said without spinning until the deadline. */
-	assert_int_equal(ttrpc_port_wait(fd, deadline_after_ms(20)), -ETIMEDOUT);
-	assert_int_equal(thread_start(open_for_writing, path, 0, false, &thread), 0);
-	assert_int_equal(ttrpc_port_wait(fd, soon()), 0);
-	pthread_join(thread, &writer);
-	close((int)(intptr_t)writer);
-	close(fd);
-	assert_int_equal(ttrpc_port_wait(-1, now_ms()), -EBADF);
-	unlink(path);
-	rmdir(folder);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,7 +532,6 @@ int main(void)
 		cmocka_unit_test(test_accept),
 		cmocka_unit_test(test_accept_shortage),
 		cmocka_unit_test(test_accept_on_what_does_not_listen),
-		cmocka_unit_test(test_port_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
