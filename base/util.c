@@ -65,6 +65,18 @@ void str_copy_to(char *to, size_t size, const char *s)
 	memcpy(to, s, len + 1);
 }
 
+void hex_encode(const void *bytes, size_t n, char *ret_text)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *b = bytes;
+
+	for (size_t i = 0; i < n; i++) {
+		ret_text[2 * i] = digits[b[i] >> 4];
+		ret_text[2 * i + 1] = digits[b[i] & 0xf];
+	}
+	ret_text[2 * n] = '\0';
+}
+
 uint64_t now_us(void)
 {
 	struct timespec ts;

@@ -102,6 +102,9 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define str_copy(array, s) str_copy_to(array, sizeof(array), s)
 void str_copy_to(char *to, size_t size, const char *s);
 
+/* Bytes as lower-case hexadecimal digits: ret_text takes 2 * n + 1 bytes. */
+void hex_encode(const void *bytes, size_t n, char *ret_text);
+
 /*
  * Deadlines are absolute CLOCK_MONOTONIC milliseconds (int64_t), so that a chain of waits
  * shares one. DEADLINE_NONE never comes.

@@ -31,8 +31,7 @@ static int write_machine_id(struct err *err)
 		return err_sys(err, errno, "getrandom");
 	id[6] = (id[6] & 0x0f) | 0x40;
 	id[8] = (id[8] & 0x3f) | 0x80;
-	for (size_t i = 0; i < sizeof(id); i++)
-		snprintf(text + 2 * i, 3, "%02x", id[i]);
+	hex_encode(id, sizeof(id), text);
 	text[32] = '\n';
 	return file_write_atomic(AT_FDCWD, MACHINE_ID_FILE, text, 33, 0444, err);
 }

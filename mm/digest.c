@@ -32,7 +32,6 @@ int digest_file(int fd, char ret_text[DIGEST_TEXT_SIZE])
 		offset += n;
 	}
 	sha256_digest(&ctx, sizeof(digest), digest);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(ret_text + 2 * i, 3, "%02x", digest[i]);
+	hex_encode(digest, sizeof(digest), ret_text);
 	return 0;
 }

@@ -42,8 +42,7 @@ char *state_socket_path(const struct config *c, const char *address,
 	sha256_update(&ctx, strlen(namespace) + 1, (const uint8_t *)namespace);
 	sha256_update(&ctx, strlen(id) + 1, (const uint8_t *)id);
 	sha256_digest(&ctx, sizeof(digest), digest);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+	hex_encode(digest, sizeof(digest), hex);
 	/* 128 bits are enough not to meet by chance. */
 	return xasprintf("%s/%.32s.sock", c->state_dir, hex);
 }

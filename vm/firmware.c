@@ -159,7 +159,6 @@ int firmware_look(char *const *folders, struct firmware *f, struct err *err)
 	if (r < 0)
 		return r;
 	memcpy(f->stamp, stamp, sizeof(stamp));
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(f->digest + 2 * i, 3, "%02x", digest[i]);
+	hex_encode(digest, sizeof(digest), f->digest);
 	return 0;
 }

@@ -156,8 +156,7 @@ static int digest_fd(int fd, char *ret_hex)
 		sha256_update(&ctx, (size_t)n, buf);
 	}
 	sha256_digest(&ctx, sizeof(digest), digest);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+	hex_encode(digest, sizeof(digest), ret_hex);
 	return 0;
 }
 
