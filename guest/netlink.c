@@ -6,47 +6,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
-#include <netlink/errno.h>
 #include <netlink/netlink.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-static int errno_of(int nl_error)
-{
-	switch (nl_error < 0 ? -nl_error : nl_error) {
-	case NLE_EXIST:
-		return -EEXIST;
-	case NLE_OBJ_NOTFOUND:
-	case NLE_NODEV:
-		return -ENOENT;
-	case NLE_INVAL:
-	case NLE_RANGE:
-	case NLE_AF_NOSUPPORT:
-	case NLE_NOADDR:
-		return -EINVAL;
-	case NLE_BUSY:
-		return -EBUSY;
-	case NLE_PERM:
-		return -EPERM;
-	case NLE_OPNOTSUPP:
-		return -EOPNOTSUPP;
-	default:
-		return -EIO;
-	}
-}
-
-int net_err(struct err *err, int nl_error, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	return err_set(err, errno_of(nl_error), "%s: %s", text, nl_geterror(nl_error));
-}
 
 int net_open(struct nl_sock **ret, struct err *err)
 {
@@ -57,7 +20,7 @@ int net_open(struct nl_sock **ret, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a netlink socket");
 	r = nl_connect(sock, NETLINK_ROUTE);
 	if (r < 0)
-		return net_err(err, r, "open a netlink socket");
+		return netlink_err(err, r, "open a netlink socket");
 	*ret = steal_ptr(sock);
 	return 0;
 }

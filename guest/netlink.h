@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the network files share: a socket, libnl's errors, text to addresses. */
+/* What the network files share: a socket, text to addresses. */
 #pragma once
 
 #include <netlink/addr.h>
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/netlink.h"
 #include "base/util.h"
 
 DEFINE_CLEANUP(nl_sock, struct nl_sock *, nl_socket_free);
@@ -15,10 +16,6 @@ DEFINE_CLEANUP(nl_cache, struct nl_cache *, nl_cache_free);
 DEFINE_CLEANUP(nl_addr, struct nl_addr *, nl_addr_put);
 
 int net_open(struct nl_sock **ret, struct err *err);
-
-/* libnl's error as a negative errno, and its text behind the sentence. */
-int net_err(struct err *err, int nl_error, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 
 /* "aa:bb:cc:dd:ee:ff" exactly. */
 int net_parse_mac(const char *text, uint8_t ret[6], struct err *err);

@@ -41,7 +41,7 @@ static int find_link(struct nl_sock *sock, const uint8_t mac[6], struct rtnl_lin
 	int r = rtnl_link_alloc_cache(sock, AF_UNSPEC, &links);
 
 	if (r < 0)
-		return net_err(err, r, "list the interfaces");
+		return netlink_err(err, r, "list the interfaces");
 	for (struct nl_object *o = nl_cache_get_first(links); o;
 		o = nl_cache_get_next(o)) {
 		struct rtnl_link *link = (struct rtnl_link *)o;
@@ -77,7 +77,7 @@ static int wait_link(struct nl_sock *sock, const uint8_t mac[6], const char *mac
 	/* Joined before the first look: nothing that comes after it is missed. */
 	r = nl_socket_add_membership(events, RTNLGRP_LINK);
 	if (r < 0)
-		return net_err(err, r, "listen to interface events");
+		return netlink_err(err, r, "listen to interface events");
 	while ((r = find_link(sock, mac, ret, err)) == -ENOENT) {
 		r = wait_either(nl_socket_get_fd(events), POLLIN,
 			ttrpc_request_closed_fd(request), deadline);
@@ -137,7 +137,7 @@ static int move_aside(struct nl_sock *sock, const char *name, struct err *err)
 	r = change_link(sock, (int)other, set_down, NULL);
 	if (r == 0)
 		r = change_link(sock, (int)other, set_name, aside);
-	return r < 0 ? net_err(err, r, "move interface %s aside", name) : 0;
+	return r < 0 ? netlink_err(err, r, "move interface %s aside", name) : 0;
 }
 
 static int rename_link(
@@ -160,7 +160,7 @@ static int rename_link(
 			break;
 		r = turn < NICS_MAX - 1 ? 0 : r;
 	}
-	return r < 0 ? net_err(err, r, "rename interface %s to %s",
+	return r < 0 ? netlink_err(err, r, "rename interface %s to %s",
 			       rtnl_link_get_name(link), name)
 		     : 0;
 }
@@ -171,7 +171,7 @@ static int flush_addresses(struct nl_sock *sock, int index, struct err *err)
 	int r = rtnl_addr_alloc_cache(sock, &addrs);
 
 	if (r < 0)
-		return net_err(err, r, "list the addresses");
+		return netlink_err(err, r, "list the addresses");
 	for (struct nl_object *o = nl_cache_get_first(addrs); o;
 		o = nl_cache_get_next(o)) {
 		struct rtnl_addr *a = (struct rtnl_addr *)o;
@@ -181,7 +181,7 @@ static int flush_addresses(struct nl_sock *sock, int index, struct err *err)
 		r = rtnl_addr_delete(sock, a, 0);
 		/* An address of the same network took its secondary ones with it. */
 		if (r < 0 && r != -NLE_NOADDR)
-			return net_err(err, r, "remove an address");
+			return netlink_err(err, r, "remove an address");
 	}
 	return 0;
 }
@@ -203,7 +203,8 @@ static int add_address(
 	if (family == AF_INET6)
 		rtnl_addr_set_flags(addr, IFA_F_NODAD);
 	r = rtnl_addr_add(sock, addr, NLM_F_REPLACE);
-	return r < 0 ? net_err(err, r, "add address %s/%s", ip->address, ip->mask) : 0;
+	return r < 0 ? netlink_err(err, r, "add address %s/%s", ip->address, ip->mask)
+		     : 0;
 }
 
 static int configure(struct nl_sock *sock, struct rtnl_link *link,
@@ -218,7 +219,7 @@ static int configure(struct nl_sock *sock, struct rtnl_link *link,
 		return r;
 	r = change_link(sock, index, set_mtu_and_up, &want->mtu);
 	if (r < 0)
-		return net_err(err, r, "set interface %s up with MTU %llu", name,
+		return netlink_err(err, r, "set interface %s up with MTU %llu", name,
 			(unsigned long long)want->mtu);
 	for (size_t i = 0; r == 0 && i < want->n_ipaddresses; i++)
 		r = add_address(sock, index, want->ipaddresses[i], err);
@@ -279,7 +280,7 @@ static int interface_now(
 	if (r == 0)
 		r = rtnl_addr_alloc_cache(sock, &addrs);
 	if (r < 0)
-		return net_err(err, r, "read the interface back");
+		return netlink_err(err, r, "read the interface back");
 	*ret = interface_message(link, addrs);
 	return 0;
 }
@@ -337,7 +338,7 @@ SERVICE_HANDLER(handle_list_interfaces)
 	if (r == 0)
 		r = rtnl_addr_alloc_cache(sock, &addrs);
 	if (r < 0)
-		return net_err(err, r, "list the interfaces");
+		return netlink_err(err, r, "list the interfaces");
 	out = message_new(&grpc__interfaces__descriptor);
 	for (struct nl_object *o = nl_cache_get_first(links); o; o = nl_cache_get_next(o))
 		MESSAGE_APPEND(out->n_interfaces, out->interfaces,

@@ -48,7 +48,7 @@ static int flush_routes(struct nl_sock *sock, struct err *err)
 	int r = rtnl_route_alloc_cache(sock, AF_UNSPEC, 0, &routes);
 
 	if (r < 0)
-		return net_err(err, r, "list the routes");
+		return netlink_err(err, r, "list the routes");
 	for (struct nl_object *o = nl_cache_get_first(routes); o;
 		o = nl_cache_get_next(o)) {
 		struct rtnl_route *route = (struct rtnl_route *)o;
@@ -57,7 +57,7 @@ static int flush_routes(struct nl_sock *sock, struct err *err)
 			continue;
 		r = rtnl_route_delete(sock, route, 0);
 		if (r < 0 && r != -NLE_OBJ_NOTFOUND)
-			return net_err(err, r, "remove a route");
+			return netlink_err(err, r, "remove a route");
 	}
 	return 0;
 }
@@ -107,7 +107,7 @@ static int add_route(struct nl_sock *sock, const Types__Route *want, struct err 
 		return r;
 	r = rtnl_route_add(sock, route, NLM_F_CREATE | NLM_F_REPLACE);
 	if (r < 0)
-		return net_err(err, r, "add the route to %s by %s on %s",
+		return netlink_err(err, r, "add the route to %s by %s on %s",
 			*want->dest ? err_quote(want->dest, 64) : "everywhere",
 			*want->gateway ? err_quote(want->gateway, 64) : "no gateway",
 			err_quote(want->device, 32));
@@ -170,7 +170,7 @@ static int list_routes(struct nl_sock *sock, ProtobufCMessage **ret_out, struct 
 	int r = rtnl_route_alloc_cache(sock, AF_UNSPEC, 0, &routes);
 
 	if (r < 0)
-		return net_err(err, r, "list the routes");
+		return netlink_err(err, r, "list the routes");
 	out = message_new(&grpc__routes__descriptor);
 	for (struct nl_object *o = nl_cache_get_first(routes); o;
 		o = nl_cache_get_next(o)) {
@@ -244,7 +244,7 @@ static int add_neighbor(
 	if (want->flags)
 		rtnl_neigh_set_flags(neigh, (unsigned int)want->flags);
 	r = rtnl_neigh_add(sock, neigh, NLM_F_CREATE | NLM_F_REPLACE);
-	return r < 0 ? net_err(err, r, "add neighbour %s on %s",
+	return r < 0 ? netlink_err(err, r, "add neighbour %s on %s",
 			       want->toipaddress->address, want->device)
 		     : 0;
 }

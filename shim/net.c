@@ -36,7 +36,7 @@ static void *open_inside(void *arg)
 	}
 	r = nl_connect(o->sock, NETLINK_ROUTE);
 	if (r < 0) {
-		net_nl_error(&o->err, r, "cannot open a route socket in it");
+		netlink_err(&o->err, r, "cannot open a route socket in it");
 		return NULL;
 	}
 	for (unsigned int i = 0; i < o->n_tuns; i++) {
@@ -89,26 +89,6 @@ static int open_netns(const char *path, int *ret_fd, struct err *err)
 		return err_set(err, -ENOENT, "there is no namespace");
 	*ret_fd = steal_fd(&fd);
 	return 0;
-}
-
-int net_nl_error(struct err *err, int nl_code, const char *fmt, ...)
-{
-	static const struct {
-		int nle, code;
-	} map[] = {{NLE_PERM, EPERM}, {NLE_NODEV, ENODEV}, {NLE_OBJ_NOTFOUND, ENOENT},
-		{NLE_EXIST, EEXIST}, {NLE_BUSY, EBUSY}, {NLE_NOMEM, ENOMEM},
-		{NLE_OPNOTSUPP, EOPNOTSUPP}, {NLE_INVAL, EINVAL}, {NLE_RANGE, ERANGE}};
-	int code = EIO;
-	char what[256];
-	va_list ap;
-
-	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
-		if (map[i].nle == -nl_code)
-			code = map[i].code;
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	return err_set(err, -code, "%s: %s", what, nl_geterror(nl_code));
 }
 
 /* ---- scan ---- */
@@ -224,7 +204,7 @@ static int cleanup_all(struct nl_sock *sock, struct err *err)
 
 	r = rtnl_link_alloc_cache(sock, AF_UNSPEC, &links);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot list its interfaces");
+		return netlink_err(err, r, "cannot list its interfaces");
 	for (struct nl_object *o = nl_cache_get_first(links); o;
 		o = nl_cache_get_next(o)) {
 		struct rtnl_link *link = (struct rtnl_link *)o;

@@ -6,6 +6,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 
+#include "base/netlink.h"
 #include "base/util.h"
 #include "shim/net.h"
 
@@ -20,10 +21,6 @@ DEFINE_CLEANUP(nl_cache, struct nl_cache *, nl_cache_free);
  */
 int net_open_inside(int netns_fd, struct nl_sock **ret_sock, int *tun_fds,
 	unsigned int n_tuns, struct err *err);
-
-/* An error of libnl's (negative) as errno and text: "<what>: <libnl's sentence>". */
-int net_nl_error(struct err *err, int nl_code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 
 /* "tap<n>_stncl": one of ours, perhaps of a shim that was killed. */
 bool net_is_tap_name(const char *name);

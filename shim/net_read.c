@@ -131,7 +131,7 @@ static int read_links(struct net *net, struct nl_sock *sock, struct err *err)
 		xzalloc(NET_INTERFACES_MAX * sizeof(*net->agent_interfaces));
 	r = rtnl_link_alloc_cache(sock, AF_UNSPEC, &cache);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot list its interfaces");
+		return netlink_err(err, r, "cannot list its interfaces");
 	r = 0;
 	for (struct nl_object *o = nl_cache_get_first(cache); o && r == 0;
 		o = nl_cache_get_next(o))
@@ -162,7 +162,7 @@ static int read_addresses(struct net *net, struct nl_sock *sock, struct err *err
 
 	r = rtnl_addr_alloc_cache(sock, &cache);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot list its addresses");
+		return netlink_err(err, r, "cannot list its addresses");
 	for (struct nl_object *o = nl_cache_get_first(cache); o;
 		o = nl_cache_get_next(o)) {
 		struct rtnl_addr *addr = (struct rtnl_addr *)o;
@@ -352,7 +352,7 @@ static int read_routes(struct net *net, struct nl_sock *sock, struct err *err)
 
 	r = rtnl_route_alloc_cache(sock, AF_UNSPEC, 0, &cache);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot list its routes");
+		return netlink_err(err, r, "cannot list its routes");
 	for (struct nl_object *o = nl_cache_get_first(cache); o;
 		o = nl_cache_get_next(o)) {
 		if (!is_route_wanted(net, (struct rtnl_route *)o))
@@ -393,7 +393,7 @@ static int read_neighbors(struct net *net, struct nl_sock *sock, struct err *err
 
 	r = rtnl_neigh_alloc_cache(sock, &cache);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot list its neighbours");
+		return netlink_err(err, r, "cannot list its neighbours");
 	for (struct nl_object *o = nl_cache_get_first(cache); o;
 		o = nl_cache_get_next(o)) {
 		struct rtnl_neigh *neigh = (struct rtnl_neigh *)o;

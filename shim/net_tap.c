@@ -80,7 +80,7 @@ static int start_tap(struct nl_sock *sock, const struct net_interface *i, int *r
 
 	r = rtnl_link_get_kernel(sock, 0, i->tap_name, &tap);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot find the tap %s", i->tap_name);
+		return netlink_err(err, r, "cannot find the tap %s", i->tap_name);
 	rtnl_link_set_mtu(change, i->mtu);
 	/* Not every kernel has IPv6: then there is nothing to keep quiet. */
 	rtnl_link_inet6_set_addr_gen_mode(
@@ -93,14 +93,14 @@ static int start_tap(struct nl_sock *sock, const struct net_interface *i, int *r
 		r = rtnl_link_change(sock, tap, change, 0);
 	}
 	if (r < 0)
-		return net_nl_error(
+		return netlink_err(
 			err, r, "cannot give the tap %s the MTU %u", i->tap_name, i->mtu);
 	rtnl_link_put(change);
 	change = or_die(rtnl_link_alloc());
 	rtnl_link_set_flags(change, IFF_UP);
 	r = rtnl_link_change(sock, tap, change, 0);
 	if (r < 0)
-		return net_nl_error(err, r, "cannot bring up the tap %s", i->tap_name);
+		return netlink_err(err, r, "cannot bring up the tap %s", i->tap_name);
 	*ret_index = rtnl_link_get_ifindex(tap);
 	return 0;
 }
@@ -113,7 +113,7 @@ int net_delete_tap(struct nl_sock *sock, const char *name, struct err *err)
 	rtnl_link_set_name(link, name);
 	r = rtnl_link_delete(sock, link);
 	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
-		return net_nl_error(err, r, "cannot remove the tap %s", name);
+		return netlink_err(err, r, "cannot remove the tap %s", name);
 	return 0;
 }
 
@@ -176,7 +176,7 @@ static int redirect(
 			"another's",
 			err_quote(name, 16));
 	if (r < 0)
-		return net_nl_error(err, r,
+		return netlink_err(err, r,
 			"cannot add the ingress qdisc to %s (sch_ingress)",
 			err_quote(name, 16));
 	r = add_redirect(sock, "matchall", from, to);
@@ -184,7 +184,7 @@ static int redirect(
 		r = add_redirect(sock, "u32", from, to);
 	if (r < 0) {
 		rtnl_qdisc_delete(sock, qdisc);
-		return net_nl_error(err, r,
+		return netlink_err(err, r,
 			"cannot redirect %s's packets (cls_matchall or cls_u32, "
 			"act_mirred)",
 			err_quote(name, 16));
@@ -221,7 +221,7 @@ int net_unfilter(struct nl_sock *sock, int ifindex, struct err *err)
 		r = rtnl_qdisc_delete(sock, qdisc);
 	}
 	if (r < 0 && r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
-		return net_nl_error(
+		return netlink_err(
 			err, r, "cannot remove the filters of interface %d", ifindex);
 	return 0;
 }

@@ -28,13 +28,14 @@ static void test_errors(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(net_nl_error(&err, -NLE_NODEV, "cannot find %s", "x"), -ENODEV);
+	assert_int_equal(netlink_err(&err, -NLE_NODEV, "cannot find %s", "x"), -ENODEV);
 	assert_int_equal(err.code, -ENODEV);
 	assert_string_equal(err.text, "cannot find x: No such device");
-	assert_int_equal(net_nl_error(NULL, -NLE_OBJ_NOTFOUND, "x"), -ENOENT);
-	assert_int_equal(net_nl_error(NULL, -NLE_EXIST, "x"), -EEXIST);
+	assert_int_equal(netlink_err(NULL, -NLE_OBJ_NOTFOUND, "x"), -ENOENT);
+	assert_int_equal(netlink_err(NULL, -NLE_EXIST, "x"), -EEXIST);
+	assert_int_equal(netlink_err(NULL, -NLE_NOADDR, "x"), -EINVAL);
 	/* What has no errno of its own. */
-	assert_int_equal(net_nl_error(NULL, -NLE_DUMP_INTR, "x"), -EIO);
+	assert_int_equal(netlink_err(NULL, -NLE_DUMP_INTR, "x"), -EIO);
 }
 
 /* Nothing was joined: nothing to leave, and no namespace to look into. */
