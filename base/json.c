@@ -242,6 +242,18 @@ static void set(struct json_object *obj, const char *key, struct json_object *va
 		abort();
 }
 
+struct json_object *json_at(struct json_object *obj, const char *path)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+	char *rest = *copy ? copy : NULL, *key;
+
+	while (obj && (key = strsep(&rest, ".")))
+		if (!json_object_is_type(obj, json_type_object) ||
+			!json_object_object_get_ex(obj, key, &obj))
+			return NULL;
+	return obj;
+}
+
 void json_set_string(struct json_object *obj, const char *key, const char *value)
 {
 	set(obj, key, json_object_new_string(value));

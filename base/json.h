@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON over json-c: strict and bounded parsing, typed getters whose errors name the key.
- */
+/* JSON over json-c: strict and bounded parsing, getters whose errors name the key. */
 #pragma once
 
 #include <json-c/json.h>
@@ -48,6 +47,12 @@ int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwis
 	uint64_t *ret, struct err *err);
 int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, bool *ret,
 	struct err *err);
+
+/*
+ * The value at a path of keys, "linux.resources.cpu", borrowed from obj; "" is obj itself.
+ * NULL if it is missing or null, or if something on the way is no object.
+ */
+struct json_object *json_at(struct json_object *obj, const char *path);
 
 /* Building; the value is copied. */
 void json_set_string(struct json_object *obj, const char *key, const char *value);

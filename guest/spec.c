@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/mount_word.h"
 #include "base/util.h"
 #include "guest/cgroup.h"
 #include "guest/init.h"
@@ -42,36 +44,16 @@ bool path_is_below(const char *path, const char *dir)
 
 /* ---- objects ---- */
 
-/* The object at a dotted path, or NULL. */
-static struct json_object *at(struct json_object *obj, const char *path)
-{
-	char key[64];
-
-	while (obj && *path) {
-		size_t len = strcspn(path, ".");
-
-		if (len >= sizeof(key))
-			return NULL;
-		memcpy(key, path, len);
-		key[len] = '\0';
-		if (!json_object_is_type(obj, json_type_object) ||
-			!json_object_object_get_ex(obj, key, &obj))
-			return NULL;
-		path += len + (path[len] == '.');
-	}
-	return obj;
-}
-
 static const char *string_at(struct json_object *obj, const char *key)
 {
-	struct json_object *o = at(obj, key);
+	struct json_object *o = json_at(obj, key);
 
 	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
 }
 
 static void drop(struct json_object *obj, const char *parent, const char *key)
 {
-	struct json_object *o = at(obj, parent);
+	struct json_object *o = json_at(obj, parent);
 
 	if (json_object_is_type(o, json_type_object))
 		json_object_object_del(o, key);
@@ -135,7 +117,7 @@ void spec_adapt_process(struct json_object *process)
 
 static struct json_object *find_namespace(struct json_object *spec, const char *type)
 {
-	struct json_object *list = at(spec, "linux.namespaces");
+	struct json_object *list = json_at(spec, "linux.namespaces");
 
 	for (size_t i = 0; i < length(list); i++) {
 		struct json_object *ns = json_object_array_get_idx(list, i);
@@ -163,7 +145,7 @@ static bool is_shared_with_guest(struct json_object *spec, const char *type)
 
 static void adapt_namespaces(struct json_object *spec, const char *pidns_path)
 {
-	struct json_object *list = at(spec, "linux.namespaces");
+	struct json_object *list = json_at(spec, "linux.namespaces");
 	struct json_object *kept = json_object_new_array();
 	bool has_uts = !is_shared_with_guest(spec, "uts");
 
@@ -188,7 +170,7 @@ static void adapt_namespaces(struct json_object *spec, const char *pidns_path)
 		json_set_string(ns, "path", pidns_path);
 		json_object_array_add(kept, ns);
 	}
-	json_object_object_add(at(spec, "linux"), "namespaces", kept);
+	json_object_object_add(json_at(spec, "linux"), "namespaces", kept);
 	if (!has_uts)
 		json_object_object_del(spec, "hostname");
 }
@@ -263,7 +245,7 @@ static int apply_sysctl(struct json_object *spec, const char *name,
 
 int spec_apply_sysctls(struct json_object *spec, struct err *err)
 {
-	struct json_object *sysctl = at(spec, "linux.sysctl"), *kept;
+	struct json_object *sysctl = json_at(spec, "linux.sysctl"), *kept;
 
 	if (!json_object_is_type(sysctl, json_type_object))
 		return 0;
@@ -276,7 +258,7 @@ int spec_apply_sysctls(struct json_object *spec, struct err *err)
 			return r;
 		}
 	}
-	json_object_object_add(at(spec, "linux"), "sysctl", kept);
+	json_object_object_add(json_at(spec, "linux"), "sysctl", kept);
 	return 0;
 }
 
@@ -284,7 +266,8 @@ int spec_apply_sysctls(struct json_object *spec, struct err *err)
 
 static bool is_bind(struct json_object *mount)
 {
-	struct json_object *options = at(mount, "options");
+	struct json_object *options = json_at(mount, "options");
+	unsigned long flags = 0;
 
 	if (strcmp(string_at(mount, "type"), "bind") == 0)
 		return true;
@@ -292,10 +275,10 @@ static bool is_bind(struct json_object *mount)
 		const char *o =
 			json_object_get_string(json_object_array_get_idx(options, i));
 
-		if (o && (strcmp(o, "bind") == 0 || strcmp(o, "rbind") == 0))
-			return true;
+		if (o)
+			mount_word(o, &flags);
 	}
-	return false;
+	return flags & MS_BIND;
 }
 
 static bool is_source(const char *path)
@@ -310,7 +293,7 @@ static bool is_source(const char *path)
 
 static int check_mounts(struct json_object *spec, struct err *err)
 {
-	struct json_object *mounts = at(spec, "mounts");
+	struct json_object *mounts = json_at(spec, "mounts");
 
 	for (size_t i = 0; i < length(mounts); i++) {
 		struct json_object *m = json_object_array_get_idx(mounts, i);
@@ -329,7 +312,7 @@ static int check_mounts(struct json_object *spec, struct err *err)
 
 static bool has_mount_on(struct json_object *spec, const char *destination)
 {
-	struct json_object *mounts = at(spec, "mounts");
+	struct json_object *mounts = json_at(spec, "mounts");
 
 	for (size_t i = 0; i < length(mounts); i++)
 		if (strcmp(string_at(json_object_array_get_idx(mounts, i), "destination"),
@@ -353,7 +336,7 @@ static bool is_empty_file(const char *root, const char *path)
 /* An image that leaves /etc/machine-id empty wants one made (machine-id(5)). */
 static void add_machine_id(struct json_object *spec, const char *root, const char *file)
 {
-	struct json_object *mounts = at(spec, "mounts"), *mount, *options;
+	struct json_object *mounts = json_at(spec, "mounts"), *mount, *options;
 
 	if (has_mount_on(spec, "/etc/machine-id") ||
 		!is_empty_file(root, "/etc/machine-id"))
@@ -380,10 +363,10 @@ static int check_shape(struct json_object *spec, struct err *err)
 	static const char *const lists[] = {"mounts", "linux.namespaces"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
-		if (!json_object_is_type(at(spec, objects[i]), json_type_object))
+		if (!json_object_is_type(json_at(spec, objects[i]), json_type_object))
 			return err_set(err, -EINVAL, "the spec has no %s", objects[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		if (!is_list_of_objects(at(spec, lists[i])))
+		if (!is_list_of_objects(json_at(spec, lists[i])))
 			return err_set(
 				err, -EINVAL, "%s in the spec is not a list", lists[i]);
 	return 0;
@@ -406,7 +389,7 @@ int spec_adapt(struct json_object *spec, const struct spec_place *place, struct 
 		return r;
 	adapt_namespaces(spec, place->pidns_path);
 	drop_unknown_to_guest(spec);
-	json_set_string(at(spec, "linux"), "cgroupsPath", cgroup);
+	json_set_string(json_at(spec, "linux"), "cgroupsPath", cgroup);
 	if (place->machine_id)
 		add_machine_id(spec, root, place->machine_id);
 	return 0;

@@ -11,6 +11,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/mount_word.h"
 #include "base/util.h"
 #include "guest/init.h"
 #include "guest/message.h"
@@ -19,34 +20,6 @@
 #define STORAGES_MAX 64
 /* mount(2) takes a page. */
 #define OPTIONS_MAX 4095
-
-static const struct {
-	const char *word;
-	unsigned long set, clear;
-} flag_words[] = {
-	{"ro", MS_RDONLY, 0},
-	{"rw", 0, MS_RDONLY},
-	{"nosuid", MS_NOSUID, 0},
-	{"nodev", MS_NODEV, 0},
-	{"noexec", MS_NOEXEC, 0},
-	{"noatime", MS_NOATIME, 0},
-	{"nodiratime", MS_NODIRATIME, 0},
-	{"relatime", MS_RELATIME, 0},
-	{"sync", MS_SYNCHRONOUS, 0},
-	{"dirsync", MS_DIRSYNC, 0},
-	{"defaults", 0, 0},
-};
-
-static bool take_flag(const char *word, unsigned long *flags)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(flag_words); i++) {
-		if (strcmp(word, flag_words[i].word) == 0) {
-			*flags = (*flags | flag_words[i].set) & ~flag_words[i].clear;
-			return true;
-		}
-	}
-	return false;
-}
 
 int storage_parse_options(char *const *options, size_t n, unsigned long *ret_flags,
 	char **ret_data, struct err *err)
@@ -58,7 +31,7 @@ int storage_parse_options(char *const *options, size_t n, unsigned long *ret_fla
 	for (size_t i = 0; i < n; i++) {
 		size_t l = strlen(options[i]);
 
-		if (take_flag(options[i], &flags))
+		if (mount_word(options[i], &flags))
 			continue;
 		if (len + (len > 0) + l > OPTIONS_MAX)
 			return err_set(err, -E2BIG, "mount options of more than %d bytes",
@@ -68,6 +41,9 @@ int storage_parse_options(char *const *options, size_t n, unsigned long *ret_fla
 		memcpy(data + len, options[i], l);
 		len += l;
 	}
+	if (flags & (MS_BIND | MS_REMOUNT))
+		return err_set(
+			err, -EINVAL, "a storage is a mount of its own, no bind mount");
 	*ret_flags = flags;
 	*ret_data = steal_ptr(data);
 	return 0;

@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The options of a mount: see mount_options.h. */
+/* The options of a mount, taken apart: see mount_options.h. */
 #include "shim/mount_options.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mount.h>
 
+#include "base/mount_word.h"
 #include "base/util.h"
 
 /* Long lists of layers, before they are shortened. */
 #define DATA_PARSED_MAX (64u << 10)
-
-static const struct flag {
-	const char *name;
-	unsigned long set, clear;
-} flags[] = {
-	{"async", 0, MS_SYNCHRONOUS},
-	{"atime", 0, MS_NOATIME},
-	{"bind", MS_BIND, 0},
-	{"defaults", 0, 0},
-	{"dev", 0, MS_NODEV},
-	{"diratime", 0, MS_NODIRATIME},
-	{"dirsync", MS_DIRSYNC, 0},
-	{"exec", 0, MS_NOEXEC},
-	{"mand", MS_MANDLOCK, 0},
-	{"noatime", MS_NOATIME, 0},
-	{"nodev", MS_NODEV, 0},
-	{"nodiratime", MS_NODIRATIME, 0},
-	{"noexec", MS_NOEXEC, 0},
-	{"nomand", 0, MS_MANDLOCK},
-	{"norelatime", 0, MS_RELATIME},
-	{"nostrictatime", 0, MS_STRICTATIME},
-	{"nosuid", MS_NOSUID, 0},
-	{"rbind", MS_BIND | MS_REC, 0},
-	{"relatime", MS_RELATIME, 0},
-	{"remount", MS_REMOUNT, 0},
-	{"ro", MS_RDONLY, 0},
-	{"rw", 0, MS_RDONLY},
-	{"strictatime", MS_STRICTATIME, 0},
-	{"suid", 0, MS_NOSUID},
-	{"sync", MS_SYNCHRONOUS, 0},
-};
 
 static const struct {
 	const char *name;
@@ -58,12 +28,8 @@ static const struct {
 
 static bool parse_flag(struct mount_options *o, const char *option)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
-		if (strcmp(option, flags[i].name) == 0) {
-			o->flags = (o->flags & ~flags[i].clear) | flags[i].set;
-			return true;
-		}
-	}
+	if (mount_word(option, &o->flags))
+		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(propagations); i++) {
 		if (strcmp(option, propagations[i].name) == 0) {
 			o->propagation = propagations[i].value;

@@ -2,10 +2,12 @@
 /* The spec as the agent gets it: see spec.h. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "agent-client/agent.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mount_word.h"
 #include "base/util.h"
 #include "shim/spec.h"
 
@@ -32,18 +34,6 @@ static const struct {
 	{"process", "selinuxLabel", NULL},
 };
 
-static struct json_object *find_parent(struct json_object *o, const char *path)
-{
-	_cleanup_free_ char *copy = xstrdup(path);
-	char *save = NULL;
-
-	for (char *p = strtok_r(copy, ".", &save); p; p = strtok_r(NULL, ".", &save))
-		if (!json_object_is_type(o, json_type_object) ||
-			!json_object_object_get_ex(o, p, &o))
-			return NULL;
-	return json_object_is_type(o, json_type_object) ? o : NULL;
-}
-
 static bool is_empty(struct json_object *o)
 {
 	if (json_object_is_type(o, json_type_array))
@@ -56,8 +46,7 @@ static bool is_empty(struct json_object *o)
 static void drop_host_only(struct json_object *spec, const char *cid)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(host_only); i++) {
-		struct json_object *parent = find_parent(spec, host_only[i].parent),
-				   *value;
+		struct json_object *parent = json_at(spec, host_only[i].parent), *value;
 
 		if (!parent ||
 			!json_object_object_get_ex(parent, host_only[i].key, &value))
@@ -78,7 +67,7 @@ static void drop_host_only(struct json_object *spec, const char *cid)
 static int guest_namespaces(
 	struct json_object *spec, bool *ret_sandbox_pidns, struct err *err)
 {
-	struct json_object *linux_ = find_parent(spec, "linux"), *list, *kept;
+	struct json_object *linux_ = json_at(spec, "linux"), *list, *kept;
 	bool own_uts = false;
 
 	*ret_sandbox_pidns = false;
@@ -120,6 +109,7 @@ struct mount_words {
 static int read_mount(struct json_object *m, struct mount_words *ret, struct err *err)
 {
 	struct json_object *options = NULL;
+	unsigned long flags = 0;
 	int r;
 
 	*ret = (struct mount_words){0};
@@ -138,12 +128,12 @@ static int read_mount(struct json_object *m, struct mount_words *ret, struct err
 		const char *o =
 			json_object_get_string(json_object_array_get_idx(options, i));
 
-		if (!o)
-			continue;
-		ret->bind |= strcmp(o, "bind") == 0 || strcmp(o, "rbind") == 0;
-		ret->recursive |= strcmp(o, "rbind") == 0;
-		ret->readonly |= strcmp(o, "ro") == 0;
+		if (o)
+			mount_word(o, &flags);
 	}
+	ret->bind |= flags & MS_BIND;
+	ret->recursive = flags & MS_REC;
+	ret->readonly = flags & MS_RDONLY;
 	return r;
 }
 
@@ -263,7 +253,7 @@ int spec_for_guest(struct spec *spec, const char *cid, Grpc__Spec **ret_spec,
 		r = guest_mounts(spec->json, cid, ret_binds, ret_n_binds, err);
 	if (r < 0)
 		return err_wrap(err, SPEC_FILE);
-	json_set_string(find_parent(spec->json, "root"), "path", root);
+	json_set_string(json_at(spec->json, "root"), "path", root);
 	/* Borrowed strings that have just been replaced or dropped. */
 	spec->root_path = spec->netns = NULL;
 	spec->hostname = "";

@@ -29,22 +29,9 @@ struct metric {
 	void (*samples)(const struct metric *m, struct json_object *status, FILE *out);
 };
 
-/* The value at "a/b/c", or NULL. */
-static struct json_object *at(struct json_object *obj, const char *path)
-{
-	_cleanup_free_ char *copy = xstrdup(path);
-	char *rest = copy, *key;
-
-	while (obj && (key = strsep(&rest, "/")))
-		if (!json_object_is_type(obj, json_type_object) ||
-			!json_object_object_get_ex(obj, key, &obj))
-			return NULL;
-	return obj;
-}
-
 static const char *text(struct json_object *obj, const char *path)
 {
-	struct json_object *value = at(obj, path);
+	struct json_object *value = json_at(obj, path);
 
 	return json_object_is_type(value, json_type_string)
 		       ? json_object_get_string(value)
@@ -85,7 +72,7 @@ static void print_value(FILE *out, enum unit unit, struct json_object *value)
 static void print_sample(
 	const struct metric *m, struct json_object *status, const char *path, FILE *out)
 {
-	struct json_object *value = at(status, path);
+	struct json_object *value = json_at(status, path);
 
 	if (!value)
 		return;
@@ -105,11 +92,11 @@ static void print_info(const struct metric *m, struct json_object *status, FILE 
 static void print_generations(
 	const struct metric *m, struct json_object *status, FILE *out)
 {
-	struct json_object *list = at(status, "template/generations");
+	struct json_object *list = json_at(status, "template.generations");
 
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *g = json_object_array_get_idx(list, i),
-				   *value = at(g, m->key);
+				   *value = json_at(g, m->key);
 
 		if (!value)
 			continue;
@@ -123,15 +110,15 @@ static void print_generations(
 
 static void print_clones(const struct metric *m, struct json_object *status, FILE *out)
 {
-	struct json_object *list = at(status, "template/generations");
+	struct json_object *list = json_at(status, "template.generations");
 
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *g = json_object_array_get_idx(list, i),
-				   *clones = at(g, "clones");
+				   *clones = json_at(g, "clones");
 
 		for (size_t k = 0; clones && k < json_object_array_length(clones); k++) {
 			struct json_object *clone = json_object_array_get_idx(clones, k),
-					   *value = at(clone, m->key);
+					   *value = json_at(clone, m->key);
 
 			if (!value)
 				continue;
@@ -140,7 +127,7 @@ static void print_clones(const struct metric *m, struct json_object *status, FIL
 			print_label(out, ',', "sandbox", text(clone, "sandbox"));
 			/* One sandbox id may be in several namespaces of containerd. */
 			fprintf(out, ",pid=\"%s\"}",
-				json_object_get_string(at(clone, "pid")));
+				json_object_get_string(json_at(clone, "pid")));
 			print_value(out, m->unit, value);
 		}
 	}
@@ -149,7 +136,7 @@ static void print_clones(const struct metric *m, struct json_object *status, FIL
 static void print_members(
 	const struct metric *m, struct json_object *status, const char *label, FILE *out)
 {
-	struct json_object *members = at(status, m->key);
+	struct json_object *members = json_at(status, m->key);
 
 	if (!members)
 		return;
@@ -176,7 +163,7 @@ static void print_phases(const struct metric *m, struct json_object *status, FIL
 static void print_ready(const struct metric *m, struct json_object *status, FILE *out)
 {
 	fprintf(out, "%s %d\n", m->name,
-		strcmp(text(status, "template/state"), "ready") == 0);
+		strcmp(text(status, "template.state"), "ready") == 0);
 }
 
 /* ---- the table ---- */
@@ -188,13 +175,13 @@ static const struct metric metrics[] = {
 	{"stencil_templated_uptime_seconds", "gauge", "How long templated has been running.",
 		UNIT_PLAIN, "uptime_s", NULL},
 	{"stencil_template_enabled", "gauge", "Whether the configuration has enable_template.",
-		UNIT_BOOL, "template/enabled", NULL},
+		UNIT_BOOL, "template.enabled", NULL},
 	{"stencil_template_ready", "gauge", "Whether there is a sound current generation.",
 		UNIT_PLAIN, NULL, print_ready},
 	{"stencil_tmpfs_size_bytes", "gauge", "Size of the template's tmpfs.",
-		UNIT_PLAIN, "template/tmpfs/size_bytes", NULL},
+		UNIT_PLAIN, "template.tmpfs.size_bytes", NULL},
 	{"stencil_tmpfs_used_bytes", "gauge", "What is used of it.",
-		UNIT_PLAIN, "template/tmpfs/used_bytes", NULL},
+		UNIT_PLAIN, "template.tmpfs.used_bytes", NULL},
 	{"stencil_generation_age_seconds", "gauge", "Time since a generation was published.",
 		UNIT_PLAIN, "age_s", print_generations},
 	{"stencil_generation_memory_bytes", "gauge", "Memory of its guest.",
@@ -219,45 +206,45 @@ static const struct metric metrics[] = {
 	{"stencil_clone_private_bytes", "gauge", "The copies that one clone has made.",
 		UNIT_PLAIN, "private_bytes", print_clones},
 	{"stencil_grants_total", "counter", "Sandboxes that were granted a template.",
-		UNIT_PLAIN, "counters/hits", NULL},
+		UNIT_PLAIN, "counters.hits", NULL},
 	{"stencil_stale_grants_total", "counter", "Those of a generation that was stale.",
-		UNIT_PLAIN, "counters/stale_grants", NULL},
+		UNIT_PLAIN, "counters.stale_grants", NULL},
 	{"stencil_misses_total", "counter",
 		"Sandboxes that were not, by the reason or the field that differed.",
-		UNIT_PLAIN, "counters/misses", print_reasons},
+		UNIT_PLAIN, "counters.misses", print_reasons},
 	{"stencil_boots_total", "counter", "Guests booted to become a template.",
-		UNIT_PLAIN, "counters/boots", NULL},
+		UNIT_PLAIN, "counters.boots", NULL},
 	{"stencil_builds_total", "counter", "Generations published.",
-		UNIT_PLAIN, "counters/builds", NULL},
+		UNIT_PLAIN, "counters.builds", NULL},
 	{"stencil_build_failures_total", "counter", "Builds that failed.",
-		UNIT_PLAIN, "counters/build_failures", NULL},
+		UNIT_PLAIN, "counters.build_failures", NULL},
 	{"stencil_refused_requests_total", "counter",
 		"Connections and requests that were refused.",
-		UNIT_PLAIN, "counters/refused", NULL},
+		UNIT_PLAIN, "counters.refused", NULL},
 	{"stencil_build_running", "gauge", "Whether a generation is being built.",
-		UNIT_BOOL, "build/running", NULL},
+		UNIT_BOOL, "build.running", NULL},
 	{"stencil_last_build_success", "gauge", "Whether the last build succeeded.",
-		UNIT_BOOL, "build/last/ok", NULL},
+		UNIT_BOOL, "build.last.ok", NULL},
 	{"stencil_last_build_age_seconds", "gauge", "Time since the last build ended.",
-		UNIT_PLAIN, "build/last/age_s", NULL},
+		UNIT_PLAIN, "build.last.age_s", NULL},
 	{"stencil_last_build_duration_seconds", "gauge", "How long the last build took.",
-		UNIT_MS, "build/last/ms", NULL},
+		UNIT_MS, "build.last.ms", NULL},
 	{"stencil_last_build_phase_seconds", "gauge", "The same for each of its steps.",
-		UNIT_MS, "build/last/phases", print_phases},
+		UNIT_MS, "build.last.phases", print_phases},
 	{"stencil_cache_wanted", "gauge", "VMs that the cache is to keep ready.",
-		UNIT_PLAIN, "cache/wanted", NULL},
+		UNIT_PLAIN, "cache.wanted", NULL},
 	{"stencil_cache_ready", "gauge", "VMs that are ready.",
-		UNIT_PLAIN, "cache/ready", NULL},
+		UNIT_PLAIN, "cache.ready", NULL},
 	{"stencil_cache_preparing", "gauge", "VMs that are being made ready.",
-		UNIT_PLAIN, "cache/preparing", NULL},
+		UNIT_PLAIN, "cache.preparing", NULL},
 	{"stencil_cache_hits_total", "counter", "Sandboxes that were given a VM of the cache.",
-		UNIT_PLAIN, "cache/hits", NULL},
+		UNIT_PLAIN, "cache.hits", NULL},
 	{"stencil_cache_misses_total", "counter", "Sandboxes for whom it had none, by reason.",
-		UNIT_PLAIN, "cache/misses", print_reasons},
+		UNIT_PLAIN, "cache.misses", print_reasons},
 	{"stencil_cache_died_total", "counter", "VMs that died while they were kept.",
-		UNIT_PLAIN, "cache/died", NULL},
+		UNIT_PLAIN, "cache.died", NULL},
 	{"stencil_cache_failures_total", "counter", "VMs that could not be made ready.",
-		UNIT_PLAIN, "cache/failures", NULL},
+		UNIT_PLAIN, "cache.failures", NULL},
 	/* clang-format on */
 };
 
@@ -267,7 +254,8 @@ void metrics_print(struct json_object *status, FILE *out)
 		const struct metric *m = &metrics[i];
 
 		/* A build without a cache has no cache's metrics. */
-		if (m->key && strncmp(m->key, "cache/", 6) == 0 && !at(status, m->key))
+		if (m->key && strncmp(m->key, "cache.", 6) == 0 &&
+			!json_at(status, m->key))
 			continue;
 		fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
 			m->type);

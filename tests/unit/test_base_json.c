@@ -227,6 +227,27 @@ static void test_optional(void **state)
 		json_get_string_opt(obj, "n", "", &text, &err), -EINVAL, "\"n\" is int");
 }
 
+static void test_paths(void **state)
+{
+	static const char text[] = "{\"a\":{\"b\":{\"c\":7,\"n\":null}},\"l\":[1]}";
+	_cleanup_json_ struct json_object *obj = NULL;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(json_parse("text", text, strlen(text), 8, &obj, &err), 0);
+	assert_int_equal(json_object_get_int(json_at(obj, "a.b.c")), 7);
+	assert_int_equal(json_object_object_length(json_at(obj, "a.b")), 2);
+	assert_ptr_equal(json_at(obj, ""), obj);
+	assert_null(json_at(obj, "x"));
+	assert_null(json_at(obj, "a.x.c"));
+	assert_null(json_at(obj, "a.b.n"));
+	assert_null(json_at(obj, "a.b.n.c"));
+	assert_null(json_at(obj, "l.0"));
+	assert_null(json_at(obj, "a."));
+	assert_null(json_at(NULL, "a"));
+	assert_null(json_at(NULL, ""));
+}
+
 static void test_setters(void **state)
 {
 	_cleanup_json_ struct json_object *obj = json_object_new_object();
@@ -252,6 +273,7 @@ int main(void)
 		cmocka_unit_test(test_getters),
 		cmocka_unit_test(test_getters_refuse),
 		cmocka_unit_test(test_optional),
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_setters),
 	};
 
