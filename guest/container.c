@@ -36,7 +36,7 @@ static int write_bundle(struct sandbox *s, const struct container *c,
 	int r;
 
 	r = oci_spec_to_json(req->oci, &spec, err);
-	if (r == 0 && (req->sandbox_pidns || spec_shares_pid(spec)))
+	if (r == 0 && req->sandbox_pidns)
 		r = pidns_get(s, &pidns, err);
 	if (r == 0)
 		r = spec_apply_sysctls(spec, err);

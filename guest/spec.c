@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A container's OCI spec made into one that holds inside the guest: see spec.h. */
+/* The guest's half of fitting a spec to the guest: see spec.h. */
 #include "guest/spec.h"
 
 #include <errno.h>
@@ -78,33 +78,30 @@ static bool is_list_of_objects(struct json_object *list)
 	return true;
 }
 
+/* What the guest's kernel has not; crun would refuse it or fail. */
+static const struct {
+	const char *parent, *key; /* "" is the top */
+} unknown_to_guest[] = {
+	/* No policies of a security module are loaded. */
+	{"process", "apparmorProfile"},
+	{"process", "selinuxLabel"},
+	{"linux", "mountLabel"},
+	/* No huge pages are set aside, and there is no swap. */
+	{"linux.resources", "hugepageLimits"},
+	{"linux.resources.memory", "swap"},
+	/* cgroup version 1 only. */
+	{"linux.resources.cpu", "realtimeRuntime"},
+	{"linux.resources.cpu", "realtimePeriod"},
+	{"linux.resources.memory", "kernel"},
+	{"linux.resources.memory", "kernelTCP"},
+	{"linux.resources.memory", "swappiness"},
+	{"linux.resources.memory", "disableOOMKiller"},
+};
+
 static void drop_unknown_to_guest(struct json_object *spec)
 {
-	static const char *const dropped[][2] = {
-		{"", "hooks"},
-		{"process", "apparmorProfile"},
-		{"process", "selinuxLabel"},
-		{"linux", "mountLabel"},
-		{"linux", "intelRdt"},
-		/* The host's CPUs and nodes. */
-		{"linux.resources.cpu", "cpus"},
-		{"linux.resources.cpu", "mems"},
-		/* The host's block devices, huge pages and swap; the guest has none. */
-		{"linux.resources", "blockIO"},
-		{"linux.resources", "hugepageLimits"},
-		{"linux.resources.memory", "swap"},
-		/* cgroup version 1 only; crun refuses them on version 2. */
-		{"linux.resources", "network"},
-		{"linux.resources.cpu", "realtimeRuntime"},
-		{"linux.resources.cpu", "realtimePeriod"},
-		{"linux.resources.memory", "kernel"},
-		{"linux.resources.memory", "kernelTCP"},
-		{"linux.resources.memory", "swappiness"},
-		{"linux.resources.memory", "disableOOMKiller"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
-		drop(spec, dropped[i][0], dropped[i][1]);
+	for (size_t i = 0; i < ARRAY_SIZE(unknown_to_guest); i++)
+		drop(spec, unknown_to_guest[i].parent, unknown_to_guest[i].key);
 }
 
 void spec_adapt_process(struct json_object *process)
@@ -115,64 +112,35 @@ void spec_adapt_process(struct json_object *process)
 
 /* ---- namespaces ---- */
 
-static struct json_object *find_namespace(struct json_object *spec, const char *type)
+/* The pod's pid namespace instead of one of the container's own. */
+static void join_pid_namespace(struct json_object *spec, const char *path)
 {
 	struct json_object *list = json_at(spec, "linux.namespaces");
+	struct json_object *ns = json_object_new_object(),
+			   *kept = json_object_new_array();
 
 	for (size_t i = 0; i < length(list); i++) {
-		struct json_object *ns = json_object_array_get_idx(list, i);
+		struct json_object *other = json_object_array_get_idx(list, i);
 
-		if (strcmp(string_at(ns, "type"), type) == 0)
-			return ns;
+		if (strcmp(string_at(other, "type"), "pid") != 0)
+			json_object_array_add(kept, json_object_get(other));
 	}
-	return NULL;
+	json_set_string(ns, "type", "pid");
+	json_set_string(ns, "path", path);
+	json_object_array_add(kept, ns);
+	json_object_object_add(json_at(spec, "linux"), "namespaces", kept);
 }
 
-bool spec_shares_pid(struct json_object *spec)
-{
-	struct json_object *ns = find_namespace(spec, "pid");
-
-	return ns && *string_at(ns, "path");
-}
-
-/* The pod's ipc and uts are the guest's. */
+/* Without a namespace of its own the container is in the guest's. */
 static bool is_shared_with_guest(struct json_object *spec, const char *type)
 {
-	struct json_object *ns = find_namespace(spec, type);
-
-	return !ns || *string_at(ns, "path");
-}
-
-static void adapt_namespaces(struct json_object *spec, const char *pidns_path)
-{
 	struct json_object *list = json_at(spec, "linux.namespaces");
-	struct json_object *kept = json_object_new_array();
-	bool has_uts = !is_shared_with_guest(spec, "uts");
 
-	for (size_t i = 0; i < length(list); i++) {
-		struct json_object *ns = json_object_array_get_idx(list, i);
-		const char *type = string_at(ns, "type");
-		bool path = *string_at(ns, "path");
-
-		if (strcmp(type, "network") == 0 ||
-			(pidns_path && strcmp(type, "pid") == 0))
-			continue;
-		if (path && (strcmp(type, "ipc") == 0 || strcmp(type, "uts") == 0))
-			continue;
-		/* Other paths are of the host. */
-		json_object_object_del(ns, "path");
-		json_object_array_add(kept, json_object_get(ns));
-	}
-	if (pidns_path) {
-		struct json_object *ns = json_object_new_object();
-
-		json_set_string(ns, "type", "pid");
-		json_set_string(ns, "path", pidns_path);
-		json_object_array_add(kept, ns);
-	}
-	json_object_object_add(json_at(spec, "linux"), "namespaces", kept);
-	if (!has_uts)
-		json_object_object_del(spec, "hostname");
+	for (size_t i = 0; i < length(list); i++)
+		if (strcmp(string_at(json_object_array_get_idx(list, i), "type"), type) ==
+			0)
+			return false;
+	return true;
 }
 
 /* ---- sysctls ---- */
@@ -384,10 +352,13 @@ int spec_adapt(struct json_object *spec, const struct spec_place *place, struct 
 		return err_set(err, -EINVAL,
 			"the root %s is not below " GUEST_SHARED_ROOT,
 			err_quote(root, 128));
+	if (!json_object_is_type(json_at(spec, "linux"), json_type_object))
+		return err_set(err, -EINVAL, "the spec has no linux section");
 	r = check_mounts(spec, err);
 	if (r < 0)
 		return r;
-	adapt_namespaces(spec, place->pidns_path);
+	if (place->pidns_path)
+		join_pid_namespace(spec, place->pidns_path);
 	drop_unknown_to_guest(spec);
 	json_set_string(json_at(spec, "linux"), "cgroupsPath", cgroup);
 	if (place->machine_id)

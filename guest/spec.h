@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A container's OCI spec as the host wrote it, made into one that holds inside the guest.
- */
+/* The guest's half of fitting a spec to the guest: what its kernel and agent have. */
 #pragma once
 
 #include <json-c/json.h>
@@ -8,30 +7,29 @@
 
 #include "base/err.h"
 
+/*
+ * What names something of the host was taken out or replaced there (shim/spec_guest.h, or
+ * Kata's runtime): hooks, devices, CPU numbers, the network namespace and those with a path.
+ * A container without an ipc or uts namespace shares the pod's, which is the guest's. Here
+ * goes what the guest's kernel has not: labels of security modules, huge pages, swap, and
+ * what cgroup version 2 doesn't know; and what only the agent knows is filled in.
+ */
 struct spec_place {
 	const char *container_id;
 	const char
 		*pidns_path; /* joined instead of a pid namespace of its own; NULL: not */
-	const char *machine_id; /* file bound over an empty /etc/machine-id; NULL: not */
+	const char *machine_id; /* bound over an empty /etc/machine-id; NULL: not */
 };
 
 /*
- * Changes config.json in place. Dropped, because the guest has not what they name: hooks,
- * AppArmor and SELinux labels, cpuset, block and hugepage limits, what cgroup version 2
- * doesn't know, the network namespace (containers share the guest's). ipc and uts
- * namespaces with a path are those of the pod, which is the guest. Sysctls of namespaces
- * that are so shared are applied to the guest by spec_apply_sysctls(). Refused: a root or
- * a bind mount that isn't below GUEST_SHARED_ROOT (or /dev, /proc, /sys), and paths
- * that are relative or hold "..".
+ * Changes config.json in place. Refused: a root or a bind mount that isn't below
+ * GUEST_SHARED_ROOT (or /dev, /proc, /sys), and paths that are relative or hold "..".
  */
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err);
 
-/* Writes into /proc/sys what spec_adapt() would leave for crun to refuse, and takes it
- * out. Call it before spec_adapt(). */
+/* Writes into /proc/sys the sysctls of namespaces that the container shares with the guest,
+ * which crun would refuse, and takes them out. Call it before spec_adapt(). */
 int spec_apply_sysctls(struct json_object *spec, struct err *err);
-
-/* Whether the spec joins the pid namespace of another container: it has a path. */
-bool spec_shares_pid(struct json_object *spec);
 
 /* What an exec's process must not bring along (labels). */
 void spec_adapt_process(struct json_object *process);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/util.h"
 #include "shim/cmdline.h"
+#include "shim/oci/from_json.h"
 #include "shim/spec.h"
 #include "shim/task_events.h"
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The spec as the agent gets it: see spec.h. */
+/* The host's half of fitting a spec to the guest: see spec_guest.h. */
+#include "shim/spec_guest.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -9,29 +11,23 @@
 #include "base/log.h"
 #include "base/mount_word.h"
 #include "base/util.h"
-#include "shim/spec.h"
 
-/* What means something on the host only. */
+/* What names something of the host, and so nothing in the guest. */
 static const struct {
 	const char *parent; /* "" is the top */
 	const char *key;
 	const char *why;
 } host_only[] = {
 	{"", "hooks", "hooks are programs of the host"},
-	{"linux", "cgroupsPath", NULL},
 	{"linux", "devices", "devices of the host are not passed to the guest"},
-	{"linux", "intelRdt", "the guest has no cache allocation"},
-	{"linux", "mountLabel", NULL},
+	{"linux", "intelRdt", "classes of the cache are the host's"},
 	{"linux.resources", "blockIO", "block devices have other numbers in the guest"},
-	{"linux.resources", "hugepageLimits", NULL},
 	{"linux.resources", "network", "traffic classes are the host's"},
 	{"linux.resources", "rdma", "RDMA devices are the host's"},
 	{"linux.resources", "unified",
 		"cgroup files of the host may not exist in the guest"},
 	{"linux.resources.cpu", "cpus", "CPU numbers are the host's"},
-	{"linux.resources.cpu", "mems", NULL},
-	{"process", "apparmorProfile", NULL},
-	{"process", "selinuxLabel", NULL},
+	{"linux.resources.cpu", "mems", "NUMA nodes are the host's"},
 };
 
 static bool is_empty(struct json_object *o)
@@ -40,6 +36,8 @@ static bool is_empty(struct json_object *o)
 		return json_object_array_length(o) == 0;
 	if (json_object_is_type(o, json_type_object))
 		return json_object_object_length(o) == 0;
+	if (json_object_is_type(o, json_type_string))
+		return json_object_get_string_len(o) == 0;
 	return !o;
 }
 
@@ -51,7 +49,7 @@ static void drop_host_only(struct json_object *spec, const char *cid)
 		if (!parent ||
 			!json_object_object_get_ex(parent, host_only[i].key, &value))
 			continue;
-		if (host_only[i].why && !is_empty(value))
+		if (!is_empty(value))
 			log_info("container %s: %s%s%s is left out: %s", cid,
 				host_only[i].parent, *host_only[i].parent ? "." : "",
 				host_only[i].key, host_only[i].why);

@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 #include "shim/proto/containerd_types.pb-c.h"
-#include "shim/spec.h"
+#include "shim/spec_guest.h"
 #include "vm/vm.h"
 
 struct trees_config {

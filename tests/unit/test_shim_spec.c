@@ -2,7 +2,7 @@
 /* config.json: what is read, refused, replaced and left out; annotations; groups. */
 #include "agent-client/agent.h"
 #include "base/json.h"
-#include "shim/spec.h"
+#include "shim/spec_guest.h"
 #include "tests/unit/test_shim.h"
 
 #define PROCESS                                                                          \
@@ -255,7 +255,8 @@ static void test_guest_namespaces(void **state)
 	assert_string_equal(guest->linux->namespaces[1]->type, "mount");
 	assert_string_equal(guest->hostname, "");
 	assert_null(guest->hooks);
-	assert_string_equal(guest->linux->cgroupspath, "");
+	assert_string_equal(
+		guest->linux->cgroupspath, "/a/b"); /* the agent's to replace */
 	assert_int_equal(guest->linux->n_devices, 0);
 	assert_string_equal(guest->linux->resources->cpu->cpus, "");
 	assert_int_equal(guest->linux->resources->cpu->quota, 100000);
