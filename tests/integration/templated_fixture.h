@@ -102,13 +102,19 @@ static inline pid_t start(
 
 	if (pid == 0) {
 		int fd = open(out, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+		/* The user may not come to the program by its path, as to one in /root. */
+		int program_fd = open(path, O_PATH | O_CLOEXEC);
 
-		if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
+		if (program_fd < 0 || fd < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
+			dup2(fd, STDERR_FILENO) < 0)
 			_exit(120);
 		if (uid && (setgid(uid) < 0 || setuid(uid) < 0))
 			_exit(121);
 		setenv("NOTIFY_SOCKET", NOTIFY, 1);
-		execl(path, program, "--config", CONF, verb, NULL);
+		fexecve(program_fd,
+			(char *[]){(char *)(uintptr_t)program, "--config", CONF,
+				(char *)(uintptr_t)verb, NULL},
+			environ);
 		_exit(122);
 	}
 	return pid;
