@@ -22,7 +22,8 @@ static inline void reaper_start(void)
 		exit(1);
 }
 
-/* Runs a shell's script with these standard streams (NULL: /dev/null). */
+/* Runs a shell's script with these standard streams (NULL: /dev/null). *c stays on
+ * the reaper's list when a check fails, so it is best static. */
 static inline void spawn_shell(struct child *c, const char *script, const int stdio[3])
 {
 	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -113,7 +113,7 @@ static void spawn_in(struct child *c, const char *group, const char *script)
 static void test_freeze(void **state)
 {
 	struct err err = ERR_INIT;
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	spawn_in(&c, GROUP, FOR_EVER);
@@ -132,7 +132,7 @@ static void test_freeze(void **state)
 /* Of the group and those that the container made below it. */
 static void test_signal(void **state)
 {
-	struct child a, b, other;
+	static struct child a, b, other;
 	struct err err = ERR_INIT;
 
 	(void)state;
@@ -155,7 +155,7 @@ static void test_signal(void **state)
 /* Frozen, nested, and with a process that does nothing but fork. */
 static void test_destroy(void **state)
 {
-	struct child a, b, forks;
+	static struct child a, b, forks;
 	struct err err = ERR_INIT;
 
 	(void)state;

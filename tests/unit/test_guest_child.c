@@ -16,7 +16,7 @@ static void test_statuses(void **state)
 		{"kill -TERM $$", 128 + SIGTERM},
 		{"kill -KILL $$", 128 + SIGKILL},
 	};
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -28,7 +28,7 @@ static void test_statuses(void **state)
 /* The end stays, whoever asks and how often. */
 static void test_wait_twice(void **state)
 {
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	spawn_shell(&c, "exit 3", NULL);
@@ -51,7 +51,7 @@ static void test_not_executable(void **state)
 	const int stdio[3] = {0, 1, 2};
 	unsigned int fds = count_fds();
 	struct err err = ERR_INIT;
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	assert_error(child_spawn(&c, argv, stdio, &err), -ENOENT,
@@ -68,7 +68,7 @@ static void test_no_descriptor_left(void **state)
 	int in[2], stdio[3] = {-1, next, next};
 	struct rlimit was, low;
 	struct err err = ERR_INIT;
-	struct child c;
+	static struct child c;
 	int r;
 
 	(void)state;
@@ -90,7 +90,7 @@ static void test_no_descriptor_left(void **state)
 static void test_wait_ends(void **state)
 {
 	int in[2], closed[2];
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	assert_int_equal(pipe2(in, O_CLOEXEC) + pipe2(closed, O_CLOEXEC), 0);
@@ -108,7 +108,7 @@ static void test_wait_ends(void **state)
 
 static void test_kill(void **state)
 {
-	struct child c;
+	static struct child c;
 	int in[2];
 
 	(void)state;
@@ -128,7 +128,7 @@ static void test_clean_start(void **state)
 		"test $(cut -d' ' -f6 /proc/$$/stat) = $$ &&"
 		"grep -q 'SigBlk:.*0000000000000000' /proc/self/status &&"
 		"grep -q 'SigIgn:.*[08]0000000$' /proc/self/status";
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	spawn_shell(&c, script, NULL);
@@ -142,7 +142,7 @@ static void test_clean_start(void **state)
 static pid_t make_orphan(int *ret_in)
 {
 	int in[2], out[2];
-	struct child parent;
+	static struct child parent;
 	char text[16] = "";
 
 	assert_int_equal(pipe2(in, O_CLOEXEC) + pipe2(out, O_CLOEXEC), 0);
@@ -161,7 +161,7 @@ static pid_t make_orphan(int *ret_in)
 static void test_adopt_running(void **state)
 {
 	struct err err = ERR_INIT;
-	struct child c;
+	static struct child c;
 	pid_t pid;
 	int in;
 
@@ -193,7 +193,7 @@ static pid_t make_stranger(int status)
 static void test_adopt_ended(void **state)
 {
 	struct err err = ERR_INIT;
-	struct child c;
+	static struct child c;
 	pid_t pid;
 
 	(void)state;
@@ -211,7 +211,7 @@ static void assert_gone(pid_t pid)
 {
 	struct err err = ERR_INIT;
 	unsigned int fds = count_fds();
-	struct child c;
+	static struct child c;
 	char text[64];
 
 	snprintf(text, sizeof(text), "adopt process %d: No such process", (int)pid);
@@ -224,7 +224,7 @@ static void test_strangers(void **state)
 {
 	struct err err = ERR_INIT;
 	pid_t unexpected, first, last[64];
-	struct child c;
+	static struct child c;
 
 	(void)state;
 	unexpected = make_stranger(1);
