@@ -255,9 +255,9 @@ static int remove_group(int parent, const char *name)
 }
 
 /*
- * Removes every group below dirfd. A container may have nested them as deep as it likes, so
- * this holds one of them at a time: down into one that can't be removed yet, up by ".."
- * from one that has none. -EBUSY if a process is in one.
+ * Removes every group below dirfd. A container may have nested them as deep as it likes,
+ * so this holds one of them at a time: down into one that can't be removed yet, up by
+ * ".." from one that has none. -EBUSY if a process is in one.
  */
 static int remove_below(int dirfd)
 {
@@ -311,7 +311,7 @@ int cgroup_signal(const char *container_id, int signal, struct err *err)
 }
 
 /* One round: 0, or -EBUSY if a process came in between. */
-static int destroy(int parent, const char *name, int dirfd, int64_t deadline)
+static int destroy_group(int parent, const char *name, int dirfd, int64_t deadline)
 {
 	int r = signal_all(dirfd, SIGKILL);
 
@@ -338,7 +338,7 @@ int cgroup_destroy(const char *container_id, int64_t deadline, struct err *err)
 			       ? 0
 			       : err_sys(err, errno, "open cgroup %s", container_id);
 	do
-		r = destroy(parent, container_id, dirfd, deadline);
+		r = destroy_group(parent, container_id, dirfd, deadline);
 	while (r == -EBUSY && now_ms() < deadline);
 	return r < 0 ? err_sys(err, r, "end the processes of container %s", container_id)
 		     : 0;

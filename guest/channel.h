@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agent's channel to the host: a virtio-serial port, and vsock where there is vsock.
- */
+/* The agent's channel to the host: a virtio-serial port, and vsock if there is one. */
 #pragma once
 
 #include "base/err.h"

@@ -43,13 +43,13 @@ static void signal_end(struct child *c, int status)
 	eventfd_write(c->exit_fd, 1);
 }
 
-/* An eventfd orders nothing between threads: from here on, what the reaper wrote is there. */
+/* An eventfd orders nothing between threads: from here on, the reaper's word is there. */
 static void see_status(const struct child *c)
 {
 	(void)__atomic_load_n(&c->status, __ATOMIC_ACQUIRE);
 }
 
-static void reaped(pid_t pid, int status)
+static void note_end(pid_t pid, int status)
 {
 	for (struct child *c = reaper.children; c; c = c->next) {
 		if (c->pid == pid && !child_has_ended(c)) {
@@ -71,7 +71,7 @@ static void reap_all(void)
 
 	pthread_mutex_lock(&reaper.lock);
 	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
-		reaped(pid, exit_code(wait_status));
+		note_end(pid, exit_code(wait_status));
 	pthread_mutex_unlock(&reaper.lock);
 }
 
@@ -105,14 +105,14 @@ static int open_ends(struct child *c, struct err *err)
 	return c->exit_fd < 0 ? err_sys(err, errno, "eventfd") : 0;
 }
 
-static void list(struct child *c, pid_t pid)
+static void list_child(struct child *c, pid_t pid)
 {
 	c->pid = pid;
 	c->next = reaper.children;
 	reaper.children = c;
 }
 
-static int spawn(pid_t *ret_pid, char *const *argv, const int stdio[3])
+static int spawn_program(pid_t *ret_pid, char *const *argv, const int stdio[3])
 {
 	static char *const env[] = {
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", NULL};
@@ -145,14 +145,14 @@ int child_spawn(struct child *c, char *const *argv, const int stdio[3], struct e
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&reaper.lock);
-	r = spawn(&pid, argv, stdio);
+	r = spawn_program(&pid, argv, stdio);
 	if (r == 0) {
 		r = pidfd_of(pid, &c->pidfd);
 		/* Not reaped, so the pid is its own; it ends as a stranger. */
 		if (r < 0)
 			kill(pid, SIGKILL);
 		else
-			list(c, pid);
+			list_child(c, pid);
 	}
 	pthread_mutex_unlock(&reaper.lock);
 	if (r < 0) {
@@ -200,9 +200,9 @@ int child_adopt(struct child *c, pid_t pid, struct err *err)
 	/* A process that ended but wasn't reaped still has a pidfd. */
 	r = pidfd_of(pid, &c->pidfd);
 	if (r == 0) {
-		list(c, pid);
+		list_child(c, pid);
 	} else if (ended_as_stranger(pid, &status)) {
-		list(c, pid);
+		list_child(c, pid);
 		signal_end(c, status);
 		r = 0;
 	}

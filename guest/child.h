@@ -43,6 +43,5 @@ int child_wait(const struct child *c, int closed_fd, int64_t deadline);
 /* -ESRCH if it has ended. */
 int child_kill(const struct child *c, int signal);
 
-/* Takes it off the list, closes its descriptors; does not kill. Fine on a zeroed struct.
- */
+/* Takes it off the list and closes its descriptors; kills nothing. A zeroed one is fine. */
 void child_done(struct child *c);

@@ -43,8 +43,7 @@ static uint64_t free_bytes(void)
 	return sysinfo(&info) < 0 ? 0 : (uint64_t)info.freeram * info.mem_unit;
 }
 
-/* Maps chunks, linked through their first bytes, until little is free; then lets them go.
- */
+/* Maps chunks, linked through their first bytes, until little is free; then unmaps. */
 static void clear_free_memory(void)
 {
 	struct chunk {

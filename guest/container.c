@@ -97,7 +97,7 @@ static int tear_down(struct container *c, int64_t deadline, struct err *err)
 	return r;
 }
 
-static int create(struct sandbox *s, struct container *c,
+static int create_container(struct sandbox *s, struct container *c,
 	const Grpc__CreateContainerRequest *req, struct ttrpc_request *request,
 	struct err *err)
 {
@@ -141,7 +141,7 @@ SERVICE_HANDLER(handle_create_container)
 		r = sandbox_add(s, req->container_id, &c, err);
 	if (r < 0)
 		return r;
-	r = create(s, c, req, request, err);
+	r = create_container(s, c, req, request, err);
 	if (r < 0) {
 		tear_down(c, deadline_after_ms(UNDO_MS), NULL);
 		sandbox_drop(s, c);
@@ -174,29 +174,29 @@ static int with_container(struct sandbox *s, const char *id, enum container_requ
 	return r;
 }
 
-static int start(struct container *c, const ProtobufCMessage *in, int64_t deadline,
+static int release_init(struct container *c, const ProtobufCMessage *in, int64_t deadline,
 	struct err *err)
 {
 	(void)in, (void)deadline;
 	return crun_release(c->id, err);
 }
 
-static int pause_it(struct container *c, const ProtobufCMessage *in, int64_t deadline,
-	struct err *err)
+static int freeze_container(struct container *c, const ProtobufCMessage *in,
+	int64_t deadline, struct err *err)
 {
 	(void)in;
 	return cgroup_freeze(c->id, true, deadline, err);
 }
 
-static int resume(struct container *c, const ProtobufCMessage *in, int64_t deadline,
-	struct err *err)
+static int thaw_container(struct container *c, const ProtobufCMessage *in,
+	int64_t deadline, struct err *err)
 {
 	(void)in;
 	return cgroup_freeze(c->id, false, deadline, err);
 }
 
-static int update(struct container *c, const ProtobufCMessage *in, int64_t deadline,
-	struct err *err)
+static int update_container(struct container *c, const ProtobufCMessage *in,
+	int64_t deadline, struct err *err)
 {
 	const Grpc__UpdateContainerRequest *req =
 		(const Grpc__UpdateContainerRequest *)in;
@@ -210,8 +210,8 @@ SERVICE_HANDLER(handle_start_container)
 	const Grpc__StartContainerRequest *req = (const Grpc__StartContainerRequest *)in;
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_START, start, in,
-		service_deadline(request), err);
+	return with_container(user, req->container_id, CONTAINER_DO_START, release_init,
+		in, service_deadline(request), err);
 }
 
 SERVICE_HANDLER(handle_pause_container)
@@ -219,8 +219,8 @@ SERVICE_HANDLER(handle_pause_container)
 	const Grpc__PauseContainerRequest *req = (const Grpc__PauseContainerRequest *)in;
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_PAUSE, pause_it, in,
-		service_deadline(request), err);
+	return with_container(user, req->container_id, CONTAINER_DO_PAUSE,
+		freeze_container, in, service_deadline(request), err);
 }
 
 SERVICE_HANDLER(handle_resume_container)
@@ -229,8 +229,8 @@ SERVICE_HANDLER(handle_resume_container)
 		(const Grpc__ResumeContainerRequest *)in;
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_RESUME, resume, in,
-		service_deadline(request), err);
+	return with_container(user, req->container_id, CONTAINER_DO_RESUME,
+		thaw_container, in, service_deadline(request), err);
 }
 
 SERVICE_HANDLER(handle_update_container)
@@ -239,8 +239,8 @@ SERVICE_HANDLER(handle_update_container)
 		(const Grpc__UpdateContainerRequest *)in;
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_UPDATE, update, in,
-		service_deadline(request), err);
+	return with_container(user, req->container_id, CONTAINER_DO_UPDATE,
+		update_container, in, service_deadline(request), err);
 }
 
 /* ---- remove ---- */
@@ -288,7 +288,7 @@ SERVICE_HANDLER(handle_remove_container)
 	return remove_container(s, c, deadline, err);
 }
 
-static struct container *first(struct sandbox *s)
+static struct container *first_container(struct sandbox *s)
 {
 	struct container *c;
 
@@ -303,7 +303,7 @@ static struct container *first(struct sandbox *s)
 int container_remove_all(struct sandbox *s, int64_t deadline, struct err *err)
 {
 	for (;;) {
-		_cleanup_(container) struct container *c = first(s);
+		_cleanup_(container) struct container *c = first_container(s);
 		int r;
 
 		if (!c)

@@ -69,7 +69,7 @@ static int write_piece(int fd, const Grpc__CopyFileRequest *req)
 }
 
 /* Pieces go into a file beside it, which gets its name when it has its size. */
-static int copy(const Grpc__CopyFileRequest *req, int dir, const char *name)
+static int copy_piece(const Grpc__CopyFileRequest *req, int dir, const char *name)
 {
 	_cleanup_free_ char *tmp = xasprintf("%s" PART_SUFFIX, name);
 	_cleanup_close_ int fd = -1;
@@ -94,7 +94,7 @@ static int copy(const Grpc__CopyFileRequest *req, int dir, const char *name)
 	return 0;
 }
 
-static int check(const Grpc__CopyFileRequest *req, struct err *err)
+static int check_request(const Grpc__CopyFileRequest *req, struct err *err)
 {
 	size_t root = strlen(GUEST_SHARED_ROOT), len = strlen(req->path);
 
@@ -125,7 +125,7 @@ SERVICE_HANDLER(handle_copy_file)
 	int r;
 
 	(void)user, (void)request, (void)ret_out;
-	r = check(req, err);
+	r = check_request(req, err);
 	if (r < 0)
 		return r;
 	path = xstrdup(req->path + strlen(GUEST_SHARED_ROOT));
@@ -133,6 +133,6 @@ SERVICE_HANDLER(handle_copy_file)
 	r = open_parent(
 		name, req->dir_mode & 07777 ? req->dir_mode & 07777 : 0755, &dir, &name);
 	if (r == 0)
-		r = copy(req, dir, name);
+		r = copy_piece(req, dir, name);
 	return r < 0 ? err_sys(err, r, "copy %s", err_quote(req->path, 256)) : 0;
 }

@@ -108,7 +108,7 @@ const char *crun_log_message(const char *log)
 	return quoted;
 }
 
-static int failed(const struct paths *paths, int status, struct err *err)
+static int crun_failed(const struct paths *paths, int status, struct err *err)
 {
 	_cleanup_free_ char *log = NULL;
 	size_t len;
@@ -119,7 +119,7 @@ static int failed(const struct paths *paths, int status, struct err *err)
 	return err_set(err, -EIO, "crun: %s", crun_log_message(log));
 }
 
-static int run(const struct crun_launch *how, const struct paths *paths,
+static int run_crun(const struct crun_launch *how, const struct paths *paths,
 	const int stdio[3], bool terminal, struct err *err)
 {
 	const char *argv[24] = {crun_path, "--root", CRUN_ROOT, "--cgroup-manager",
@@ -153,14 +153,14 @@ static int run(const struct crun_launch *how, const struct paths *paths,
 		child_wait(&crun, -1, deadline_after_ms(KILL_MS));
 		err_sys(err, r, "crun did not finish");
 	} else if (crun.status != 0) {
-		r = failed(paths, crun.status, err);
+		r = crun_failed(paths, crun.status, err);
 	}
 	child_done(&crun);
 	return r;
 }
 
 /* Also after a failure: what crun has started by then must not stay. */
-static int adopt(struct process *p, const struct paths *paths, struct err *err)
+static int adopt_process(struct process *p, const struct paths *paths, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -174,9 +174,9 @@ static int adopt(struct process *p, const struct paths *paths, struct err *err)
 	return child_adopt(&p->child, pid, err);
 }
 
-static void abandon(struct process *p, const struct paths *paths)
+static void abandon_process(struct process *p, const struct paths *paths)
 {
-	if (p->child.exit_fd <= 0 && adopt(p, paths, NULL) < 0)
+	if (p->child.exit_fd <= 0 && adopt_process(p, paths, NULL) < 0)
 		return;
 	child_kill(&p->child, SIGKILL);
 	child_wait(&p->child, -1, deadline_after_ms(KILL_MS));
@@ -259,13 +259,13 @@ int crun_launch(struct process *p, const struct crun_launch *how, struct err *er
 		r = unix_listen(paths.console, SOCK_STREAM, &console_fd, err);
 	if (r == 0) {
 		child_expect();
-		r = run(how, &paths, stdio, p->terminal, err);
+		r = run_crun(how, &paths, stdio, p->terminal, err);
 		if (r == 0)
-			r = adopt(p, &paths, err);
+			r = adopt_process(p, &paths, err);
 		if (r == 0 && p->terminal)
 			r = receive_master(console_fd, how->deadline, p, err);
 		if (r < 0)
-			abandon(p, &paths);
+			abandon_process(p, &paths);
 		child_unexpect();
 	}
 	for (int i = 0; i < 3; i++)

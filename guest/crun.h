@@ -39,8 +39,7 @@ int crun_init(struct err *err);
  */
 int crun_launch(struct process *p, const struct crun_launch *how, struct err *err);
 
-/* Lets a created container's first process go on to its program. -ESRCH if it has ended.
- */
+/* Lets a created container's init go on to its program. -ESRCH if it has ended. */
 int crun_release(const char *container_id, struct err *err);
 
 /* Forgets the container: crun's own state of it. Fine if there is none. */

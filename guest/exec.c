@@ -32,7 +32,7 @@ static int write_process(const char *path, const Grpc__Process *process, struct 
 	return file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600, err);
 }
 
-static int launch(struct sandbox *s, struct container *c,
+static int launch_exec(struct sandbox *s, struct container *c,
 	const Grpc__ExecProcessRequest *req, struct ttrpc_request *request,
 	struct err *err)
 {
@@ -80,7 +80,7 @@ SERVICE_HANDLER(handle_exec_process)
 		r = container_enter(s, c, CONTAINER_DO_EXEC, &before, err);
 	if (r < 0)
 		return r;
-	r = launch(s, c, req, request, err);
+	r = launch_exec(s, c, req, request, err);
 	container_leave(s, c);
 	return r < 0 ? err_wrap(err, "exec %s in container %s", req->exec_id, c->id) : 0;
 }

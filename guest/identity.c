@@ -99,7 +99,7 @@ static int load_modules(Grpc__KernelModule *const *modules, size_t n, struct err
 	return 0;
 }
 
-static int set_up(
+static int set_up_guest(
 	struct sandbox *s, const Grpc__CreateSandboxRequest *req, struct err *err)
 {
 	_cleanup_free_ char *path = NULL;
@@ -124,18 +124,17 @@ static int set_up(
 	return r;
 }
 
-/* One at a time: creating and destroying change what no lock covers (hostname, mounts).
- */
+/* Creating and destroying change what no other lock covers (hostname, mounts). */
 static pthread_mutex_t setting_up = PTHREAD_MUTEX_INITIALIZER;
 
-static int create(
+static int create_sandbox(
 	struct sandbox *s, const Grpc__CreateSandboxRequest *req, struct err *err)
 {
 	int r;
 
 	if (s->running)
 		return err_set(err, -EEXIST, "the guest is sandbox %s already", s->id);
-	r = set_up(s, req, err);
+	r = set_up_guest(s, req, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
@@ -157,7 +156,7 @@ SERVICE_HANDLER(handle_create_sandbox)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&setting_up);
-	r = create(user, req, err);
+	r = create_sandbox(user, req, err);
 	pthread_mutex_unlock(&setting_up);
 	return r;
 }

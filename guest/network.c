@@ -56,7 +56,7 @@ static int find_link(struct nl_sock *sock, const uint8_t mac[6], struct rtnl_lin
 }
 
 /* Takes what has come; the contents don't matter, the list is read again. */
-static void drain(int fd)
+static void drain_events(int fd)
 {
 	char buf[4096];
 
@@ -84,7 +84,7 @@ static int wait_link(struct nl_sock *sock, const uint8_t mac[6], const char *mac
 		if (r < 0)
 			return err_sys(err, r, "wait for an interface with address %s",
 				mac_text);
-		drain(nl_socket_get_fd(events));
+		drain_events(nl_socket_get_fd(events));
 	}
 	return r;
 }
@@ -207,7 +207,7 @@ static int add_address(
 		     : 0;
 }
 
-static int configure(struct nl_sock *sock, struct rtnl_link *link,
+static int configure_link(struct nl_sock *sock, struct rtnl_link *link,
 	const Types__Interface *want, const char *name, struct err *err)
 {
 	int index = rtnl_link_get_ifindex(link), r;
@@ -316,7 +316,7 @@ SERVICE_HANDLER(handle_update_interface)
 	if (r == 0)
 		r = wait_link(sock, mac, want->hwaddr, request, &link, err);
 	if (r == 0)
-		r = configure(sock, link, want, name, err);
+		r = configure_link(sock, link, want, name, err);
 	if (r == 0)
 		r = interface_now(sock, rtnl_link_get_ifindex(link), &now, err);
 	if (r == 0)

@@ -84,7 +84,7 @@ static bool find_kill(struct sandbox *s, char ret_id[GUEST_ID_MAX + 1])
 	return found;
 }
 
-static void drain(int fd)
+static void drain_events(int fd)
 {
 	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 
@@ -102,7 +102,7 @@ SERVICE_HANDLER(handle_get_oom_event)
 	for (;;) {
 		int r;
 
-		drain(s->oom_fd);
+		drain_events(s->oom_fd);
 		if (find_kill(s, id))
 			break;
 		r = wait_either(s->oom_fd, POLLIN, ttrpc_request_closed_fd(request),

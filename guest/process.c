@@ -17,7 +17,7 @@ struct process *process_new(const char *id, bool terminal)
 	return p;
 }
 
-static struct process *get(struct process *p)
+static struct process *process_get(struct process *p)
 {
 	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
 	return p;
@@ -39,7 +39,7 @@ static bool is_init_id(const struct container *c, const char *exec_id)
 	return *exec_id == '\0' || strcmp(exec_id, c->id) == 0;
 }
 
-static struct process *lookup(const struct container *c, const char *exec_id)
+static struct process *find_process(const struct container *c, const char *exec_id)
 {
 	if (is_init_id(c, exec_id))
 		return c->init;
@@ -79,7 +79,7 @@ static int add_locked(struct container *c, struct process *p,
 {
 	unsigned int n = 0;
 
-	if (c->init && lookup(c, p->id))
+	if (c->init && find_process(c, p->id))
 		return err_set(
 			err, -EEXIST, "process %s of container %s exists", p->id, c->id);
 	for (const struct process *q = c->processes; q; q = q->next)
@@ -94,7 +94,7 @@ static int add_locked(struct container *c, struct process *p,
 		unlink_locked(c, *ret_forgotten);
 	}
 	p->next = c->processes;
-	c->processes = get(p);
+	c->processes = process_get(p);
 	if (!c->init)
 		c->init = p;
 	return 0;
@@ -140,9 +140,9 @@ int sandbox_find_process(struct sandbox *s, const char *container_id, const char
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
-	p = lookup(c, exec_id);
+	p = find_process(c, exec_id);
 	if (p && p->launched)
-		*ret = get(p);
+		*ret = process_get(p);
 	else
 		r = err_set(err, -ENOENT, "container %s has no process %s", c->id,
 			err_quote(exec_id, 64));

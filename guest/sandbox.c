@@ -31,7 +31,7 @@ int id_check(const char *what, const char *id, struct err *err)
 	return 0;
 }
 
-static struct container *lookup(struct sandbox *s, const char *id)
+static struct container *find_container(struct sandbox *s, const char *id)
 {
 	for (struct container *c = s->containers; c; c = c->next)
 		if (strcmp(c->id, id) == 0)
@@ -39,7 +39,7 @@ static struct container *lookup(struct sandbox *s, const char *id)
 	return NULL;
 }
 
-static struct container *get(struct container *c)
+static struct container *container_get(struct container *c)
 {
 	__atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
 	return c;
@@ -53,7 +53,7 @@ static int add_locked(
 	if (!s->running)
 		return err_set(
 			err, -ENOTCONN, "there is no sandbox: CreateSandbox comes first");
-	if (lookup(s, id))
+	if (find_container(s, id))
 		return err_set(err, -EEXIST, "container %s exists", id);
 	if (s->n_containers >= CONTAINERS_MAX)
 		return err_set(err, -ENOSPC, "there are %d containers, no more fit",
@@ -65,7 +65,7 @@ static int add_locked(
 	c->next = s->containers;
 	s->containers = c;
 	s->n_containers++;
-	*ret = get(c);
+	*ret = container_get(c);
 	return 0;
 }
 
@@ -106,9 +106,9 @@ int sandbox_find(
 	struct container *c;
 
 	pthread_mutex_lock(&s->lock);
-	c = lookup(s, id);
+	c = find_container(s, id);
 	if (c)
-		*ret = get(c);
+		*ret = container_get(c);
 	pthread_mutex_unlock(&s->lock);
 	if (!c)
 		return err_set(

@@ -29,8 +29,7 @@ struct process {
 	unsigned int refs;    /* atomic */
 	char id[GUEST_ID_MAX + 1];
 	bool terminal;
-	bool launched; /* the fields below are filled; before, the list only keeps its
-			  name */
+	bool launched; /* what is below is filled; before, the list keeps its name only */
 	struct child child;
 	/* Our ends of the standard streams, -1: none. A terminal's one descriptor is
 	 * out_fd. All but in_fd stay open until the last reference is gone; in_fd is

@@ -16,9 +16,8 @@
  */
 struct spec_place {
 	const char *container_id;
-	const char
-		*pidns_path; /* joined instead of a pid namespace of its own; NULL: not */
-	const char *machine_id; /* bound over an empty /etc/machine-id; NULL: not */
+	const char *pidns_path; /* joined instead of an own pid namespace; NULL: not */
+	const char *machine_id; /* file bound over an empty /etc/machine-id; NULL: not */
 };
 
 /*

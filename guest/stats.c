@@ -19,16 +19,16 @@
 #define NICS_MAX  64
 
 /* 0 where the kernel doesn't have it; "max" stays UINT64_MAX. */
-static uint64_t number(int dirfd, const char *file, const char *key)
+static uint64_t read_number(int dirfd, const char *file, const char *key)
 {
 	uint64_t value = 0;
 
 	return cgroup_read_number(dirfd, file, key, &value) < 0 ? 0 : value;
 }
 
-static uint64_t limit(int dirfd, const char *file)
+static uint64_t read_limit(int dirfd, const char *file)
 {
-	return number(dirfd, file, NULL);
+	return read_number(dirfd, file, NULL);
 }
 
 static Grpc__CpuStats *cpu_stats(int dirfd)
@@ -37,16 +37,17 @@ static Grpc__CpuStats *cpu_stats(int dirfd)
 
 	/* Kata counts nanoseconds, the kernel microseconds. */
 	cpu->cpu_usage = message_new(&grpc__cpu_usage__descriptor);
-	cpu->cpu_usage->total_usage = number(dirfd, "cpu.stat", "usage_usec") * 1000;
-	cpu->cpu_usage->usage_in_usermode = number(dirfd, "cpu.stat", "user_usec") * 1000;
+	cpu->cpu_usage->total_usage = read_number(dirfd, "cpu.stat", "usage_usec") * 1000;
+	cpu->cpu_usage->usage_in_usermode =
+		read_number(dirfd, "cpu.stat", "user_usec") * 1000;
 	cpu->cpu_usage->usage_in_kernelmode =
-		number(dirfd, "cpu.stat", "system_usec") * 1000;
+		read_number(dirfd, "cpu.stat", "system_usec") * 1000;
 	cpu->throttling_data = message_new(&grpc__throttling_data__descriptor);
-	cpu->throttling_data->periods = number(dirfd, "cpu.stat", "nr_periods");
+	cpu->throttling_data->periods = read_number(dirfd, "cpu.stat", "nr_periods");
 	cpu->throttling_data->throttled_periods =
-		number(dirfd, "cpu.stat", "nr_throttled");
+		read_number(dirfd, "cpu.stat", "nr_throttled");
 	cpu->throttling_data->throttled_time =
-		number(dirfd, "cpu.stat", "throttled_usec") * 1000;
+		read_number(dirfd, "cpu.stat", "throttled_usec") * 1000;
 	return cpu;
 }
 
@@ -76,18 +77,18 @@ static Grpc__MemoryStats *memory_stats(int dirfd)
 {
 	Grpc__MemoryStats *memory = message_new(&grpc__memory_stats__descriptor);
 
-	memory->cache = number(dirfd, "memory.stat", "file");
+	memory->cache = read_number(dirfd, "memory.stat", "file");
 	memory->use_hierarchy = true;
 	memory->usage = message_new(&grpc__memory_data__descriptor);
-	memory->usage->usage = number(dirfd, "memory.current", NULL);
-	memory->usage->max_usage = number(dirfd, "memory.peak", NULL);
-	memory->usage->failcnt = number(dirfd, "memory.events", "max");
-	memory->usage->limit = limit(dirfd, "memory.max");
+	memory->usage->usage = read_number(dirfd, "memory.current", NULL);
+	memory->usage->max_usage = read_number(dirfd, "memory.peak", NULL);
+	memory->usage->failcnt = read_number(dirfd, "memory.events", "max");
+	memory->usage->limit = read_limit(dirfd, "memory.max");
 	memory->swap_usage = message_new(&grpc__memory_data__descriptor);
-	memory->swap_usage->usage = number(dirfd, "memory.swap.current", NULL);
-	memory->swap_usage->limit = limit(dirfd, "memory.swap.max");
+	memory->swap_usage->usage = read_number(dirfd, "memory.swap.current", NULL);
+	memory->swap_usage->limit = read_limit(dirfd, "memory.swap.max");
 	memory->kernel_usage = message_new(&grpc__memory_data__descriptor);
-	memory->kernel_usage->usage = number(dirfd, "memory.stat", "kernel");
+	memory->kernel_usage->usage = read_number(dirfd, "memory.stat", "kernel");
 	add_memory_lines(dirfd, memory);
 	return memory;
 }
@@ -96,8 +97,8 @@ static Grpc__PidsStats *pids_stats(int dirfd)
 {
 	Grpc__PidsStats *pids = message_new(&grpc__pids_stats__descriptor);
 
-	pids->current = number(dirfd, "pids.current", NULL);
-	pids->limit = limit(dirfd, "pids.max");
+	pids->current = read_number(dirfd, "pids.current", NULL);
+	pids->limit = read_limit(dirfd, "pids.max");
 	return pids;
 }
 
@@ -156,7 +157,7 @@ static uint64_t nic_number(int netfd, const char *name, const char *counter)
 	char path[NAME_MAX + 64];
 
 	snprintf(path, sizeof(path), "%s/statistics/%s", name, counter);
-	return number(netfd, path, NULL);
+	return read_number(netfd, path, NULL);
 }
 
 static Grpc__NetworkStats *nic_stats(int netfd, const char *name)

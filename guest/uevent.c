@@ -43,7 +43,7 @@ bool uevent_has_subsystem(const char *message, size_t len, const char *subsystem
 }
 
 /* Takes all there is: 1 if one of it was of the subsystem. */
-static int drain(int fd, const char *subsystem)
+static int drain_events(int fd, const char *subsystem)
 {
 	char buf[MESSAGE_MAX];
 	int found = 0;
@@ -66,7 +66,7 @@ static int drain(int fd, const char *subsystem)
 int uevent_wait(int fd, const char *subsystem, int closed_fd, int64_t deadline)
 {
 	for (;;) {
-		int r = drain(fd, subsystem);
+		int r = drain_events(fd, subsystem);
 
 		if (r != 0)
 			return r < 0 ? r : 0;
