@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -74,6 +75,17 @@ static inline void world_fork(void)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
+/* Root in a user namespace, to whom some of the kernel's files are closed. */
+static bool world_in_user_namespace;
+
+/* Whether a test can't do without the machine's root; says so to TAP. */
+static inline bool world_lacks_root(const char *what)
+{
+	if (world_in_user_namespace)
+		print_message("# SKIP %s: only root may\n", what);
+	return world_in_user_namespace;
+}
+
 /* Before anything else; `more` are further CLONE_NEW… flags. */
 static inline void world_enter(int more)
 {
@@ -84,6 +96,7 @@ static inline void world_enter(int more)
 
 	if (unshare(flags | (uid ? CLONE_NEWUSER : 0)) < 0)
 		world_skip("no namespaces can be made");
+	world_in_user_namespace = uid != 0;
 	if (uid)
 		world_map_ids(uid, gid);
 	world_fork();

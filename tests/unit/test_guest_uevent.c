@@ -52,6 +52,8 @@ static void test_wait(void **state)
 	int closed[2];
 
 	(void)state;
+	if (world_lacks_root("causing device events"))
+		return;
 	assert_int_equal(uevent_open(&fd, &err), 0);
 	assert_int_equal(pipe2(closed, O_CLOEXEC), 0);
 	assert_int_equal(uevent_wait(fd, NULL, closed[0], now_ms()), -ETIMEDOUT);
@@ -79,6 +81,8 @@ static void test_overrun(void **state)
 	int size = 1;
 
 	(void)state;
+	if (world_lacks_root("causing device events"))
+		return;
 	assert_int_equal(uevent_open(&fd, &err), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
 	for (int i = 0; i < 64; i++)
