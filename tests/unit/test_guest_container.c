@@ -63,7 +63,6 @@ static int create_until(const char *what, const char *arg, bool terminal,
 	spec.process = &process;
 	spec.root = &root;
 	spec.linux = &linux_part;
-	spec.hostname = "of-the-host";
 	req.container_id = "c1";
 	req.oci = &spec;
 	return agent_create_container(guest.agent, &req, deadline, err);
@@ -191,7 +190,7 @@ static void test_life(void **state)
 	assert_config("{\"process\":{\"user\":{\"uid\":0,\"gid\":0},"
 		      "\"args\":[\"exit\",\"7\"]},"
 		      "\"root\":{\"path\":\"" ROOT "\"},"
-		      "\"linux\":{\"namespaces\":[],\"cgroupsPath\":\"/stencil/c1\"}}");
+		      "\"linux\":{\"cgroupsPath\":\"/stencil/c1\"}}");
 	/* Its name is taken, and it runs nothing yet. */
 	assert_error(create_until("exit", "0", false, soon(), &err), -EEXIST,
 		"CreateContainer: container c1 exists");

@@ -76,24 +76,24 @@ static void test_paths(void **state)
 
 static void test_whole(void **state)
 {
-	_cleanup_json_ struct json_object *spec = parse(
-		"{\"ociVersion\":\"1.0.2\","
-		"\"process\":{\"args\":[\"sh\"],\"apparmorProfile\":\"p\","
-		"\"selinuxLabel\":\"l\"},"
-		"\"root\":{\"path\":\"" ROOT "\"},"
-		"\"mounts\":["
-		"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
-		"{\"destination\":\"/data\",\"type\":\"bind\","
-		"\"source\":\"" GUEST_SHARED_ROOT "/shared/v\"}],"
-		"\"linux\":{\"cgroupsPath\":\"/kubepods/x\",\"mountLabel\":\"m\","
-		"\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"},"
-		"{\"type\":\"cgroup\"}],"
-		"\"resources\":{\"hugepageLimits\":[],"
-		"\"pids\":{\"limit\":9},"
-		"\"cpu\":{\"shares\":2,"
-		"\"realtimeRuntime\":1,\"realtimePeriod\":1},"
-		"\"memory\":{\"limit\":1,\"swap\":1,\"kernel\":1,\"kernelTCP\":1,"
-		"\"swappiness\":1,\"disableOOMKiller\":true}}}}");
+	_cleanup_json_ struct json_object *spec =
+		parse("{\"ociVersion\":\"1.0.2\","
+		      "\"process\":{\"args\":[\"sh\"],\"apparmorProfile\":\"p\","
+		      "\"selinuxLabel\":\"l\"},"
+		      "\"root\":{\"path\":\"" ROOT "\"},"
+		      "\"mounts\":["
+		      "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+		      "{\"destination\":\"/data\",\"type\":\"bind\","
+		      "\"source\":\"" GUEST_SHARED_ROOT "/shared/v\"}],"
+		      "\"linux\":{\"cgroupsPath\":\"/kubepods/x\",\"mountLabel\":\"m\","
+		      "\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"},"
+		      "{\"type\":\"cgroup\"}],"
+		      "\"resources\":{\"hugepageLimits\":[],"
+		      "\"pids\":{\"limit\":9},"
+		      "\"cpu\":{\"shares\":2,"
+		      "\"realtimeRuntime\":1,\"realtimePeriod\":1},"
+		      "\"memory\":{\"limit\":1,\"swap\":1,\"kernel\":1,\"kernelTCP\":1,"
+		      "\"swappiness\":1,\"disableOOMKiller\":true}}}}");
 	struct err err = ERR_INIT;
 
 	(void)state;
