@@ -5,7 +5,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/trace.h"
-#include "templated/lease.h"
+#include "templated/lease/client.h"
 #include "vm/vm.h"
 
 /*

@@ -72,27 +72,6 @@ static int fill(struct build *build, struct generation_build *g, struct manifest
 
 /* ---- the generation ---- */
 
-/* An input that was replaced while the guest booted: nobody knows which one the guest
- * has. */
-static int check_inputs(
-	struct build *build, const struct manifest *before, struct err *err)
-{
-	struct daemon *d = build->daemon;
-	enum manifest_field field;
-	struct manifest now;
-	int r = vm_inputs_collect(d->inputs, &build->settings->config, &now, err);
-
-	if (r < 0)
-		return r;
-	r = manifest_match_all(before, &now, &field, NULL);
-	manifest_done(&now);
-	if (r < 0)
-		return err_set(err, -ESTALE,
-			"%s changed while the template was built; build again",
-			manifest_field_name(field));
-	return 0;
-}
-
 static int publish(struct build *build, struct generation_build *g,
 	const struct manifest *inputs, struct err *err)
 {
@@ -105,7 +84,8 @@ static int publish(struct build *build, struct generation_build *g,
 	if (r == 0)
 		r = generation_build_punch(g, &resident, err);
 	if (r == 0)
-		r = check_inputs(build, inputs, err);
+		r = daemon_check_inputs(
+			build->daemon, &build->settings->config, inputs, err);
 	if (r < 0)
 		return r;
 	r = generation_build_publish(g, inputs, err);

@@ -64,23 +64,6 @@ static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 	return r;
 }
 
-/* An input that was replaced meanwhile: nobody knows which one the VM has. */
-static int check_inputs(struct cache *c, const struct config *config,
-	const struct cached *vm, struct err *err)
-{
-	enum manifest_field field;
-	struct manifest now;
-	int r = vm_inputs_collect(c->daemon->inputs, config, &now, err);
-
-	if (r < 0)
-		return r;
-	r = manifest_match_all(&vm->want, &now, &field, NULL);
-	manifest_done(&now);
-	return r < 0 ? err_set(err, -ESTALE, "%s changed while the VM was made",
-			       manifest_field_name(field))
-		     : 0;
-}
-
 static int make(struct cache *c, struct cached *vm, struct err *err)
 {
 	const struct config *config = &vm->settings->config;
@@ -99,7 +82,7 @@ static int make(struct cache *c, struct cached *vm, struct err *err)
 	hold_vm(c, NULL);
 	if (r == 0)
 		r = vm_set_aside(vm->vm, &vm->handover, err);
-	return r == 0 ? check_inputs(c, config, vm, err) : r;
+	return r == 0 ? daemon_check_inputs(c->daemon, config, &vm->want, err) : r;
 }
 
 /* ---- the loop ---- */

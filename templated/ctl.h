@@ -8,7 +8,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 /*
  * Sends a request and waits for its reply, the caller's; `progress` (may be NULL) is

@@ -141,6 +141,24 @@ int daemon_size(const struct config *c, struct json_object **ret, struct err *er
 	return 0;
 }
 
+/* ---- inputs ---- */
+
+int daemon_check_inputs(struct daemon *d, const struct config *c,
+	const struct manifest *before, struct err *err)
+{
+	enum manifest_field field;
+	struct manifest now;
+	int r = vm_inputs_collect(d->inputs, c, &now, err);
+
+	if (r < 0)
+		return r;
+	r = manifest_match_all(before, &now, &field, NULL);
+	manifest_done(&now);
+	return r < 0 ? err_set(err, -ESTALE, "%s changed meanwhile; once more",
+			       manifest_field_name(field))
+		     : 0;
+}
+
 /* ---- acquiring ---- */
 
 /* What the sandbox's own configuration makes of a VM. */

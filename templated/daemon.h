@@ -51,6 +51,11 @@ void daemon_note_config(struct daemon *d, const char *error);
  */
 int daemon_open_store(struct daemon *d, const struct config *c, struct err *err);
 
+/* Whether the inputs are still those that something was made of: -ESTALE names the field in
+ * which one was replaced meanwhile, since nobody knows which one the guest has then. */
+int daemon_check_inputs(struct daemon *d, const struct config *c,
+	const struct manifest *before, struct err *err);
+
 /* What a sandbox with this request gets; fds, lease and manifest are filled on a hit. On
  * a miss *ret_field is the field's name or "", and err the reason. It is counted. */
 int daemon_acquire(struct daemon *d, const struct lease_request *request,

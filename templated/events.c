@@ -20,7 +20,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 static struct {
 	pthread_mutex_t lock;

@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "base/proc.h"
 #include "mm/generation.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 /*
  * <tmpfs>/leases/, root's, mode 0700:

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "templated/daemon.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 struct connection {
 	struct daemon *daemon;

@@ -23,7 +23,7 @@
 #include "base/util.h"
 #include "templated/activation.h"
 #include "templated/cache.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 #include "templated/listener.h"
 #include "templated/requests.h"
 

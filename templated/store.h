@@ -13,7 +13,7 @@
 #include "mm/generation.h"
 #include "mm/size.h"
 #include "mm/tmpfs.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 /*
  * Lifecycle of a generation in the store: adopted as current; retired when the next one

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -34,7 +34,7 @@
 #include "base/util.h"
 #include "mm/tmpfs.h"
 #include "templated/ctl.h"
-#include "templated/lease.h"
+#include "templated/lease/client.h"
 #include "tests/lib/patience.h"
 #include "vm/number.h"
 #include "vm/sweep.h"

@@ -20,7 +20,7 @@
 #include "base/io.h"
 #include "base/proc.h"
 #include "base/util.h"
-#include "templated/lease.h"
+#include "templated/lease/client.h"
 #include "tests/lib/patience.h"
 #include "vm/handover.h"
 #include "vm/sweep.h"

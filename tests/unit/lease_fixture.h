@@ -24,7 +24,7 @@
 #include "templated/cache.h"
 #include "templated/ctl.h"
 #include "templated/daemon.h"
-#include "templated/lease.h"
+#include "templated/lease/client.h"
 #include "templated/lease_note.h"
 #include "templated/lock.h"
 #include "templated/server.h"

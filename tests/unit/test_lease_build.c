@@ -375,7 +375,7 @@ static void test_inputs_change_meanwhile(void **state)
 	while (builder_follow(daemon_.builder, ticket, &step, &result))
 		;
 	assert_int_equal(result.code, -ESTALE);
-	assert_error(result.err, "qemu_version changed while the template was built");
+	assert_error(result.err, "qemu_version changed meanwhile");
 }
 
 static void test_tampered(void **state)

@@ -9,7 +9,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "templated/lease.h"
+#include "templated/lease/client.h"
 
 /*
  * SOCK_SEQPACKET on template_endpoint, root only; a message is one JSON object of at most

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lease protocol: see lease_protocol.h. */
-#include "templated/lease_protocol.h"
+/* The lease protocol: see protocol.h. */
+#include "templated/lease/protocol.h"
 
 #include <errno.h>
 #include <inttypes.h>

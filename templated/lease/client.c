@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lease protocol, client side: see lease.h. */
-#include "templated/lease.h"
+/* The lease protocol, client side: see client.h. */
+#include "templated/lease/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/util.h"
-#include "templated/lease_protocol.h"
+#include "templated/lease/protocol.h"
 
 /* What is broken on this side, and not a templated that is not there. */
 static bool is_ours(int r)
