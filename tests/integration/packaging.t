@@ -39,6 +39,7 @@ usr/sbin/templated 755
 usr/share/doc/stencil/LICENSE 644
 usr/share/doc/stencil/README.md 644
 usr/share/doc/stencil/containerd.toml 644
+usr/share/doc/stencil/docs/design.md 644
 usr/share/doc/stencil/postinst 755
 usr/share/doc/stencil/triggers 644
 usr/share/man/man5/stencil.conf.5 644

@@ -26,7 +26,7 @@ static void test_init_and_grant(void **state)
 
 	(void)state;
 	start_daemon();
-	ctl("init", 0, "generation 2");
+	ctl("init", 0, "generation 0");
 	ctl("init", 0, "up to date");
 	ctl("status", 0, "template   ready");
 	for (int i = 0; i < 20; i++) {
@@ -333,7 +333,7 @@ static void test_damaged(void **state)
 	stop_daemon(SIGTERM, 0);
 	unlink(DIR_ "/log");
 	start_daemon();
-	ctl("init", 0, "generation 2");
+	ctl("init", 0, "generation 0");
 	assert_int_equal(access(device, F_OK), -1);
 	text = read_text(DIR_ "/log");
 	assert_in(text, "removing an unsound template");

@@ -163,7 +163,7 @@ static void one_step(const char *step, bool kill_clone)
 	_cleanup_free_ char *id = NULL, *now = NULL;
 	uint64_t used;
 
-	ctl("init", 0, "generation 2");
+	ctl("init", 0, "generation 0");
 	id = current_id();
 	used = used_bytes();
 	clone_start();
@@ -248,7 +248,7 @@ static void test_first_build(void **state)
 		ctl("destroy", 0, "template: ");
 		refresh_and_kill(steps[i]);
 		start_daemon();
-		ctl("init", 0, "generation 2");
+		ctl("init", 0, "generation 0");
 		assert_consistent(0);
 	}
 	ctl("destroy", 0, "removed");

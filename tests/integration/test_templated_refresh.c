@@ -82,7 +82,7 @@ static void test_input_replaced(void **state)
 	copy_initrd(INITRD, 0);
 	write_conf("");
 	start_daemon();
-	ctl("init", 0, "generation 2");
+	ctl("init", 0, "generation 0");
 	id = current_id();
 	cut_log();
 	copy_initrd(OTHER, 512);
