@@ -49,8 +49,8 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
  *	int agent_<name>(struct agent *a, const <Request> *req, [<Response> **ret,]
  *			int64_t deadline, struct err *err);
  * and returns what ttrpc_client_call() does; *ret is the caller's. CALL(name, Method,
- * Request) is a method that answers nothing, CALL_RET(name, Method, Request, Response) one
- * that does. Methods of grpc.AgentService that nobody calls are not in the list.
+ * Request) is a method that answers nothing, CALL_RET(name, Method, Request, Response)
+ * one that does. Methods of grpc.AgentService that nobody calls are not in the list.
  */
 #define AGENT_CALLS(CALL, CALL_RET)                                                      \
 	CALL(create_container, CreateContainer, CreateContainerRequest)                  \
@@ -84,8 +84,8 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	CALL_RET(get_oom_event, GetOOMEvent, GetOOMEventRequest, Grpc__OOMEvent)
 
 /*
- * A process's streams: ReadStdout or ReadStderr, and WriteStdin. They have no deadline, but
- * return -ECANCELED once agent_cancel() was called with the same *cancel, see
+ * A process's streams: ReadStdout or ReadStderr, and WriteStdin. They have no deadline,
+ * but return -ECANCELED once agent_cancel() was called with the same *cancel, see
  * ttrpc_client_call_until().
  */
 int agent_read_output(struct agent *a, bool is_err, const Grpc__ReadStreamRequest *req,

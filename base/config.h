@@ -28,15 +28,15 @@ enum config_accel {
  */
 struct config {
 	/* [hypervisor] */
-	char *qemu_path;            /* path: absolute */
-	char *kernel;               /* kernel */
-	char *initrd;               /* initrd */
-	char *kernel_params;        /* kernel_params: put behind ours */
-	int accel;                  /* accel: enum config_accel */
-	uint64_t default_vcpus;     /* vCPUs of a VM before its pod's limits */
-	uint64_t default_maxvcpus;  /* most vCPUs of a VM; 0: the host's CPUs */
-	uint64_t default_memory;    /* MiB of the template and of a VM before its pod's
-				       limits */
+	char *qemu_path;           /* path: absolute */
+	char *kernel;              /* kernel */
+	char *initrd;              /* initrd */
+	char *kernel_params;       /* kernel_params: put behind ours */
+	int accel;                 /* accel: enum config_accel */
+	uint64_t default_vcpus;    /* vCPUs of a VM before its pod's limits */
+	uint64_t default_maxvcpus; /* most vCPUs of a VM; 0: the host's CPUs */
+	uint64_t
+		default_memory; /* MiB of a template, and of a VM before its pod's limits */
 	uint64_t default_maxmemory; /* MiB; 0: the host's memory */
 	uint64_t uid_base;          /* first uid of the range for QEMU */
 	uint64_t uid_count;         /* how many uids, so how many VMs at once */
@@ -55,8 +55,7 @@ struct config {
 	int log_level;            /* enum log_level */
 	uint64_t boot_timeout_ms; /* deadline for a guest's first answer */
 	uint64_t call_timeout_ms; /* deadline for one agent or QMP request */
-	char *trace_file; /* trace: phase lines as JSON; "" for none (STENCIL_TRACE wins)
-			   */
+	char *trace_file;         /* phase lines as JSON; "": none. STENCIL_TRACE wins */
 
 	char *loaded_from; /* the file that was read, or "" for the built-in values */
 };
@@ -72,7 +71,8 @@ void config_done(struct config *c);
 /*
  * Reads path and its drop-ins over what *c holds. Errors name file, line, key and value:
  * an unknown section or key, a value of another type or out of its range, a line that is
- * neither; and one socket for two purposes. A folder of drop-ins that is there and can't be read is an error, too.
+ * neither; and one socket for two purposes. A folder of drop-ins that is there and can't
+ * be read is an error, too.
  */
 int config_load(struct config *c, const char *path, struct err *err);
 
@@ -93,8 +93,8 @@ int config_set(struct config *c, const char *section, const char *key, const cha
 /* Writes every key with its help and present value, in the syntax config_load() reads. */
 void config_dump(const struct config *c, FILE *out);
 
-/* The value of a key as it would stand in the file; the caller's. A key that there is
- * not is our own bug. */
+/* The value of a key as it would stand in the file; the caller's. Asking for a key that
+ * does not exist is our own bug. */
 char *config_text(const struct config *c, const char *section, const char *key);
 
 /* Calls differs() for each key whose values are not the same; where they were read from

@@ -54,8 +54,8 @@ int open_beneath(int dirfd, const char *path, int flags);
  */
 int open_readonly_mount(const char *path, int flags);
 
-/* Waits with poll(2) until fd has one of `events` or its peer is gone: 0, or -ETIMEDOUT.
- */
+/* Waits with poll(2) until fd has one of `events`, or its peer is gone: 0 or
+ * -ETIMEDOUT. */
 int wait_fd(int fd, short events, int64_t deadline);
 
 /* ---- Unix sockets ---- */

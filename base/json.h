@@ -49,8 +49,8 @@ int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, 
 	struct err *err);
 
 /*
- * The value at a path of keys, "linux.resources.cpu", borrowed from obj; "" is obj itself.
- * NULL if it is missing or null, or if something on the way is no object.
+ * The value at a path of keys, "linux.resources.cpu", borrowed from obj; "" is obj
+ * itself. NULL if it is missing or null, or if something on the way is no object.
  */
 struct json_object *json_at(struct json_object *obj, const char *path);
 

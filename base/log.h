@@ -11,9 +11,9 @@ enum log_level {
 
 /*
  * Whoever handles an error logs it once and says the consequence. A line is
- *   time="2026-01-02T03:04:05.678Z" level=warn prog=templated <context> msg="…" <the
- * rest> and is written with a single write(2). Thread-safe once set up. Before log_init()
- * lines go to standard error. Setters are for start-up, before threads exist; but for the
+ *   time="2026-01-02T03:04:05.678Z" level=warn prog=templated <context> msg="…" <fields>
+ * and is written with a single write(2). Thread-safe once set up. Before log_init() lines
+ * go to standard error. Setters are for start-up, before threads exist; but for the
  * level's, which may be called at any time.
  */
 

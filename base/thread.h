@@ -7,8 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A condition variable whose timed wait uses CLOCK_MONOTONIC (see deadline_timespec()).
- */
+/* A condition variable for cond_wait(): its clock is that of our deadlines. */
 void cond_init(pthread_cond_t *cond);
 /* pthread_cond_(timed)wait() to a deadline: 0 or -ETIMEDOUT. */
 int cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline);

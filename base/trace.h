@@ -35,8 +35,8 @@ struct trace {
 /* Starts the clock. Every call below takes a NULL trace as "nobody wants to know". */
 void trace_init(struct trace *t);
 void trace_done(struct trace *t);
-/* Phases may overlap (threads); each is entered and left once, later calls are ignored.
- */
+/* Phases may overlap, in threads. Each is entered and left once; later calls do
+ * nothing. */
 void trace_begin(struct trace *t, enum trace_phase phase);
 void trace_end(struct trace *t, enum trace_phase phase);
 

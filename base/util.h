@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Small helpers that every file may use: cleanup attributes, handing over, array sizes.
- */
+/* Small helpers for every file: cleanup attributes, handing over, array sizes. */
 #pragma once
 
 #include <dirent.h>

@@ -9,10 +9,11 @@
 
 /*
  * What names something of the host was taken out or replaced there (shim/spec_guest.h, or
- * Kata's runtime): hooks, devices, CPU numbers, the network namespace and those with a path.
- * A container without an ipc or uts namespace shares the pod's, which is the guest's. Here
- * goes what the guest's kernel has not: labels of security modules, huge pages, swap, and
- * what cgroup version 2 doesn't know; and what only the agent knows is filled in.
+ * Kata's runtime): hooks, devices, CPU numbers, the network namespace and those with a
+ * path. A container without an ipc or uts namespace shares the pod's, which is the
+ * guest's. Here goes what the guest's kernel has not: labels of security modules, huge
+ * pages, swap, and what cgroup version 2 doesn't know; and what only the agent knows is
+ * filled in.
  */
 struct spec_place {
 	const char *container_id;
@@ -26,8 +27,8 @@ struct spec_place {
  */
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err);
 
-/* Writes into /proc/sys the sysctls of namespaces that the container shares with the guest,
- * which crun would refuse, and takes them out. Call it before spec_adapt(). */
+/* Writes into /proc/sys the sysctls of namespaces that the container shares with the
+ * guest, which crun would refuse, and takes them out. Call it before spec_adapt(). */
 int spec_apply_sysctls(struct json_object *spec, struct err *err);
 
 /* What an exec's process must not bring along (labels). */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Typed QMP commands: device state out of and into a VM through a descriptor. See plug.h.
- */
+/* Typed QMP commands: device state out of a VM and into one. See plug.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -127,11 +126,11 @@ static bool has_migration(struct json_object *instances)
 
 /*
  * Waits until QEMU has put an outgoing migration away. It tells of the end from the
- * migration's thread, before it has the lock for the rest: the run state, and a bottom half
- * that closes the stream and, last, takes the migration off the list of what can be yanked
- * (migration_iteration_finish(), migrate_fd_cleanup()). A `migrate` in between is "duplicate
- * yank instance", and has then already reset what the first still uses. No event tells of
- * this. Asking took 0.15 ms in most cases, 6 ms at worst (one busy core).
+ * migration's thread, before it has the lock for the rest: the run state, and a bottom
+ * half that closes the stream and, last, takes the migration off the list of what can be
+ * yanked (migration_iteration_finish(), migrate_fd_cleanup()). A `migrate` in between is
+ * "duplicate yank instance", and has then already reset what the first still uses. No
+ * event tells of this. Asking took 0.15 ms in most cases, 6 ms at worst (one busy core).
  */
 static int wait_put_away(struct qmp *q, int64_t deadline, struct err *err)
 {

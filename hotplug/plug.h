@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Typed QMP commands: run state, migration through an fd, and what is plugged into a
- * running VM. */
+/* Typed QMP commands: run state, migration through a descriptor, plugging. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +20,8 @@ int qmp_migrate_set_template_capabilities(
 	struct qmp *q, int64_t deadline, struct err *err);
 /* Writes the device state to state_fd (not taken), waits for MIGRATION completed and
  * until QEMU has let go of the stream: it is whole, the VM "postmigrate", or as before if
- * it failed, and may be saved again. failed and cancelled are errors with QEMU's reason. */
+ * it failed, and may be saved again. failed and cancelled are errors with QEMU's
+ * reason. */
 int qmp_migrate_to_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err);
 /* Reads it from state_fd in a QEMU started with -incoming defer, until completed. */
 int qmp_migrate_from_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err);

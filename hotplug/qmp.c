@@ -169,8 +169,7 @@ uint64_t qmp_mark(struct qmp *q)
 	return mark;
 }
 
-/* The first kept event from *next on that matches; *next moves behind what was looked at.
- */
+/* The first kept event from *next on that matches; *next moves behind what was seen. */
 static const struct qmp_event *find_event(struct qmp *q, uint64_t *next, uint64_t *lost,
 	bool (*match)(void *user, const char *name, struct json_object *data), void *user)
 {

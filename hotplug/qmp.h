@@ -35,9 +35,9 @@ unsigned int qmp_version(const struct qmp *q);
  * while a command is unanswered. When all who use q have left, qmp_detach() frees it in
  * any case: the reader ends between two lines, and what it did not read is still in the
  * socket. Where it fails the descriptor is closed: with -EBUSY if something was read
- * after the first step, since nobody will hear of it, with -ETIMEDOUT if QEMU is in the
- * middle of a line at the deadline, else with what ended the session. qmp_adopt() takes fd (also on failure); version is qmp_version() of
- * the session before.
+ * after the first step, since nobody will hear of it; with -ETIMEDOUT if QEMU is in the
+ * middle of a line at the deadline; else with what ended the session. qmp_adopt() takes
+ * fd (also on failure); version is qmp_version() of the session before.
  */
 int qmp_quiesce(struct qmp *q, struct err *err);
 int qmp_detach(struct qmp *q, int64_t deadline, int *ret_fd, struct err *err);

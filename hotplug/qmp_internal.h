@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a QMP session, shared by its callers' side (qmp.c) and its reader
- * (qmp_reader.c). */
+/* The inside of a QMP session, for the files of hotplug/qmp alone. */
 #pragma once
 
 #include <pthread.h>
@@ -52,8 +51,7 @@ struct qmp {
 	uint64_t next_id;
 	struct qmp_call *calls;
 	uint64_t n_sent, n_answered; /* commands, and answers that came */
-	uint64_t
-		n_events; /* since the start; event n is in events[n % QMP_EVENTS_KEPT] */
+	uint64_t n_events; /* since the start: n is in events[n % QMP_EVENTS_KEPT] */
 	struct qmp_event events[QMP_EVENTS_KEPT];
 	uint64_t n_quiet;   /* n_events + n_dropped when it was quiesced */
 	uint64_t n_dropped; /* answers nobody asked for, and events that were too long */
@@ -69,11 +67,11 @@ int qmp_start_reader(struct qmp *q, struct err *err);
 /* Frees it and all but its descriptor. The reader was joined. */
 void qmp_destroy(struct qmp *q);
 
-/* Ends the session for `why` unless it has ended: the socket is shut down, all waits end.
- */
+/* Ends the session for `why`, unless it has ended: shuts the socket down, ends all
+ * waits. */
 void qmp_end(struct qmp *q, const struct err *why);
 
-/* Makes the error there is one of the protocol: "<what>: …" and -EBADMSG. */
+/* Turns the error in *err into one of the protocol: "<what>: …" and -EBADMSG. */
 int qmp_broken(struct err *err, const char *what);
 
 /* qmp_wait_event() for one of several names: match sees each event's name and data. */

@@ -6,8 +6,7 @@
 #include "base/util.h"
 #include "hotplug/plug.h"
 
-/* More than any ring buffer of ours, few enough for one message with every byte escaped.
- */
+/* More than any ring buffer of ours; fits one message with every byte escaped. */
 #define RINGBUF_READ_MAX 65536
 
 /*

@@ -8,10 +8,9 @@
 #include "base/err.h"
 
 /*
- * containerd's shims are Go programs: a flag is -name or --name, its value the next word
- * or behind
- * "=", a boolean takes a value only behind "=", and the first word that is no flag is the
- * verb.
+ * containerd's shims are Go programs: a flag is -name or --name; its value is the next
+ * word, or stands behind "="; a boolean takes a value only behind "="; and the first word
+ * that is no flag is the verb.
  */
 enum cmdline_verb {
 	CMDLINE_SERVE, /* no verb: the task service on descriptor SHIM_LISTEN_FD */
@@ -23,8 +22,8 @@ enum cmdline_verb {
 
 struct cmdline {
 	enum cmdline_verb verb;
-	const char *namespace, *address, *publish_binary, *id,
-		*bundle; /* "" where not given */
+	/* "" where not given. */
+	const char *namespace, *address, *publish_binary, *id, *bundle;
 	bool debug;
 };
 

@@ -43,8 +43,8 @@ static const struct rule {
 	{P, LIFECYCLE_UPDATE, P},
 	{P, LIFECYCLE_EXIT, S},
 
-	/* A client closes the input of what has ended already: nothing to do, no error.
-	 */
+	/* A client closes the input of what has ended already: nothing to do, no
+	 * error. */
 	{S, LIFECYCLE_CLOSE_IO, S},
 	{S, LIFECYCLE_DELETE, D},
 };

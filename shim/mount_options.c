@@ -125,8 +125,8 @@ void mount_options_shorten(struct mount_options *o, char **ret_dir)
 	size_t cut = first ? strlen(first) : 0, len = 0;
 	char *out;
 
-	/* "::" of data-only layers would cut an empty path: such lists stay as they are.
-	 */
+	/* "::" of data-only layers would cut an empty path: such lists stay as they
+	 * are. */
 	if (strstr(o->data, "::"))
 		cut = 0;
 	for (const char *p = first; p && cut; p = next_path(p, true))

@@ -74,8 +74,8 @@ int net_open_inside(int netns_fd, struct nl_sock **ret_sock, int *tun_fds,
 	return 0;
 }
 
-/* -ENOENT: there is no namespace (any more): no such file, or the file it was mounted on.
- */
+/* -ENOENT: there is no namespace (any more): no such file, or the file it was mounted
+ * on. */
 static int open_netns(const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -225,8 +225,8 @@ static Types__Route *route_message(
 	return m;
 }
 
-/* Routes that need no gateway come first: a gateway must be reachable before it is named.
- */
+/* Routes that need no gateway come first: a gateway must be reachable before it is
+ * named. */
 static void insert_route(struct net *net, Types__Route *m)
 {
 	size_t at = net->n_agent_routes++;

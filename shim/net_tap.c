@@ -55,8 +55,8 @@ bool net_is_tap_name(const char *name)
 
 static int make_tap(struct net_interface *i, int tun_fd, struct err *err)
 {
-	/* TUN_EXCL: never one that is there already. VNET_HDR: the guest's offloads work.
-	 */
+	/* TUN_EXCL: never one that is there already. VNET_HDR: the guest's offloads
+	 * work. */
 	struct ifreq ifr = {
 		.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)};
 	int n = snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "tap%x" TAP_SUFFIX,

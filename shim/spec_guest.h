@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's half of fitting a spec to the guest: without what names something of the host. */
+/* The host's half of fitting a spec to the guest: nothing in it names the host's things. */
 #pragma once
 
 #include "shim/oci/from_json.h"
@@ -7,11 +7,11 @@
 
 /*
  * A spec passes two filters, and no field is the business of both:
- * - here goes what would name something of the host: hooks, devices and their numbers, CPU
- *   numbers, traffic classes, cgroup files, the paths of namespaces. Sources of bind mounts
- *   and the root are replaced by the places where the guest finds them.
- * - guest/spec.h takes what the guest's kernel has not, and adds what only the agent knows:
- *   the cgroup, the pod's pid namespace.
+ * - here goes what would name something of the host: hooks, devices and their numbers,
+ *   CPU numbers, traffic classes, cgroup files, the paths of namespaces. Sources of bind
+ *   mounts and the root are replaced by the places where the guest finds them.
+ * - guest/spec.h takes what the guest's kernel has not, and adds what only the agent
+ *   knows: the cgroup, the pod's pid namespace.
  */
 
 /*
@@ -27,8 +27,8 @@ struct spec_bind {
 /*
  * The spec as the agent gets it; each thing left out is logged once, with the reason.
  * Changes spec->json; of spec only the limits can be used afterwards. *ret_sandbox_pidns:
- * it wants the pod's pid namespace. The caller owns *ret_spec (grpc__spec__free_unpacked())
- * and *ret_binds (spec_binds_free()).
+ * it wants the pod's pid namespace. The caller owns *ret_spec
+ * (grpc__spec__free_unpacked()) and *ret_binds (spec_binds_free()).
  */
 int spec_for_guest(struct spec *spec, const char *cid, Grpc__Spec **ret_spec,
 	struct spec_bind **ret_binds, unsigned int *ret_n_binds, bool *ret_sandbox_pidns,

@@ -371,8 +371,8 @@ void ttrpc_client_free(struct ttrpc_client *c)
 	free(c);
 }
 
-/* Whether the stream is between two frames, in both directions, and nothing is to come.
- */
+/* Whether the stream is between two frames, in both directions, and nothing is to
+ * come. */
 static int check_quiet(struct ttrpc_client *c, struct err *err)
 {
 	int r = 0;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames of ttrpc over one descriptor: what client and server have in common. Not for
- * others. */
+/* Inside base/ttrpc: frames over one descriptor, for client and server alike. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
@@ -30,8 +29,8 @@ enum ttrpc_type {
 	TTRPC_DATA = 3,
 };
 
-#define TTRPC_FLAG_REMOTE_OPEN                                                           \
-	0x02 /* the sender of a request wants to send data behind it */
+/* The sender of a request wants to send data behind it. */
+#define TTRPC_FLAG_REMOTE_OPEN 0x02
 
 #define TTRPC_HEADER_BYTES 10
 
@@ -69,8 +68,9 @@ void ttrpc_io_hang_up(struct ttrpc_io *io);
 /*
  * Waits for one frame; its data is the caller's to free. Returns 1, or
  *   0            the stream has ended between two frames
- *   -EMSGSIZE    a frame above TTRPC_FRAME_MAX: its header is in *ret, its data was
- * thrown away -EBADMSG     what came is no frame: the stream is of no more use
+ *   -EMSGSIZE    the frame is above TTRPC_FRAME_MAX: its header is in *ret, its data was
+ *                thrown away
+ *   -EBADMSG     what came is no frame: the stream is of no more use
  *   -ECONNRESET  it ended in the middle of a frame
  *   -ECANCELED   hung up on this side
  */

@@ -81,8 +81,8 @@ static const struct ttrpc_method *find_method(
 	return NULL;
 }
 
-/* What is asked, and of which method; nothing else of the frame is kept while that runs.
- */
+/* What is asked, and of which method; nothing else of the frame is kept while that
+ * runs. */
 static int decode(struct ttrpc_request *q, const Ttrpc__Request *envelope,
 	const struct ttrpc_method **ret_method, ProtobufCMessage **ret_in,
 	struct err *err)

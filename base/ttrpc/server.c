@@ -14,8 +14,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 
-/* containerd has one connection to a shim, and one more for a moment when it reconnects.
- */
+/* containerd has one connection to a shim, and for a moment two when it reconnects. */
 #define CONNECTIONS_MAX 64
 /* How long accepting rests when there is too little of something: a connection that waits
  * would else be found again at once. */

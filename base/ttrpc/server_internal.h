@@ -14,8 +14,8 @@ struct ttrpc_server {
 	struct ttrpc_server_config config;
 	int stop_fd; /* eventfd, in every poll of every connection */
 
-	pthread_mutex_t
-		lock; /* of what follows, and of refs and requests of every connection */
+	/* Of what follows, and of refs and requests of every connection. */
+	pthread_mutex_t lock;
 	pthread_cond_t idle;
 	unsigned int n_connections, n_requests;
 };
@@ -23,8 +23,8 @@ struct ttrpc_server {
 struct ttrpc_connection {
 	struct ttrpc_server *server;
 	unsigned int refs;
-	struct ttrpc_request
-		*requests; /* in flight, for telling a stream id that is used twice */
+	/* Those in flight: an id that is used twice is found among them. */
+	struct ttrpc_request *requests;
 	struct ttrpc_io io;
 };
 

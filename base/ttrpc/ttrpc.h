@@ -38,9 +38,9 @@ enum ttrpc_code {
 	TTRPC_UNAVAILABLE = 14,
 };
 
-/* ENOENT/ESRCH: NOT_FOUND, EEXIST: ALREADY_EXISTS, EINVAL/EBADMSG/E2BIG/…:
- * INVALID_ARGUMENT, ENOSYS/EOPNOTSUPP: UNIMPLEMENTED, ETIMEDOUT: DEADLINE_EXCEEDED, … and
- * back. */
+/* The one table between errno values and codes (status.c): ENOENT is NOT_FOUND, EEXIST
+ * ALREADY_EXISTS and so on. An errno that it has not, of either sign, is UNKNOWN; a code
+ * that it has not is -EREMOTEIO. */
 enum ttrpc_code ttrpc_code_of_errno(int code);
 int ttrpc_errno_of_code(enum ttrpc_code code);
 
@@ -120,8 +120,7 @@ int64_t ttrpc_request_deadline(const struct ttrpc_request *request);
 int ttrpc_request_closed_fd(const struct ttrpc_request *request);
 
 struct ttrpc_server_config {
-	const struct ttrpc_method
-		*methods; /* static; any other: UNIMPLEMENTED, by name */
+	const struct ttrpc_method *methods; /* static; any other is UNIMPLEMENTED */
 	size_t n_methods;
 	void *user;                /* first argument of every handler */
 	size_t thread_stack_bytes; /* of a handler; 0: 64 KiB */
@@ -137,8 +136,8 @@ int ttrpc_server_new(const struct ttrpc_server_config *config, struct ttrpc_serv
  * Returns 0 at the end of the stream or a negative errno. */
 int ttrpc_server_serve(struct ttrpc_server *s, int fd);
 /* Accepts connections on a listening socket (not taken, but set to O_NONBLOCK), each
- * served in a thread of its own, until ttrpc_server_stop(). A shortage (of descriptors, of
- * memory) costs at most the connection it befalls. */
+ * served in a thread of its own, until ttrpc_server_stop(). A shortage (of descriptors,
+ * of memory) costs at most the connection it befalls. */
 int ttrpc_server_accept_loop(struct ttrpc_server *s, int listen_fd, struct err *err);
 /* Async-signal-safe: ends the accept loop and hangs up every connection; handlers under
  * way go on to their end. */

@@ -9,10 +9,10 @@
 
 /*
  * JSON names and message field names are matched ignoring case, with a short table for
- * those that differ (agent-client/oci/fields.c). A type that does not fit is an error that
- * names its path ("process.user.uid is of type string; it must be an integer"). A key that
- * the messages don't know is left out, as the wire has no place for it, and its path is
- * given to `dropped` once, if that is not NULL.
+ * those that differ (agent-client/oci/fields.c). A type that does not fit is an error
+ * that names its path ("process.user.uid is of type string; it must be an integer"). A
+ * key that the messages don't know is left out, as the wire has no place for it, and its
+ * path is given to `dropped` once, if that is not NULL.
  *
  * *ret is the caller's: grpc__spec__free_unpacked() and the like.
  */

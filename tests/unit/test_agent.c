@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent-client/agent: every typed call arrives as the method of its name, and comes back.
- */
+/* agent-client/agent: every typed call arrives as the method of its name, and returns. */
 #include "agent-client/agent.h"
 
 #include <errno.h>

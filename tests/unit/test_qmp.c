@@ -360,8 +360,8 @@ static void test_closed(void **state)
 	peer_end(&peer);
 }
 
-/* A command whose "answer" ends the session, with the reason told to all who come later.
- */
+/* A command whose "answer" ends the session, with the reason told to all who come
+ * later. */
 static void check_broken(const char *reply, const char *why)
 {
 	struct peer_step steps[] = {
@@ -453,8 +453,8 @@ static void test_trickle(void **state)
 
 /* ---- moving to another process ---- */
 
-/* What came before is the first session's, what comes later the second's; ids begin anew.
- */
+/* What came before is the first session's, what comes later the second's; ids begin
+ * anew. */
 static void test_detach(void **state)
 {
 	struct qmp *old;

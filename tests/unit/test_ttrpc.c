@@ -409,8 +409,8 @@ static void test_malformed_answers(void **state)
 		"M: the peer's answer is not a grpc.VersionCheckResponse");
 }
 
-/* A million empty key-value pairs take 2 MiB on the wire and would take 80 when unpacked.
- */
+/* A million empty key-value pairs take 2 MiB on the wire and would take 80 when
+ * unpacked. */
 static void test_answer_that_would_grow(void **state)
 {
 	size_t len = 2000000;
@@ -485,8 +485,8 @@ static void test_too_many_calls(void **state)
 	free(c);
 }
 
-/* A pipe is no socket: frames go by read and write alone, as on a virtio-serial port. Opened
- * for both, it gives back what the client sends. */
+/* A pipe is no socket: frames go by read and write alone, as on a virtio-serial port.
+ * Opened for both, it gives back what the client sends. */
 static void test_not_a_socket(void **state)
 {
 	struct ttrpc_client *client = NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base/ttrpc, the serving end: against a client that sends byte by byte as told.
- */
+/* base/ttrpc, the serving end: against a client that sends byte by byte as told. */
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
