@@ -34,27 +34,22 @@ int agent_detach(struct agent *a, int *ret_fd, struct err *err)
 	return ttrpc_client_detach(client(a), ret_fd, err);
 }
 
-/* The service's descriptor knows what a method answers. */
-static int call_until(struct agent *a, const ProtobufCServiceDescriptor *service,
-	const char *method, const ProtobufCMessage *req, ProtobufCMessage **ret,
-	int64_t deadline, const struct ttrpc_cancel *cancel, struct err *err)
+/* The service's descriptor knows what a method answers; without ret nobody wants to. */
+static int agent_call(struct agent *a, const ProtobufCServiceDescriptor *service,
+	struct ttrpc_call *call, ProtobufCMessage **ret, struct err *err)
 {
-	const ProtobufCMethodDescriptor *m;
-
-	if (!ret)
-		return ttrpc_client_call(
-			client(a), service->name, method, req, NULL, NULL, deadline, err);
-	m = protobuf_c_service_descriptor_get_method_by_name(service, method);
-	return ttrpc_client_call_until(client(a), service->name, method, req, m->output,
-		ret, deadline, cancel, err);
+	call->service = service->name;
+	if (ret)
+		call->type = protobuf_c_service_descriptor_get_method_by_name(
+			service, call->method)
+				     ->output;
+	return ttrpc_client_call(client(a), call, ret, err);
 }
 
-static int call(struct agent *a, const ProtobufCServiceDescriptor *service,
-	const char *method, const ProtobufCMessage *req, ProtobufCMessage **ret,
-	int64_t deadline, struct err *err)
-{
-	return call_until(a, service, method, req, ret, deadline, NULL, err);
-}
+/* What most calls are. */
+#define CALL_UNTIL(name, message, until)                                                 \
+	(&(struct ttrpc_call){                                                           \
+		.method = (name), .request = (message), .deadline = (until)})
 
 int agent_check(struct agent *a, int64_t deadline, struct err *err)
 {
@@ -63,7 +58,8 @@ int agent_check(struct agent *a, int64_t deadline, struct err *err)
 	ProtobufCMessage *m = NULL;
 	int r;
 
-	r = call(a, &grpc__health__descriptor, "Check", &req.base, &m, deadline, err);
+	r = agent_call(a, &grpc__health__descriptor,
+		CALL_UNTIL("Check", &req.base, deadline), &m, err);
 	if (r < 0)
 		return r;
 	answer = (Grpc__HealthCheckResponse *)m;
@@ -81,7 +77,8 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	ProtobufCMessage *m = NULL;
 	int r;
 
-	r = call(a, &grpc__health__descriptor, "Version", &req.base, &m, deadline, err);
+	r = agent_call(a, &grpc__health__descriptor,
+		CALL_UNTIL("Version", &req.base, deadline), &m, err);
 	if (r == 0)
 		*ret = (Grpc__VersionCheckResponse *)m;
 	return r;
@@ -91,8 +88,8 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	int agent_##name(struct agent *a, const Grpc__##request *req, int64_t deadline,  \
 		struct err *err)                                                         \
 	{                                                                                \
-		return call(a, &grpc__agent_service__descriptor, #method, &req->base,    \
-			NULL, deadline, err);                                            \
+		return agent_call(a, &grpc__agent_service__descriptor,                   \
+			CALL_UNTIL(#method, &req->base, deadline), NULL, err);           \
 	}
 
 #define AGENT_CALL_RET_DEFINE(name, method, request, response)                           \
@@ -100,8 +97,8 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 		int64_t deadline, struct err *err)                                       \
 	{                                                                                \
 		ProtobufCMessage *m = NULL;                                              \
-		int r = call(a, &grpc__agent_service__descriptor, #method, &req->base,   \
-			&m, deadline, err);                                              \
+		int r = agent_call(a, &grpc__agent_service__descriptor,                  \
+			CALL_UNTIL(#method, &req->base, deadline), &m, err);             \
                                                                                          \
 		if (r == 0)                                                              \
 			*ret = (response *)m;                                            \
@@ -114,10 +111,12 @@ int agent_read_output(struct agent *a, bool is_err, const Grpc__ReadStreamReques
 	Grpc__ReadStreamResponse **ret, const struct ttrpc_cancel *cancel,
 	struct err *err)
 {
+	struct ttrpc_call call = {.method = is_err ? "ReadStderr" : "ReadStdout",
+		.request = &req->base,
+		.deadline = DEADLINE_NONE,
+		.cancel = cancel};
 	ProtobufCMessage *m = NULL;
-	int r = call_until(a, &grpc__agent_service__descriptor,
-		is_err ? "ReadStderr" : "ReadStdout", &req->base, &m, DEADLINE_NONE,
-		cancel, err);
+	int r = agent_call(a, &grpc__agent_service__descriptor, &call, &m, err);
 
 	if (r == 0)
 		*ret = (Grpc__ReadStreamResponse *)m;
@@ -128,9 +127,12 @@ int agent_write_input(struct agent *a, const Grpc__WriteStreamRequest *req,
 	Grpc__WriteStreamResponse **ret, const struct ttrpc_cancel *cancel,
 	struct err *err)
 {
+	struct ttrpc_call call = {.method = "WriteStdin",
+		.request = &req->base,
+		.deadline = DEADLINE_NONE,
+		.cancel = cancel};
 	ProtobufCMessage *m = NULL;
-	int r = call_until(a, &grpc__agent_service__descriptor, "WriteStdin", &req->base,
-		&m, DEADLINE_NONE, cancel, err);
+	int r = agent_call(a, &grpc__agent_service__descriptor, &call, &m, err);
 
 	if (r == 0)
 		*ret = (Grpc__WriteStreamResponse *)m;

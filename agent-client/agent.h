@@ -86,7 +86,7 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 /*
  * A process's streams: ReadStdout or ReadStderr, and WriteStdin. They have no deadline,
  * but return -ECANCELED once agent_cancel() was called with the same *cancel, see
- * ttrpc_client_call_until().
+ * struct ttrpc_cancel.
  */
 int agent_read_output(struct agent *a, bool is_err, const Grpc__ReadStreamRequest *req,
 	Grpc__ReadStreamResponse **ret, const struct ttrpc_cancel *cancel,

@@ -100,8 +100,12 @@ static int forward(struct events *e, const struct event *ev, struct err *err)
 	request.envelope = &envelope;
 	r = connect_containerd(e, deadline, err);
 	if (r == 0) {
-		r = ttrpc_client_call(e->client, SERVICE, "Forward", &request.base, NULL,
-			NULL, deadline, err);
+		r = ttrpc_client_call(e->client,
+			&(struct ttrpc_call){.service = SERVICE,
+				.method = "Forward",
+				.request = &request.base,
+				.deadline = deadline},
+			NULL, err);
 		if (r < 0)
 			disconnect(e);
 	}

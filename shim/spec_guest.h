@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's half of fitting a spec to the guest: nothing in it names the host's things. */
+/* The host's half of fitting a spec to the guest: it takes out what the host alone has. */
 #pragma once
 
 #include "shim/oci/from_json.h"

@@ -184,29 +184,28 @@ static void leave(struct ttrpc_client *c, struct call *call)
 	free(call->answer.data);
 }
 
-static int send_request(struct ttrpc_client *c, struct call *call, const char *service,
-	const char *method, const ProtobufCMessage *req, int64_t deadline,
-	struct err *err)
+static int send_request(struct ttrpc_client *c, uint32_t stream,
+	const struct ttrpc_call *what, struct err *err)
 {
 	Ttrpc__Request envelope = TTRPC__REQUEST__INIT;
 	_cleanup_free_ uint8_t *frame = NULL;
 	size_t len;
 	int r;
 
-	envelope.service = (char *)service;
-	envelope.method = (char *)method;
-	if (deadline != DEADLINE_NONE) {
-		int64_t left_ms = deadline - now_ms();
+	envelope.service = (char *)what->service;
+	envelope.method = (char *)what->method;
+	if (what->deadline != DEADLINE_NONE) {
+		int64_t left_ms = what->deadline - now_ms();
 
 		if (left_ms <= 0)
 			return err_set(err, -ETIMEDOUT, "the deadline has passed");
 		envelope.timeout_nano = MIN(left_ms, INT64_MAX / 1000000) * 1000000;
 	}
-	r = ttrpc_frame_new(
-		TTRPC_REQUEST, call->stream, &envelope.base, 3, req, &frame, &len, err);
+	r = ttrpc_frame_new(TTRPC_REQUEST, stream, &envelope.base, 3, what->request,
+		&frame, &len, err);
 	if (r < 0)
 		return r;
-	r = ttrpc_io_send(&c->io, frame, len, deadline);
+	r = ttrpc_io_send(&c->io, frame, len, what->deadline);
 	if (r == -ETIMEDOUT)
 		return err_set(err, r, "the peer did not take the request in time");
 	if (r < 0) {
@@ -283,36 +282,26 @@ static int unpack_answer(struct call *call, const ProtobufCMessageDescriptor *ty
 	return r;
 }
 
-int ttrpc_client_call_until(struct ttrpc_client *c, const char *service,
-	const char *method, const ProtobufCMessage *req,
-	const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret, int64_t deadline,
-	const struct ttrpc_cancel *cancel, struct err *err)
+int ttrpc_client_call(struct ttrpc_client *c, const struct ttrpc_call *what,
+	ProtobufCMessage **ret, struct err *err)
 {
 	struct err local = ERR_INIT, *e = err ? err : &local;
-	struct call call = {.cancel = cancel};
+	struct call call = {.cancel = what->cancel};
 	int r;
 
 	r = enter(c, &call, e);
 	if (r < 0)
-		return err_wrap(e, "%s", method);
-	r = send_request(c, &call, service, method, req, deadline, e);
+		return err_wrap(e, "%s", what->method);
+	r = send_request(c, call.stream, what, e);
 	if (r == 0)
-		r = wait_answer(c, &call, deadline, e);
+		r = wait_answer(c, &call, what->deadline, e);
 	if (r == 0) {
-		r = unpack_answer(&call, type, ret, e);
+		r = unpack_answer(&call, what->type, ret, e);
 		if (r == -EBADMSG)
 			go_down(c, r, e->text);
 	}
 	leave(c, &call);
-	return r < 0 ? err_wrap(e, "%s", method) : 0;
-}
-
-int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
-	const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
-	ProtobufCMessage **ret, int64_t deadline, struct err *err)
-{
-	return ttrpc_client_call_until(
-		c, service, method, req, type, ret, deadline, NULL, err);
+	return r < 0 ? err_wrap(e, "%s", what->method) : 0;
 }
 
 void ttrpc_client_cancel(struct ttrpc_client *c, struct ttrpc_cancel *cancel)

@@ -64,33 +64,33 @@ void ttrpc_client_free(struct ttrpc_client *c);
  */
 int ttrpc_client_detach(struct ttrpc_client *c, int *ret_fd, struct err *err);
 
-/*
- * One call: sends req, waits for the answer until the absolute `deadline` (also sent as
- * timeout_nano) and unpacks it as `type` into *ret, the caller's
- * (protobuf_c_message_free_unpacked(ret, NULL)). type and ret may be NULL: the answer's
- * payload is ignored. A request whose deadline passes while the peer does not read leaves
- * the connection whole, and so does a late answer. Errors: the peer's status as errno
- * with its message quoted in err; -ETIMEDOUT; -ECONNRESET if the peer left; -EBADMSG if
- * it broke the protocol (the connection is then over); -EMSGSIZE if the request (which is
- * then not sent) or the answer is above TTRPC_FRAME_MAX; -EAGAIN with too many calls in
- * flight.
- */
-int ttrpc_client_call(struct ttrpc_client *c, const char *service, const char *method,
-	const ProtobufCMessage *req, const ProtobufCMessageDescriptor *type,
-	ProtobufCMessage **ret, int64_t deadline, struct err *err);
-
-/*
- * Calls that may last for ever can be given up: all that were given the same *cancel, the
- * caller's and all zeros at first, return -ECANCELED from ttrpc_client_cancel() on. The
- * peer is not told; its answer is nobody's. `cancel` may be NULL.
- */
+/* Lets calls be given up that may last for ever; all zeros at first. */
 struct ttrpc_cancel {
 	bool given_up; /* under the client's lock */
 };
-int ttrpc_client_call_until(struct ttrpc_client *c, const char *service,
-	const char *method, const ProtobufCMessage *req,
-	const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret, int64_t deadline,
-	const struct ttrpc_cancel *cancel, struct err *err);
+
+struct ttrpc_call {
+	const char *service, *method;
+	const ProtobufCMessage *request;
+	const ProtobufCMessageDescriptor *type; /* of the answer; NULL: it is ignored */
+	int64_t deadline;                       /* absolute; also sent as timeout_nano */
+	const struct ttrpc_cancel *cancel;      /* NULL: this call is not given up */
+};
+
+/*
+ * Sends the request, waits for the answer until the deadline, and unpacks it into *ret,
+ * the caller's (protobuf_c_message_free_unpacked(ret, NULL)); ret is NULL if type is. A
+ * request whose deadline passes while the peer does not read leaves the connection whole,
+ * and so does a late answer. Errors: the peer's status as errno with its message quoted
+ * in err; -ETIMEDOUT; -ECONNRESET if the peer left; -EBADMSG if it broke the protocol
+ * (the connection is then over); -EMSGSIZE if the request (which is then not sent) or the
+ * answer is above TTRPC_FRAME_MAX; -EAGAIN with too many calls in flight; -ECANCELED if
+ * it was given up.
+ */
+int ttrpc_client_call(struct ttrpc_client *c, const struct ttrpc_call *call,
+	ProtobufCMessage **ret, struct err *err);
+/* All calls with this `cancel` return now, and later ones at once. The peer is not told;
+ * its answer is nobody's. */
 void ttrpc_client_cancel(struct ttrpc_client *c, struct ttrpc_cancel *cancel);
 
 /* ---- server ---- */

@@ -204,9 +204,14 @@ static inline void make_call(struct caller *c)
 	ProtobufCMessage *m = NULL;
 
 	check.service = (char *)c->text;
-	c->r = ttrpc_client_call(c->client, "t", c->method, &check.base,
-		c->type ? c->type : &grpc__version_check_response__descriptor, &m,
-		c->deadline, &c->err);
+	c->r = ttrpc_client_call(c->client,
+		&(struct ttrpc_call){.service = "t",
+			.method = c->method,
+			.request = &check.base,
+			.type = c->type ? c->type
+					: &grpc__version_check_response__descriptor,
+			.deadline = c->deadline},
+		&m, &c->err);
 	v = (Grpc__VersionCheckResponse *)m;
 	c->answer = xstrdup(v ? v->grpc_version : "");
 	if (v)
