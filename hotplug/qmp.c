@@ -169,9 +169,20 @@ uint64_t qmp_mark(struct qmp *q)
 	return mark;
 }
 
+struct wanted {
+	const char *name;
+	bool (*match)(void *user, struct json_object *data); /* NULL: any of that name */
+	void *user;
+};
+
+static bool is_wanted(const struct wanted *w, const struct qmp_event *e)
+{
+	return strcmp(e->name, w->name) == 0 && (!w->match || w->match(w->user, e->data));
+}
+
 /* The first kept event from *next on that matches; *next moves behind what was seen. */
-static const struct qmp_event *find_event(struct qmp *q, uint64_t *next, uint64_t *lost,
-	bool (*match)(void *user, const char *name, struct json_object *data), void *user)
+static const struct qmp_event *find_event(
+	struct qmp *q, uint64_t *next, uint64_t *lost, const struct wanted *wanted)
 {
 	uint64_t oldest =
 		q->n_events > QMP_EVENTS_KEPT ? q->n_events - QMP_EVENTS_KEPT : 0;
@@ -183,16 +194,17 @@ static const struct qmp_event *find_event(struct qmp *q, uint64_t *next, uint64_
 	while (*next < q->n_events) {
 		const struct qmp_event *e = &q->events[(*next)++ % QMP_EVENTS_KEPT];
 
-		if (match(user, e->name, e->data))
+		if (is_wanted(wanted, e))
 			return e;
 	}
 	return NULL;
 }
 
-int qmp_wait_any(struct qmp *q, uint64_t mark, const char *what,
-	bool (*match)(void *user, const char *name, struct json_object *data), void *user,
-	int64_t deadline, struct json_object **ret_data, struct err *err)
+int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
+	bool (*match)(void *user, struct json_object *data), void *user, int64_t deadline,
+	struct json_object **ret_data, struct err *err)
 {
+	const struct wanted wanted = {.name = name, .match = match, .user = user};
 	const struct qmp_event *event;
 	struct json_object *copy = NULL;
 	uint64_t lost = 0;
@@ -201,7 +213,7 @@ int qmp_wait_any(struct qmp *q, uint64_t mark, const char *what,
 	pthread_mutex_lock(&q->lock);
 	q->users++;
 	/* Also when the session has ended: what came before its end did come. */
-	while (!(event = find_event(q, &mark, &lost, match, user)) && r == 0) {
+	while (!(event = find_event(q, &mark, &lost, &wanted)) && r == 0) {
 		if (q->end.code < 0)
 			r = err_copy(err, &q->end);
 		else if (cond_wait(&q->changed, &q->lock, deadline) == -ETIMEDOUT &&
@@ -215,35 +227,12 @@ int qmp_wait_any(struct qmp *q, uint64_t mark, const char *what,
 		abort(); /* out of memory */
 	leave(q);
 	if (r < 0) {
-		err_wrap(err, "waiting for QMP event %s", what);
+		err_wrap(err, "waiting for QMP event %s", name);
 		return r;
 	}
 	if (ret_data)
 		*ret_data = copy;
 	return 0;
-}
-
-struct one_name {
-	const char *name;
-	bool (*match)(void *user, struct json_object *data);
-	void *user;
-};
-
-static bool match_one_name(void *user, const char *name, struct json_object *data)
-{
-	const struct one_name *one = user;
-
-	return strcmp(name, one->name) == 0 &&
-	       (!one->match || one->match(one->user, data));
-}
-
-int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
-	bool (*match)(void *user, struct json_object *data), void *user, int64_t deadline,
-	struct json_object **ret_data, struct err *err)
-{
-	struct one_name one = {.name = name, .match = match, .user = user};
-
-	return qmp_wait_any(q, mark, name, match_one_name, &one, deadline, ret_data, err);
 }
 
 /* ---- the session ---- */

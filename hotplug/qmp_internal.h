@@ -73,8 +73,3 @@ void qmp_end(struct qmp *q, const struct err *why);
 
 /* Turns the error in *err into one of the protocol: "<what>: …" and -EBADMSG. */
 int qmp_broken(struct err *err, const char *what);
-
-/* qmp_wait_event() for one of several names: match sees each event's name and data. */
-int qmp_wait_any(struct qmp *q, uint64_t mark, const char *what,
-	bool (*match)(void *user, const char *name, struct json_object *data), void *user,
-	int64_t deadline, struct json_object **ret_data, struct err *err);
