@@ -564,5 +564,6 @@ void store_status(struct store *s, struct json_object *obj)
 		json_object_array_add(list, held_to_json(s, h));
 	json_object_object_add(obj, "generations", list);
 	json_object_object_add(obj, "tmpfs", tmpfs_to_json(s));
+	store_look_for_growth(s);
 	pthread_mutex_unlock(&s->lock);
 }

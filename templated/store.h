@@ -97,5 +97,6 @@ bool store_has(
 #define STORE_HELD_MAX 256
 int store_empty(struct store *s, struct json_object **ret_held, struct err *err);
 
-/* Adds "state", "reason", "generations" and "tmpfs" to obj. Changes nothing. */
+/* Adds "state", "reason", "generations" and "tmpfs" to obj. What is seen to have grown beyond
+ * its bound is compacted behind it. */
 void store_status(struct store *s, struct json_object *obj);
