@@ -3,10 +3,11 @@
  * Keeping the generations of the store compact: see store.h.
  *
  * What clones do to a generation nobody tells us; but what it amounts to is one system
- * call away. So it is looked at whenever a lease begins or ends: that is when there is a
- * clone more to fill holes, or one less to have filled them. A burst of leases compacts
- * no more often than one compaction after the other can run, and between two leases a
- * generation grows at most to the size of its guest, once.
+ * call away. So it is looked at whenever a lease begins or ends, that is when there is a
+ * clone more to fill holes, or one less to have filled them, and whenever somebody asks
+ * for the status. A burst of leases compacts no more often than one compaction after the
+ * other can run, and between two such events a generation grows at most to the size of
+ * its guest, once.
  *
  * Punching takes up to a second where hundreds of clones have mapped the file, so that a
  * thread does it, without the lock. It ends when nothing is left to do. While it runs, its
