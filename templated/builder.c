@@ -154,8 +154,8 @@ static void begin(struct builder *b, enum build_how how)
 	if (how == BUILD_AUTO && b->failed.value[MANIFEST_ARGV])
 		manifest_copy(&b->build.avoid, &b->failed);
 	b->step = BUILD_STARTING;
-	b->began_ms = now_ms();
 	phases_begin(&b->phases, BUILD_STARTING);
+	b->began_ms = b->phases.began_ms[BUILD_STARTING];
 	b->running = true;
 	b->builds++;
 	events_emit(
@@ -165,11 +165,14 @@ static void begin(struct builder *b, enum build_how how)
 /* Keeps what is to be known of a build that ended; the lock is held. */
 static void conclude(struct builder *b, const struct build_result *result)
 {
+	/* Read once: the phases add up to the whole. */
+	int64_t now = now_ms();
+
 	b->last = *result;
 	if (result->built || result->code < 0)
 		b->report = (struct report){.result = *result,
-			.took_ms = now_ms() - b->began_ms,
-			.ended_ms = now_ms(),
+			.took_ms = now - b->began_ms,
+			.ended_ms = now,
 			.phases = b->phases};
 	if (result->built || (result->code < 0 && !b->cancelled)) {
 		manifest_done(&b->failed);
@@ -393,15 +396,16 @@ static struct json_object *report_to_json(const struct report *report)
 struct json_object *builder_status(struct builder *b)
 {
 	struct json_object *obj = json_object_new_object();
+	int64_t now;
 
 	pthread_mutex_lock(&b->lock);
+	now = now_ms();
 	json_set_bool(obj, "running", b->running);
 	json_set_bool(obj, "queued", b->queued);
 	if (b->running) {
 		json_set_string(obj, "step", step_names[b->step]);
-		json_set_i64(obj, "ms", now_ms() - b->began_ms);
-		json_object_object_add(
-			obj, "phases", phases_to_json(&b->phases, now_ms()));
+		json_set_i64(obj, "ms", now - b->began_ms);
+		json_object_object_add(obj, "phases", phases_to_json(&b->phases, now));
 	}
 	if (b->report.ended_ms)
 		json_object_object_add(obj, "last", report_to_json(&b->report));
