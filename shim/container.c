@@ -150,6 +150,17 @@ int container_update(struct process *init, const void *json, size_t len, struct 
 	return r;
 }
 
+static struct process *find_unstarted(struct container *c)
+{
+	struct process *p = c->execs;
+
+	if (c->init->state == LIFECYCLE_CREATED)
+		return c->init;
+	while (p && p->state != LIFECYCLE_CREATED)
+		p = p->next;
+	return p;
+}
+
 void containers_lost(struct pod *pod)
 {
 	struct timespec now;
@@ -161,8 +172,7 @@ void containers_lost(struct pod *pod)
 		/* Processes that run have a thread which sees it. */
 		pthread_mutex_lock(&pod->lock);
 		for (struct container *c = pod->containers; c && !p; c = c->next)
-			if (c->init->state == LIFECYCLE_CREATED)
-				p = c->init;
+			p = find_unstarted(c);
 		if (p)
 			p->refs++;
 		pthread_mutex_unlock(&pod->lock);

@@ -228,6 +228,24 @@ static int build_in_pod(struct creation *c, struct trees *trees, struct err *err
 	return r;
 }
 
+/* One whose VM was lost just now would be told by nobody. */
+static int add_container(struct creation *c, struct err *err)
+{
+	struct pod *pod = c->pod;
+
+	pthread_mutex_lock(&pod->lock);
+	if (pod->life != POD_READY) {
+		pthread_mutex_unlock(&pod->lock);
+		return err_set(err, -ECONNRESET, "the VM has ended");
+	}
+	c->container->pid = (uint32_t)vm_pid(pod->vm);
+	c->container->next = pod->containers;
+	pod->containers = c->container;
+	task_publish_create(pod, c->request, c->container->pid);
+	pthread_mutex_unlock(&pod->lock);
+	return 0;
+}
+
 /* Side by side: the file trees in their thread, everything else here. */
 static int build(struct creation *c, struct err *err)
 {
@@ -241,21 +259,11 @@ static int build(struct creation *c, struct err *err)
 		r = pod_has_vm(c->pod) ? grow_pod(c, err) : start_pod(c, err);
 	if (r == 0)
 		r = build_in_pod(c, trees, err);
+	if (r == 0)
+		r = add_container(c, err);
 	if (r < 0 && c->started_pod)
 		pod_stop(c->pod);
 	return r;
-}
-
-static void add_container(struct creation *c)
-{
-	struct pod *pod = c->pod;
-
-	pthread_mutex_lock(&pod->lock);
-	c->container->pid = (uint32_t)vm_pid(pod->vm);
-	c->container->next = pod->containers;
-	pod->containers = c->container;
-	task_publish_create(pod, c->request, c->container->pid);
-	pthread_mutex_unlock(&pod->lock);
 }
 
 static int create(struct creation *c, struct err *err)
@@ -273,9 +281,7 @@ static int create(struct creation *c, struct err *err)
 		return r;
 	new_container(c);
 	r = build(c, err);
-	if (r == 0) {
-		add_container(c);
-	} else {
+	if (r < 0) {
 		process_join(c->container->init);
 		process_unref(c->container->init);
 	}

@@ -60,8 +60,8 @@ static int undo_recorded(const struct config *c, const struct state *s, struct e
 		r_next = net_cleanup(s->netns, &e);
 		r = first_error(r, err, r_next, &e);
 	}
-	r_next = state_remove(s, &e);
-	return first_error(r, err, r_next, &e);
+	/* What could not be undone is still to be found by the record. */
+	return r < 0 ? r : state_remove(s, err);
 }
 
 int delete_state(const struct config *c, const char *dir, struct err *err)

@@ -196,6 +196,8 @@ static int search(struct search *s, struct err *err)
 			add_reason(s->result, off, true);
 			continue;
 		}
+		if (vm_is_killed(s->order->vm))
+			return err_set(err, -ECANCELED, "the VM was killed");
 		if (is_too_strict(s, f, &why, err))
 			return err->code;
 		if (!f->clones)

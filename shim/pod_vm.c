@@ -33,21 +33,24 @@ static bool move_life(struct pod *pod, enum pod_event event)
 
 /* ---- its end by itself ---- */
 
-/* From the VM's thread. A start that runs finds it out at its own next step. */
+/* From the VM's thread. pod_start() finds it out in become_ready() at the latest. */
 static void on_vm_ended(void *user)
 {
 	struct pod *pod = user;
 	char why[2048];
+	struct vm *vm;
 	bool lost;
 
+	/* vm_free() waits for this thread, whoever has taken the VM out of the pod. */
 	pthread_mutex_lock(&pod->lock);
+	vm = pod->vm;
 	pod->vm_ended = true;
 	lost = pod_life_next(&pod->life, POD_LOSE);
 	pthread_mutex_unlock(&pod->lock);
 	if (!lost)
 		return;
-	vm_post_mortem(pod->vm, why, sizeof(why));
-	log_error("the VM has ended, and all processes in it: %s", why);
+	vm_post_mortem(vm, why, sizeof(why));
+	log_error("the VM has ended, and all processes in it%s", why);
 	containers_lost(pod);
 }
 

@@ -104,7 +104,8 @@ static int load_state(struct state *ret, struct err *err)
 	r = state_load(dir, ret, err);
 	if (r == 0 && proc_id_of(getpid(), &ret->shim) < 0)
 		r = err_set(err, -ESRCH, "cannot find this process in /proc");
-	return r;
+	/* Whoever started it may have been killed before it wrote that down. */
+	return r < 0 ? r : state_save(ret, err);
 }
 
 /* *pod is for pod_done() in any case. */

@@ -301,8 +301,9 @@ static bool was_taken(struct cached *vm, const char *sandbox)
 		log_warn("the sandbox %s did not take the cached VM %s, which is ended",
 			sandbox, vm->id);
 	else
-		log_error("the cached VM %s is ended: %s", vm->id, err.text);
-	return r == VM_TAKEN;
+		/* It may run a pod: the next start sweeps it if nobody has it. */
+		log_error("the cached VM %s is left alone: %s", vm->id, err.text);
+	return r != VM_OURS;
 }
 
 void cache_settle(struct cache *c, struct cached *vm, const char *sandbox,

@@ -79,9 +79,9 @@ static int make(struct cache *c, struct cached *vm, struct err *err)
 	hold_vm(c, vm->vm);
 	r = config->enable_template ? clone_current(c, vm, err)
 				    : vm_boot(vm->vm, -1, err);
-	hold_vm(c, NULL);
 	if (r == 0)
 		r = vm_set_aside(vm->vm, &vm->handover, err);
+	hold_vm(c, NULL);
 	return r == 0 ? daemon_check_inputs(c->daemon, config, &vm->want, err) : r;
 }
 

@@ -225,12 +225,13 @@ static int follow(struct daemon *d, int signal_fd, struct err *err)
 static int serve(struct daemon *d, const struct config *c, int signal_fd, struct err *err)
 {
 	struct metrics_server *metrics;
+	struct err left = ERR_INIT;
 	struct server *server;
 	int r;
 
-	r = vm_sweep(c, NULL, NULL, err);
-	if (r < 0)
-		return r;
+	/* What can't be undone keeps its number, and nothing else of this start. */
+	if (vm_sweep(c, NULL, NULL, &left) < 0)
+		log_error("something of a VM is left behind: %s", left.text);
 	begin_templates(d, c);
 	r = server_start(d, &server, err);
 	if (r < 0)

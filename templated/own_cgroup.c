@@ -88,7 +88,7 @@ void own_cgroup_enter(const struct config *c)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
-	_cleanup_close_ int lock_fd = -1;
+	_cleanup_(unlock) int lock_fd = -1;
 	struct err err = ERR_INIT;
 	int fds[CGROUP_MAX];
 	bool shared = false;
@@ -113,7 +113,7 @@ void own_cgroup_leave(void)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
-	_cleanup_close_ int lock_fd = before.moved ? vm_number_lock(NULL) : -1;
+	_cleanup_(unlock) int lock_fd = before.moved ? vm_number_lock(NULL) : -1;
 
 	for (unsigned int i = 0; i < n && before.moved; i++) {
 		_cleanup_free_ char *group = xasprintf("%s/%s", roots[i], before.group);

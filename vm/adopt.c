@@ -31,7 +31,7 @@ static int change_owner(
 
 static int take_record(struct vm *vm, const char *dir, struct err *err)
 {
-	_cleanup_close_ int dir_fd = vm_record_lock(dir);
+	_cleanup_(unlock) int dir_fd = vm_record_lock(dir);
 	struct vm_record record;
 	int r;
 
@@ -44,7 +44,7 @@ static int take_record(struct vm *vm, const char *dir, struct err *err)
 	r = change_owner(dir_fd, &vm->record, &record, err);
 	if (r != 0)
 		return r;
-	close_fd(steal_fd(&dir_fd));
+	vm_unlock(steal_fd(&dir_fd));
 	vm_undo(vm); /* its own number is not needed */
 	vm->record = record;
 	return 0;
@@ -98,6 +98,8 @@ int vm_resume(struct vm *vm, struct err *err)
 		trace_end(vm->trace, TRACE_RESUMED);
 		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
 	}
+	if (r == 0)
+		r = vm_become_ready(vm, err);
 	if (r < 0)
 		vm_undo(vm);
 	return r;

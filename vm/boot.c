@@ -22,7 +22,9 @@ static int boot(struct vm *vm, int memory_fd, struct err *err)
 	struct accel accel;
 	int r;
 
-	r = vm_check_kernel(vm->config, err);
+	r = vm_check_killed(vm, err);
+	if (r == 0)
+		r = vm_check_kernel(vm->config, err);
 	if (r == 0)
 		r = vm_check_initrd(vm->config, err);
 	if (r == 0)
@@ -34,7 +36,7 @@ static int boot(struct vm *vm, int memory_fd, struct err *err)
 	r = vm_start(vm, &start, err);
 	if (r == 0)
 		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
-	return r;
+	return r < 0 ? r : vm_become_ready(vm, err);
 }
 
 int vm_boot(struct vm *vm, int memory_fd, struct err *err)
@@ -88,7 +90,9 @@ static int clone_template(
 	if (strlen(template->generation) >= sizeof(vm->record.generation))
 		return err_set(err, -EINVAL, "%s is no generation's id",
 			err_quote(template->generation, GENERATION_ID_SIZE));
-	r = vm_take_number(vm, err);
+	r = vm_check_killed(vm, err);
+	if (r == 0)
+		r = vm_take_number(vm, err);
 	if (r < 0)
 		return r;
 	/* Written down with QEMU's process. */
@@ -98,7 +102,7 @@ static int clone_template(
 		r = restore(vm, template->state_fd, err);
 	if (r == 0)
 		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
-	return r;
+	return r < 0 ? r : vm_become_ready(vm, err);
 }
 
 int vm_clone(struct vm *vm, const struct vm_template *template, struct err *err)

@@ -131,6 +131,23 @@ static int enter_root(const struct confine *c, const char **ret_step)
 	return r;
 }
 
+static int close_from_to(unsigned int first, unsigned int last)
+{
+	return first <= last ? (int)syscall(SYS_close_range, first, last, 0) : 0;
+}
+
+/* All from `first` on but those that are needed until exec, which closes them. At once: what
+ * other threads had open (ends of streams, locks) must not live on in here. */
+static int close_others(const struct confine *c, unsigned int first)
+{
+	unsigned int low = (unsigned int)MIN(c->ctl_fd, c->qemu_fd);
+	unsigned int high = (unsigned int)MAX(c->ctl_fd, c->qemu_fd);
+
+	if (close_from_to(first, low - 1) < 0 || close_from_to(low + 1, high - 1) < 0)
+		return -1;
+	return close_from_to(high + 1, ~0u);
+}
+
 /* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent, 5 the memory where QEMU opens it by
  * that; the rest is closed by exec. */
 static int arrange_fds(const struct confine *c)
@@ -150,7 +167,7 @@ static int arrange_fds(const struct confine *c)
 	for (size_t i = 0; i < n; i++)
 		if (dup2(high[i], (int)i) < 0)
 			return -1;
-	return (int)syscall(SYS_close_range, n, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
+	return close_others(c, (unsigned int)n);
 }
 
 static int set_limits(void)

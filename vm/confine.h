@@ -49,6 +49,7 @@ struct confine {
 	bool notifies;
 	int qemu_fd; /* O_PATH of the program; this one and stdin_fd are 64 or higher */
 	int stdin_fd;
+	int ctl_fd; /* the child's end of the talk with its parent; high, the caller's */
 };
 
 /* The path of the one execveat(2) that is allowed, by address. */

@@ -36,17 +36,22 @@ static int set_offered(struct vm *vm, int dir_fd, bool offered, struct err *err)
 
 int vm_offer(struct vm *vm, struct err *err)
 {
-	_cleanup_close_ int dir_fd = vm_record_lock(vm->dir);
+	_cleanup_(unlock) int dir_fd = vm_record_lock(vm->dir);
 
 	if (dir_fd < 0)
 		return err_sys(err, dir_fd, "cannot lock %s", vm->dir);
 	return set_offered(vm, dir_fd, true, err);
 }
 
+static bool is_same(const struct proc_id *a, const struct proc_id *b)
+{
+	return a->pid == b->pid && a->start_ticks == b->start_ticks;
+}
+
 /* A taker that has ended by now took the folder along. */
 int vm_withdraw(struct vm *vm, struct err *err)
 {
-	_cleanup_close_ int dir_fd = -1;
+	_cleanup_(unlock) int dir_fd = -1;
 	struct vm_record now;
 	int r;
 
@@ -55,12 +60,16 @@ int vm_withdraw(struct vm *vm, struct err *err)
 	if (!vm->record.offered)
 		return VM_OURS;
 	dir_fd = vm_record_lock(vm->dir);
+	vm->taken = true; /* as long as it can't be found out */
 	if (dir_fd < 0 && dir_fd != -ENOENT)
 		return err_sys(err, dir_fd, "cannot lock %s", vm->dir);
 	r = dir_fd < 0 ? -ENOENT : vm_record_read(dir_fd, &now, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	vm->taken = r == -ENOENT || !now.offered;
+	/* The number may be another VM's by now. */
+	vm->taken = r == -ENOENT || !now.offered ||
+		    !is_same(&now.qemu, &vm->record.qemu) ||
+		    !is_same(&now.owner, &vm->record.owner);
 	if (vm->taken)
 		return VM_TAKEN;
 	r = set_offered(vm, dir_fd, false, err);

@@ -48,8 +48,8 @@ int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err);
 /* The VM may be taken from now on. */
 int vm_offer(struct vm *vm, struct err *err);
 
-/* No more: VM_OURS, or VM_TAKEN, and vm_free() then leaves it alone. Of a VM that was not
- * offered it is VM_OURS. */
+/* No more: VM_OURS, or VM_TAKEN, and vm_free() then leaves it alone, as it does after an
+ * error, when nobody knows. Of a VM that was not offered it is VM_OURS. */
 #define VM_OURS  0
 #define VM_TAKEN 1
 int vm_withdraw(struct vm *vm, struct err *err);

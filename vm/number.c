@@ -29,6 +29,13 @@ static struct range range_of(const struct config *c)
 		.last = vm_number_uid(c, (unsigned int)c->uid_count - 1)};
 }
 
+void vm_unlock(int fd)
+{
+	if (fd >= 0)
+		flock(fd, LOCK_UN);
+	close_fd(fd);
+}
+
 int vm_number_lock(struct err *err)
 {
 	_cleanup_close_ int fd = -1;
@@ -48,6 +55,7 @@ int vm_number_lock(struct err *err)
 
 /* One link in VM_CLAIMS. */
 struct claim {
+	char name[32];
 	struct range uids;
 	char state_dir[PATH_MAX];
 };
@@ -62,6 +70,7 @@ static bool read_claim(int claims_fd, const char *name, struct claim *ret)
 		sscanf(name, "%u-%u%n", &ret->uids.first, &ret->uids.last, &end) != 2)
 		return false;
 	ret->state_dir[len] = '\0';
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	return !name[end];
 }
 
@@ -74,15 +83,18 @@ static bool has_vms(const char *state_dir)
 }
 
 /* Whether another claim leaves ours alone; one that nobody needs any more is removed. */
-static int check_claim(int claims_fd, const char *name, const struct claim *other,
+static int check_claim(int claims_fd, const struct claim *other, const char *state_dir,
 	const struct range *ours, struct err *err)
 {
 	if (other->uids.last < ours->first || other->uids.first > ours->last)
 		return 0;
+	/* Our own of another uid_count: number n has the same uid in both. */
+	if (other->uids.first == ours->first && strcmp(other->state_dir, state_dir) == 0)
+		return 0;
 	if (!has_vms(other->state_dir))
-		return unlinkat(claims_fd, name, 0) < 0 && errno != ENOENT
+		return unlinkat(claims_fd, other->name, 0) < 0 && errno != ENOENT
 			       ? err_sys(err, errno, "cannot remove " VM_CLAIMS "/%s",
-					 name)
+					 other->name)
 			       : 0;
 	return err_set(err, -EADDRINUSE,
 		"the uids %u to %u (keys uid_base and uid_count of [hypervisor]) are not "
@@ -107,7 +119,7 @@ static int claim_uids(int claims_fd, const struct config *c, struct err *err)
 		if (strcmp(entry->d_name, name) == 0 &&
 			strcmp(other.state_dir, c->state_dir) == 0)
 			return 0;
-		r = check_claim(claims_fd, entry->d_name, &other, &ours, err);
+		r = check_claim(claims_fd, &other, c->state_dir, &ours, err);
 	}
 	if (r == 0 && symlinkat(c->state_dir, claims_fd, name) < 0)
 		r = err_sys(err, errno, "cannot claim uids in " VM_CLAIMS);
@@ -190,7 +202,7 @@ static int remove_all(int claims_fd, const struct config *c, const char *dir,
 int vm_number_take(const struct config *c, struct vm_record *record, unsigned int *ret,
 	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err)
 {
-	_cleanup_close_ int claims_fd = vm_number_lock(err);
+	_cleanup_(unlock) int claims_fd = vm_number_lock(err);
 	_cleanup_free_ char *dir = NULL;
 	unsigned int number = 0;
 	int r;
@@ -217,7 +229,7 @@ int vm_number_take(const struct config *c, struct vm_record *record, unsigned in
 int vm_number_give(
 	const struct config *c, const char *dir, const char *cgroup, struct err *err)
 {
-	_cleanup_close_ int claims_fd = -1;
+	_cleanup_(unlock) int claims_fd = -1;
 
 	/* Whoever is left in the group may take a moment to end: not under the lock. */
 	cgroup_kill(cgroup);
@@ -227,7 +239,7 @@ int vm_number_give(
 
 int vm_number_give_unrecorded(const struct config *c, const char *dir, struct err *err)
 {
-	_cleanup_close_ int claims_fd = vm_number_lock(err);
+	_cleanup_(unlock) int claims_fd = vm_number_lock(err);
 	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct vm_record record;
 	int r;

@@ -42,16 +42,15 @@ static int resize_vcpus(struct vm *vm, unsigned int vcpus, struct err *err)
 		return 0;
 	trace_begin(vm->trace, TRACE_CPU);
 	r = plug_vcpus(vm->qmp, vcpus, vm_call_deadline(vm), err);
-	if (r == 0)
-		r = bring_online(vm, vcpus, true, &why);
+	if (r < 0)
+		return r;
+	r = bring_online(vm, vcpus, true, &why);
 	if (r == -EOPNOTSUPP) {
 		log_warn("the VM has %u vCPUs: %s", vm->vcpus, why.text);
 		return 0;
 	}
-	if (why.code < 0)
-		err_copy(err, &why);
 	if (r < 0)
-		return r;
+		return err_copy(err, &why);
 	vm->vcpus = vcpus;
 	trace_end(vm->trace, TRACE_CPU);
 	return 0;
@@ -86,11 +85,11 @@ static int add_dimm(struct vm *vm, uint64_t bytes, struct err *err)
 	char id[32];
 	int r;
 
-	snprintf(id, sizeof(id), "dimm%u", vm->dimms);
+	/* A number that was used counts, whatever became of it: QEMU may have it still. */
+	snprintf(id, sizeof(id), "dimm%u", vm->dimms++);
 	r = plug_dimm(vm->qmp, id, bytes, vm_call_deadline(vm), err);
 	if (r < 0)
 		return r;
-	vm->dimms++;
 	vm->dimm_bytes += bytes;
 	r = bring_online(vm, vm->vcpus, false, err);
 	if (r == 0)

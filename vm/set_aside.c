@@ -41,7 +41,7 @@ static int take_apart(struct vm *vm, struct vm_handover *h, struct err *err)
 	if (r < 0)
 		return r;
 	vm_unwatch(vm);
-	if (vm->console)
+	if (vm->guest_ended || vm->gone)
 		return err_set(err, -ESRCH, "the guest has ended by itself");
 	h->qemu_version = qmp_version(vm->qmp);
 	return qmp_detach(steal_ptr(vm->qmp), vm_call_deadline(vm), &h->qmp_fd, err);

@@ -160,6 +160,7 @@ int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
 	}
 	ours = pair[0];
 	pair[1] = confine_fd_high(pair[1]);
+	confine.ctl_fd = pair[1];
 	ret->pid = fork();
 	if (ret->pid == 0)
 		run_child(&confine, pair[1], ours);

@@ -94,13 +94,16 @@ static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int ag
 
 static int make_channels(int qmp[2], int agent[2], struct err *err)
 {
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) == 0) {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) == 0)
-			return 0;
-		close(qmp[0]);
-		close(qmp[1]);
-	}
-	return err_sys(err, errno, "socketpair");
+	int r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0)
+		return err_sys(err, errno, "socketpair");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) == 0)
+		return 0;
+	r = err_sys(err, errno, "socketpair");
+	close(qmp[0]);
+	close(qmp[1]);
+	return r;
 }
 
 int vm_start(struct vm *vm, const struct vm_start *start, struct err *err)

@@ -84,7 +84,7 @@ static int sweep_locked(const struct config *c, const char *dir, int dir_fd,
 static int sweep_one(const struct config *c, const char *dir, struct vm_record *record,
 	struct err *err)
 {
-	_cleanup_close_ int dir_fd = vm_record_lock(dir);
+	_cleanup_(unlock) int dir_fd = vm_record_lock(dir);
 	int r;
 
 	if (dir_fd == -ENOENT)
@@ -93,6 +93,18 @@ static int sweep_one(const struct config *c, const char *dir, struct vm_record *
 		return err_sys(err, dir_fd, "cannot lock %s", dir);
 	r = sweep_locked(c, dir, dir_fd, record, err);
 	return r < 0 ? err_wrap(err, "undo %s", dir) : 0;
+}
+
+/* One that is no other sandbox's: a folder without a record may be anybody's. */
+static bool is_meant(const char *dir, const char *namespace, const char *sandbox)
+{
+	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct vm_record record;
+
+	if (!sandbox || dir_fd < 0 || vm_record_read(dir_fd, &record, NULL) < 0)
+		return true;
+	return strcmp(record.sandbox, sandbox) == 0 &&
+	       strcmp(record.namespace, namespace) == 0;
 }
 
 int vm_sweep(const struct config *c, const char *namespace, const char *sandbox,
@@ -113,11 +125,10 @@ int vm_sweep(const struct config *c, const char *namespace, const char *sandbox,
 		struct err why = ERR_INIT;
 
 		if (!parse_number(entry->d_name, &number) ||
+			!is_meant(dir, namespace, sandbox) ||
 			sweep_one(c, dir, &record, &why) == 0)
 			continue;
-		if (r == 0 &&
-			(!sandbox || (strcmp(record.sandbox, sandbox) == 0 &&
-					     strcmp(record.namespace, namespace) == 0)))
+		if (r == 0)
 			r = err_copy(err, &why);
 		else
 			log_error("something of a VM is left behind: %s", why.text);

@@ -10,10 +10,10 @@
 #include "vm/record.h"
 
 /*
- * Undoes each VM below state_dir whose owner is gone: QEMU, cgroup, uid, folder. VMs with
- * an owner are let be, so anybody may call it at any time, twice, or while another one
- * sweeps. What is left of a VM of that sandbox (both names NULL: of any) is an error; of
- * others it is logged.
+ * Undoes each VM below state_dir whose owner is gone, of that sandbox or (both names NULL)
+ * of any: QEMU, cgroup, uid, folder. VMs with an owner are let be, so anybody may call it at
+ * any time, twice, or while another one sweeps. The first failure is the error, further ones
+ * are logged; what failed can be swept again.
  */
 int vm_sweep(const struct config *c, const char *namespace, const char *sandbox,
 	struct err *err);

@@ -110,6 +110,21 @@ int vm_publish_qemu(struct vm *vm, int pidfd, struct err *err)
 	return killed ? err_set(err, -ECANCELED, "the VM was killed") : 0;
 }
 
+bool vm_is_killed(struct vm *vm)
+{
+	bool killed;
+
+	pthread_mutex_lock(&vm->lock);
+	killed = vm->killed;
+	pthread_mutex_unlock(&vm->lock);
+	return killed;
+}
+
+int vm_check_killed(struct vm *vm, struct err *err)
+{
+	return vm_is_killed(vm) ? err_set(err, -ECANCELED, "the VM was killed") : 0;
+}
+
 void vm_kill(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
@@ -122,11 +137,15 @@ void vm_kill(struct vm *vm)
 /* QEMU has ended when this returns, and nobody looks at it any more. */
 static void end_qemu(struct vm *vm)
 {
+	pthread_mutex_lock(&vm->lock);
+	vm->undoing = true;
+	pthread_mutex_unlock(&vm->lock);
 	if (vm->qemu.pid > 0)
 		spawned_kill(&vm->qemu);
 	vm_unwatch(vm);
 	pthread_mutex_lock(&vm->lock);
 	vm->kill_fd = -1;
+	vm->undoing = vm->leaving = vm->guest_ended = vm->gone = vm->ready = false;
 	free(steal_ptr(vm->console));
 	pthread_mutex_unlock(&vm->lock);
 	spawned_end(&vm->qemu);

@@ -37,9 +37,10 @@ struct vm_options {
 	 * without the controller for it is told about in the log, once. */
 	unsigned int cpu_percent;
 	/*
-	 * QEMU has ended although nobody called vm_kill(): the guest powered off or panicked,
-	 * or QEMU died. Called once for each start, from the VM's own thread, also while the
-	 * start runs, which then fails, too; not after vm_free() has returned. May be NULL.
+	 * A VM that was ready has ended although nobody called vm_kill(): the guest powered
+	 * off or panicked, or QEMU died. Called once, from the VM's own thread, maybe before
+	 * the start has returned; not after vm_free() has. Who ends before it is ready fails
+	 * its start instead. May be NULL.
 	 */
 	void (*ended)(void *user);
 	void *user;
@@ -56,6 +57,7 @@ DEFINE_CLEANUP(vm, struct vm *, vm_free);
 /* Ends QEMU now, and each start from now on: with -ECANCELED, or with what a call to a
  * QEMU that dies fails with. `ended` is not called for it. Does not wait. */
 void vm_kill(struct vm *vm);
+bool vm_is_killed(struct vm *vm);
 
 /*
  * Cold boot; ready when the agent has answered. memory_fd: the template's memory file,

@@ -42,7 +42,11 @@ struct vm {
 
 	pthread_mutex_t lock; /* of what follows; held for moments */
 	bool killed;          /* vm_kill() was called */
+	bool undoing;         /* QEMU is ended by vm_undo() */
 	bool leaving;         /* its connections are being taken apart: vm_set_aside() */
+	bool guest_ended;     /* by itself */
+	bool gone;            /* QEMU has ended */
+	bool ready;           /* a start has come to its end */
 	int kill_fd;          /* qemu.pidfd while QEMU may be killed; else -1 */
 	char *console;        /* its end, kept when the guest ended by itself; or NULL */
 	unsigned int ports_taken;
@@ -77,6 +81,10 @@ int vm_publish_qemu(struct vm *vm, int pidfd, struct err *err);
 /* Starts and joins the VM's thread (watch.c). */
 int vm_watch(struct vm *vm, struct err *err);
 void vm_unwatch(struct vm *vm);
+/* The end of a start: from here on `ended` is told. -ECONNRESET: QEMU has ended already. */
+int vm_become_ready(struct vm *vm, struct err *err);
+/* -ECANCELED once vm_kill() was called. */
+int vm_check_killed(struct vm *vm, struct err *err);
 
 /* Appends the end of QEMU's standard error, kept in a memfd, to a text. */
 void vm_append_stderr(int stderr_fd, char *buf, size_t size);

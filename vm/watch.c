@@ -7,6 +7,7 @@
  * lives in QEMU, can be read. Then QEMU is killed, and everyone who waits for QMP or the
  * agent hears of it. A QEMU that closes QMP is as good as dead, and made so.
  */
+#include <errno.h>
 #include <signal.h>
 
 #include "base/log.h"
@@ -31,26 +32,46 @@ static void keep_console(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 }
 
+/* The guest's own end, which need not leave a console behind. */
+static void note_guest_end(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->guest_ended = true;
+	pthread_mutex_unlock(&vm->lock);
+	keep_console(vm);
+	log_warn("the guest of %s has ended by itself; its QEMU is ended",
+		vm->record.sandbox);
+}
+
+/* Whether somebody is to be told that QEMU has ended. A start that has not come to its end
+ * finds that out itself. */
+static bool note_end(struct vm *vm)
+{
+	bool tells;
+
+	pthread_mutex_lock(&vm->lock);
+	vm->gone = true;
+	tells = vm->ready && !vm->killed && !vm->undoing && vm->ended;
+	pthread_mutex_unlock(&vm->lock);
+	return tells;
+}
+
 static void *watch(void *arg)
 {
 	struct vm *vm = arg;
-	bool leaving, killed;
+	bool leaving;
 
 	if (qmp_wait_event(
-		    vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) == 0) {
-		keep_console(vm);
-		log_warn("the guest of %s has ended by itself; its QEMU is ended",
-			vm->record.sandbox);
-	}
+		    vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) == 0)
+		note_guest_end(vm);
 	pthread_mutex_lock(&vm->lock);
 	leaving = vm->leaving;
-	killed = vm->killed;
 	pthread_mutex_unlock(&vm->lock);
 	if (leaving)
 		return NULL;
 	pidfd_kill(vm->qemu.pidfd, SIGKILL); /* fails if it has ended: as well */
 	pidfd_wait(vm->qemu.pidfd, DEADLINE_NONE);
-	if (!killed && vm->ended)
+	if (note_end(vm))
 		vm->ended(vm->user);
 	return NULL;
 }
@@ -63,6 +84,20 @@ int vm_watch(struct vm *vm, struct err *err)
 		return err_sys(err, r, "cannot start a thread");
 	vm->watched = true;
 	return 0;
+}
+
+int vm_become_ready(struct vm *vm, struct err *err)
+{
+	bool gone;
+
+	pthread_mutex_lock(&vm->lock);
+	gone = vm->gone;
+	vm->ready = !gone;
+	pthread_mutex_unlock(&vm->lock);
+	if (!gone)
+		return 0;
+	err_set(err, -ECONNRESET, "QEMU has ended");
+	return vm_explain(vm, err);
 }
 
 void vm_unwatch(struct vm *vm)

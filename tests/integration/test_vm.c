@@ -285,6 +285,9 @@ static void test_ended(void **state)
 	struct vm *vm = start_counted(&ends);
 
 	(void)state;
+	vm_free(vm);
+	assert_int_equal(0, ends);
+	vm = start_counted(&ends);
 	pidfd_kill(vm_pidfd(vm), SIGKILL);
 	vm_unwatch(vm);
 	assert_int_equal(1, ends);
@@ -296,6 +299,40 @@ static void test_ended(void **state)
 	assert_true(has_ended(vm_pidfd(vm)));
 	vm_free(vm);
 	assert_int_equal(1, ends);
+}
+
+/* A start that failed leaves nothing that the next one on the same handle could stumble
+ * over: the factory falls back so. */
+static void test_start_after_failure(void **state)
+{
+	struct vm_template template = {.manifest = &template_get()->g.manifest,
+		.generation = template_get()->g.id};
+	int ends = 0;
+	struct vm_options options = {.config = &template_get()->config,
+		.namespace = "test",
+		.sandbox = "fallback",
+		.ended = count_end,
+		.user = &ends};
+	struct err err = ERR_INIT;
+	struct vm *vm;
+	int good_fd;
+
+	(void)state;
+	check_result(vm_new(&options, &vm, &err), &err);
+	template_grant(&template.memory_fd, &good_fd);
+	template.state_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_true(vm_clone(vm, &template, &err) < 0);
+	assert_non_null(strstr(err.text, "clone: "));
+	close(template.state_fd);
+	template.state_fd = good_fd;
+	err = ERR_INIT;
+	check_result(vm_clone(vm, &template, &err), &err);
+	check_result(vm_make_unique(vm, "pod", &err), &err);
+	assert_int_equal(0, ends);
+	close(template.memory_fd);
+	close(template.state_fd);
+	vm_free(vm);
+	assert_int_equal(0, ends);
 }
 
 /* A start that runs is ended from another thread, wherever it is. */
@@ -427,6 +464,7 @@ int main(void)
 		cmocka_unit_test(test_ports_run_out),
 		cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_ended),
+		cmocka_unit_test(test_start_after_failure),
 		cmocka_unit_test(test_killed_while_starting),
 		cmocka_unit_test(test_guest_panics),
 		cmocka_unit_test(test_guest_is_silent),

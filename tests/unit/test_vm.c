@@ -318,7 +318,7 @@ static void test_two_instances(void **state)
 	struct fixture *f = *state, other = *f;
 	_cleanup_free_ char *state_dir = xasprintf("%s/other", f->dir);
 	struct vm_record record = own_record();
-	unsigned int a, b;
+	unsigned int a, b, more;
 
 	config_init(&other.config);
 	assert_int_equal(0, config_set(&other.config, "runtime", "state_dir", state_dir,
@@ -332,6 +332,11 @@ static void test_two_instances(void **state)
 	other.config.uid_base = f->config.uid_base + f->config.uid_count;
 	assert_int_equal(0, take(&other, &record, &b));
 	give(&other, b);
+	/* One's own, with more of them, stands in nobody's way but others'. */
+	f->config.uid_count *= 2;
+	assert_int_equal(0, take(f, &record, &more));
+	give(f, more);
+	f->config.uid_count /= 2;
 	/* The first one's last VM takes the claim along. */
 	other.config.uid_base = f->config.uid_base;
 	give(f, a);
