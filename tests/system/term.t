@@ -72,8 +72,8 @@ terminate() # NAME ID LOOK... -- CTR-OPTION... -- COMMAND...
 terminate 'SIGTERM in a cold boot' boot has_process qemu-system-x86_64 \
 	-- --runtime-config-path /run/direct.conf -- true
 terminate 'SIGTERM in a clone' clone has_process qemu-system-x86_64 -- -- true
-terminate 'SIGTERM in a hot-plug' plug has_mapping $((1536 * 1024)) \
-	-- --memory-limit $((1536 << 20)) -- true
+terminate 'SIGTERM in a hot-plug' plug has_mapping $((1024 * 1024)) \
+	-- --memory-limit $((1024 << 20)) -- true
 works 'the next container starts' after -- true
 
 # ---- a panic ------------------------------------------------------------------------------------
