@@ -35,12 +35,18 @@ int cache_add(struct cache *c, struct cached *vm, struct err *err)
 	return r;
 }
 
+/* Its VM and its lease. */
+static void undo(struct cache *c, struct cached *vm)
+{
+	vm_free(steal_ptr(vm->vm));
+	if (vm->lease)
+		store_release(c->daemon->store, steal_ptr(vm->lease));
+}
+
 void cached_free(struct cache *c, struct cached *vm)
 {
-	vm_free(vm->vm);
+	undo(c, vm);
 	settings_put(vm->settings);
-	if (vm->lease)
-		store_release(c->daemon->store, vm->lease);
 	vm_handover_done(&vm->handover);
 	manifest_done(&vm->want);
 	free(vm);
@@ -51,7 +57,7 @@ void cache_remove(struct cache *c, struct cached *vm)
 	struct cached **p;
 
 	/* In the list until it is undone: who drains waits for that. */
-	vm_free(steal_ptr(vm->vm));
+	undo(c, vm);
 	pthread_mutex_lock(&c->lock);
 	for (p = &c->all; *p != vm;)
 		p = &(*p)->next;

@@ -54,13 +54,19 @@ static int setup_cache(void **state)
 {
 	setup(state);
 	client.vm_cache_number = 2;
-	configure_daemon(true);
 	return 0;
+}
+
+/* The cache begins when the template is there: what it makes can be counted. */
+static void begin(void)
+{
+	init_template();
+	configure_daemon(true);
 }
 
 static void fill(void)
 {
-	init_template();
+	begin();
 	wait_full();
 }
 
@@ -175,13 +181,16 @@ static void set_client(const char *section, const char *key, const char *value)
 /* What a VM of the cache is no match for, and the template behind it. */
 static void test_misses(void **state)
 {
+	unsigned int before;
 	struct lease lease;
 
 	(void)state;
+	configure_daemon(true);
 	/* "empty", or "preparing" while the cache is finding that out. */
 	acquire_nothing("there is no template");
 	assert_int_equal(1, status_number("status/cache/misses/total"));
 	fill();
+	before = clones();
 	/* The fixture's 8 MiB are less than a sandbox may ask for. */
 	client.default_memory = 128;
 	acquire_nothing("memory_bytes");
@@ -203,7 +212,7 @@ static void test_misses(void **state)
 	assert_string_equal("", lease.reason);
 	lease_release(&lease);
 	assert_int_equal(4, status_number("status/cache/misses/total"));
-	assert_int_equal(2, clones());
+	assert_int_equal(before, clones());
 }
 
 static pid_t first_pid(struct cache *c)
@@ -271,7 +280,7 @@ static void test_failures(void **state)
 
 	(void)state;
 	script.clone_result = -ECONNRESET;
-	init_template();
+	begin();
 	wait_cache(c->failure.code < 0 && !c->preparing);
 	assert_int_equal(1, status_number("status/cache/failures"));
 	acquire_template(&lease);
@@ -295,7 +304,7 @@ static void test_configured_while_preparing(void **state)
 
 	(void)state;
 	script.hold_clones = true;
-	init_template();
+	begin();
 	script_wait_booting();
 	set_config(&next);
 	assert_int_equal(
@@ -313,7 +322,7 @@ static void test_destroy_while_preparing(void **state)
 
 	(void)state;
 	script.hold_clones = true;
-	init_template();
+	begin();
 	script_wait_booting();
 	acquire_template(&lease);
 	assert_string_equal("no cached VM is ready, one is being prepared", lease.reason);
