@@ -33,13 +33,11 @@ static void hold_vm(struct cache *c, struct vm *vm)
 /* -EAGAIN: there is no template that one could be cloned of, and that is no failure. */
 static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 {
-	struct manifest manifest;
-	enum manifest_field field;
+	struct grant grant = GRANT_INIT;
 	struct vm_template template;
-	int fds[2], r;
+	int r;
 
-	switch (store_grant(c->daemon->store, &vm->want, vm->id, &vm->lease, fds,
-		&manifest, &field, err)) {
+	switch (store_grant(c->daemon->store, &vm->want, vm->id, &grant, err)) {
 	case STORE_GRANTED:
 		break;
 	case STORE_NONE:
@@ -48,19 +46,16 @@ static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 	case STORE_DIFFERS:
 		return err->code;
 	}
+	vm->lease = grant.lease;
+	str_copy(vm->generation, store_lease_generation(vm->lease));
+	template = (struct vm_template){.memory_fd = grant.memory_fd,
+		.state_fd = grant.state_fd,
+		.manifest = &grant.manifest,
+		.generation = vm->generation};
 	/* A newer one is on its way. */
 	r = store_lease_stale(vm->lease) ? err_set(err, -EAGAIN, "the template is old")
-					 : 0;
-	str_copy(vm->generation, store_lease_generation(vm->lease));
-	template = (struct vm_template){.memory_fd = fds[0],
-		.state_fd = fds[1],
-		.manifest = &manifest,
-		.generation = vm->generation};
-	if (r == 0)
-		r = vm_clone(vm->vm, &template, err);
-	close(fds[0]);
-	close(fds[1]);
-	manifest_done(&manifest);
+					 : vm_clone(vm->vm, &template, err);
+	grant_done(&grant);
 	return r;
 }
 

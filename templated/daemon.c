@@ -176,10 +176,11 @@ static int collect_foreign(struct daemon *d, const struct config *own,
 	return r;
 }
 
-static int miss(struct daemon *d, enum stats_miss why, enum manifest_field field)
+/* Counted; false, as the answer to whoever wanted one. */
+static bool note_miss(struct daemon *d, enum stats_miss why, enum manifest_field field)
 {
 	stats_miss(&d->stats, why, field);
-	return -ENOENT;
+	return false;
 }
 
 /* Another QEMU is a miss in any case: it isn't executed to learn its version. */
@@ -196,92 +197,83 @@ static bool differs_in_qemu(
 	return true;
 }
 
-static int no_template(struct daemon *d, struct err *err)
+static bool note_no_template(struct daemon *d, struct err *err)
 {
 	char excuse[512];
 	bool building = builder_excuse(d->builder, excuse, sizeof(excuse));
 	const struct err why = *err;
 
 	err_set(err, -ENOENT, "%s%s%s", why.text, *why.text ? ", " : "", excuse);
-	return miss(d, building ? STATS_MISS_BUILDING : STATS_MISS_NONE, 0);
+	return note_miss(d, building ? STATS_MISS_BUILDING : STATS_MISS_NONE, 0);
 }
 
-static int match(struct daemon *d, const struct manifest *want, const char *sandbox,
-	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-	const char **ret_field, struct err *err)
+static bool acquire_current(struct daemon *d, const struct manifest *want,
+	const char *sandbox, struct grant *ret, struct err *err)
 {
-	enum manifest_field field;
-
-	switch (store_grant(
-		d->store, want, sandbox, ret, fds, ret_manifest, &field, err)) {
+	switch (store_grant(d->store, want, sandbox, ret, err)) {
 	case STORE_GRANTED:
-		stats_hit(&d->stats, store_lease_stale(*ret));
-		return 0;
+		stats_hit(&d->stats, store_lease_stale(ret->lease));
+		return true;
 	case STORE_NONE:
-		return no_template(d, err);
+		return note_no_template(d, err);
 	case STORE_UNSOUND:
-		return miss(d, STATS_MISS_UNSOUND, 0);
+		return note_miss(d, STATS_MISS_UNSOUND, 0);
 	case STORE_DIFFERS:
-		*ret_field = manifest_field_name(field);
-		return miss(d, STATS_MISS_FIELD, field);
+		return note_miss(d, STATS_MISS_FIELD, ret->differs);
 	}
 	abort();
 }
 
 /* A sandbox with templated's own configuration. What it can't have, or has of an old
  * generation, a build may mend. */
-static int acquire_own(struct daemon *d, const struct config *c,
-	const struct lease_request *request, struct store_lease **ret, int fds[2],
-	struct manifest *ret_manifest, const char **ret_field, struct err *err)
+static bool acquire_own(struct daemon *d, const struct config *c,
+	const struct lease_request *request, struct grant *ret, struct err *err)
 {
 	struct manifest want;
-	int r = vm_inputs_collect(d->inputs, c, &want, err);
+	bool granted;
 
-	if (r < 0)
-		return miss(d, STATS_MISS_INPUTS, 0);
-	r = match(d, &want, request->sandbox, ret, fds, ret_manifest, ret_field, err);
-	if (r == 0 ? store_lease_stale(*ret) != NULL : **ret_field != '\0')
+	if (vm_inputs_collect(d->inputs, c, &want, err) < 0)
+		return note_miss(d, STATS_MISS_INPUTS, 0);
+	granted = acquire_current(d, &want, request->sandbox, ret, err);
+	if (granted ? store_lease_stale(ret->lease) != NULL
+		    : ret->differs != MANIFEST_FIELDS)
 		builder_nudge(d->builder, &want);
 	manifest_done(&want);
-	return r;
+	return granted;
 }
 
-static int acquire_foreign(struct daemon *d, const struct config *c,
-	const struct lease_request *request, struct store_lease **ret, int fds[2],
-	struct manifest *ret_manifest, const char **ret_field, struct err *err)
+static bool acquire_foreign(struct daemon *d, const struct config *c,
+	const struct lease_request *request, struct grant *ret, struct err *err)
 {
 	struct manifest want;
-	int r;
+	bool granted;
 
 	if (differs_in_qemu(c, request, err)) {
-		*ret_field = manifest_field_name(MANIFEST_QEMU_PATH);
-		return miss(d, STATS_MISS_FIELD, MANIFEST_QEMU_PATH);
+		ret->differs = MANIFEST_QEMU_PATH;
+		return note_miss(d, STATS_MISS_FIELD, MANIFEST_QEMU_PATH);
 	}
-	r = collect_foreign(d, c, request, &want, err);
-	if (r < 0)
-		return miss(d, STATS_MISS_INPUTS, 0);
-	r = match(d, &want, request->sandbox, ret, fds, ret_manifest, ret_field, err);
+	if (collect_foreign(d, c, request, &want, err) < 0)
+		return note_miss(d, STATS_MISS_INPUTS, 0);
+	granted = acquire_current(d, &want, request->sandbox, ret, err);
 	manifest_done(&want);
-	return r;
+	return granted;
 }
 
-int daemon_acquire(struct daemon *d, const struct lease_request *request,
-	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-	const char **ret_field, struct err *err)
+bool daemon_acquire(struct daemon *d, const struct lease_request *request,
+	struct grant *ret, struct err *err)
 {
 	_cleanup_settings_ struct settings *s = daemon_settings(d);
 	const struct config *c = &s->config;
 
-	*ret_field = "";
+	*ret = GRANT_INIT;
 	if (!c->enable_template) {
 		err_set(err, -ENOENT,
 			"templated is configured with enable_template = false");
-		return miss(d, STATS_MISS_DISABLED, 0);
+		return note_miss(d, STATS_MISS_DISABLED, 0);
 	}
-	return lease_request_is_own(request, c) ? acquire_own(d, c, request, ret, fds,
-							  ret_manifest, ret_field, err)
-						: acquire_foreign(d, c, request, ret, fds,
-							  ret_manifest, ret_field, err);
+	return lease_request_is_own(request, c)
+		       ? acquire_own(d, c, request, ret, err)
+		       : acquire_foreign(d, c, request, ret, err);
 }
 
 /* A machine that can't be found out is a miss of the template, too, with the reason. */

@@ -56,11 +56,10 @@ int daemon_open_store(struct daemon *d, const struct config *c, struct err *err)
 int daemon_check_inputs(struct daemon *d, const struct config *c,
 	const struct manifest *before, struct err *err);
 
-/* What a sandbox with this request gets; fds, lease and manifest are filled on a hit. On
- * a miss *ret_field is the field's name or "", and err the reason. It is counted. */
-int daemon_acquire(struct daemon *d, const struct lease_request *request,
-	struct store_lease **ret, int fds[2], struct manifest *ret_manifest,
-	const char **ret_field, struct err *err);
+/* What a sandbox with this request gets: whether there is a grant, filled as store_grant()
+ * does. On a miss err has the reason, and `differs` the field, if it is one. Counted. */
+bool daemon_acquire(struct daemon *d, const struct lease_request *request,
+	struct grant *ret, struct err *err);
 
 /*
  * A VM of the cache for a sandbox with this request, for cache_settle(); or NULL, counted

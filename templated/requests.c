@@ -30,8 +30,10 @@ static int answer_error(struct connection *c, const struct err *why, struct err 
 /* ---- acquire ---- */
 
 static int answer_none(struct connection *c, const struct lease_request *request,
-	const char *field, const struct err *why, struct err *err)
+	enum manifest_field differs, const struct err *why, struct err *err)
 {
+	const char *field =
+		differs == MANIFEST_FIELDS ? "" : manifest_field_name(differs);
 	struct json_object *reply = lease_reply_new("none");
 
 	log_info("no template for the sandbox %s: %s", request->sandbox, why->text);
@@ -76,25 +78,24 @@ static int acquire_template(struct connection *c, const struct lease_request *re
 {
 	struct err why = ERR_INIT;
 	struct json_object *reply;
-	struct manifest manifest;
-	const char *field;
+	struct grant grant;
 	int fds[2], r;
 
-	r = daemon_acquire(c->daemon, request, &c->lease, fds, &manifest, &field, &why);
-	if (r < 0)
-		return answer_none(c, request, field, &why, err);
+	if (!daemon_acquire(c->daemon, request, &grant, &why))
+		return answer_none(c, request, grant.differs, &why, err);
+	c->lease = grant.lease;
 	store_lease_bind(c->daemon->store, c->lease, c->pid);
 	events_emit("grant", "sandbox", request->sandbox, "generation",
 		store_lease_generation(c->lease), NULL);
 	reply = lease_reply_new("template");
 	json_set_string(reply, "generation", store_lease_generation(c->lease));
-	json_object_object_add(reply, "manifest", manifest_to_json(&manifest));
+	json_object_object_add(reply, "manifest", manifest_to_json(&grant.manifest));
 	if (*no_vm)
 		json_set_string(reply, "reason", no_vm);
-	manifest_done(&manifest);
+	fds[0] = grant.memory_fd;
+	fds[1] = grant.state_fd;
 	r = answer(c, reply, fds, 2, err);
-	close(fds[0]);
-	close(fds[1]);
+	grant_done(&grant);
 	return r;
 }
 
@@ -113,7 +114,7 @@ static int acquire(
 		return acquire_template(c, request, no_vm.text, err);
 	if (!*no_vm.text)
 		err_set(&no_vm, -ENOENT, "templated keeps no VMs ready");
-	return answer_none(c, request, "", &no_vm, err);
+	return answer_none(c, request, MANIFEST_FIELDS, &no_vm, err);
 }
 
 /* ---- init and refresh ---- */

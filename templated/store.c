@@ -316,8 +316,9 @@ static enum store_answer find_unsound(struct held *h, struct err *err)
 	return STORE_UNSOUND;
 }
 
-static enum store_answer grant(struct store *s, const struct manifest *want, int fds[2],
-	enum manifest_field *ret_field, struct err *err)
+/* Opens the current generation, if it is sound and what is wanted. */
+static enum store_answer open_current(
+	struct store *s, const struct manifest *want, struct grant *g, struct err *err)
 {
 	struct held *h = s->current;
 
@@ -328,45 +329,56 @@ static enum store_answer grant(struct store *s, const struct manifest *want, int
 	}
 	/* First what is wrong with it: a field that was tampered with does not match,
 	 * either. */
-	if (generation_grant(s->ro_fd, &h->g, &fds[0], &fds[1], err) < 0)
+	if (generation_grant(s->ro_fd, &h->g, &g->memory_fd, &g->state_fd, err) < 0)
 		return find_unsound(h, err);
 	h->unsound = false;
-	if (manifest_match(&h->g.manifest, want, ret_field, err) < 0) {
-		close_fd(steal_fd(&fds[0]));
-		close_fd(steal_fd(&fds[1]));
+	if (manifest_match(&h->g.manifest, want, &g->differs, err) < 0) {
+		close_fd(steal_fd(&g->memory_fd));
+		close_fd(steal_fd(&g->state_fd));
 		return STORE_DIFFERS;
 	}
+	manifest_copy(&g->manifest, &h->g.manifest);
 	return STORE_GRANTED;
 }
 
-enum store_answer store_grant(struct store *s, const struct manifest *want,
-	const char *sandbox, struct store_lease **ret, int fds[2],
-	struct manifest *ret_manifest, enum manifest_field *ret_field, struct err *err)
+static struct store_lease *add_lease(
+	struct held *h, const struct manifest *want, const char *sandbox)
 {
-	struct store_lease *lease;
+	struct store_lease *lease = xnew0(struct store_lease);
+
+	snprintf(lease->note.sandbox, sizeof(lease->note.sandbox), "%s", sandbox);
+	memcpy(lease->note.generation, h->g.id, GENERATION_ID_SIZE);
+	lease->since_ms = now_ms();
+	look_at_age(h, want);
+	lease->stale = h->stale;
+	lease->held = h;
+	lease->next = h->leases;
+	return h->leases = lease;
+}
+
+enum store_answer store_grant(struct store *s, const struct manifest *want,
+	const char *sandbox, struct grant *ret, struct err *err)
+{
 	enum store_answer answer;
 	struct err why = ERR_INIT;
 
 	pthread_mutex_lock(&s->lock);
-	answer = grant(s, want, fds, ret_field, &why);
+	answer = open_current(s, want, ret, &why);
 	if (answer == STORE_GRANTED) {
-		lease = xnew0(struct store_lease);
-		snprintf(lease->note.sandbox, sizeof(lease->note.sandbox), "%s", sandbox);
-		memcpy(lease->note.generation, s->current->g.id, GENERATION_ID_SIZE);
-		lease->since_ms = now_ms();
-		look_at_age(s->current, want);
-		lease->stale = s->current->stale;
-		lease->held = s->current;
-		lease->next = s->current->leases;
-		s->current->leases = lease;
+		ret->lease = add_lease(s->current, want, sandbox);
 		store_look_for_growth(s);
-		manifest_copy(ret_manifest, &s->current->g.manifest);
-		*ret = lease;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (answer != STORE_GRANTED)
 		err_copy(err, &why);
 	return answer;
+}
+
+void grant_done(struct grant *g)
+{
+	close_fd(steal_fd(&g->memory_fd));
+	close_fd(steal_fd(&g->state_fd));
+	manifest_done(&g->manifest);
 }
 
 const char *store_lease_generation(const struct store_lease *lease)
@@ -445,17 +457,16 @@ bool store_has(
 {
 	enum manifest_field field;
 	struct err err = ERR_INIT;
-	int fds[2] = {-1, -1};
+	struct grant grant = GRANT_INIT;
 	bool has;
 
 	pthread_mutex_lock(&s->lock);
-	has = grant(s, want, fds, &field, &err) == STORE_GRANTED &&
+	has = open_current(s, want, &grant, &err) == STORE_GRANTED &&
 	      !manifest_aged(&s->current->g.manifest, want, &field, &err);
 	if (has && ret_id)
 		memcpy(ret_id, s->current->g.id, GENERATION_ID_SIZE);
 	pthread_mutex_unlock(&s->lock);
-	close_fd(fds[0]);
-	close_fd(fds[1]);
+	grant_done(&grant);
 	return has;
 }
 

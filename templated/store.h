@@ -60,16 +60,34 @@ struct store_lease; /* borrowed from the store until store_release() */
 
 enum store_answer {
 	STORE_GRANTED,
-	STORE_NONE, /* there is no current generation; err says more where it was retired */
-	STORE_UNSOUND, /* there is, but it is not what was published: err says what */
-	STORE_DIFFERS, /* err and *ret_field say in what */
+	/* There is no current generation; err says more where it was retired. */
+	STORE_NONE,
+	/* There is one, but it is not what was published: err says what. */
+	STORE_UNSOUND,
+	/* err says in what, and the grant's `differs` in which field. */
+	STORE_DIFFERS,
 };
 
-/* want: the must-equal fields. On STORE_GRANTED the descriptors are the caller's, each
- * grant's its own; *ret_manifest is a copy, for manifest_done(). */
+/* What is granted: a generation's files, and the right to go on using them. */
+struct grant {
+	struct store_lease *lease;
+	int memory_fd, state_fd;     /* read-only, each grant's own */
+	struct manifest manifest;    /* a copy */
+	enum manifest_field differs; /* the first one that does, or MANIFEST_FIELDS */
+};
+
+#define GRANT_INIT                                                                       \
+	((struct grant){.memory_fd = -1, .state_fd = -1, .differs = MANIFEST_FIELDS})
+
+/*
+ * want: the must-equal fields. *ret was GRANT_INIT; on STORE_GRANTED it is filled, for
+ * grant_done() and, its lease, for store_release() or store_leave(). On STORE_DIFFERS
+ * only `differs` is.
+ */
 enum store_answer store_grant(struct store *s, const struct manifest *want,
-	const char *sandbox, struct store_lease **ret, int fds[2],
-	struct manifest *ret_manifest, enum manifest_field *ret_field, struct err *err);
+	const char *sandbox, struct grant *ret, struct err *err);
+/* Closes the files and frees the manifest; the lease goes on. GRANT_INIT is fine. */
+void grant_done(struct grant *g);
 /* Writes down which process has the lease, so that it outlives templated: if we end, it
  * ends with that process. Again for a lease that changes hands. Failing is a warning in
  * the log. */
