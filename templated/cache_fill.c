@@ -30,7 +30,7 @@ static void hold_vm(struct cache *c, struct vm *vm)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* -EAGAIN: there is no template that one could be cloned of, and that is no failure. */
+/* 0, CACHE_NO_TEMPLATE or a negative errno, as the next. */
 static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 {
 	struct grant grant = GRANT_INIT;
@@ -41,7 +41,7 @@ static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 	case STORE_GRANTED:
 		break;
 	case STORE_NONE:
-		return -EAGAIN;
+		return CACHE_NO_TEMPLATE;
 	case STORE_UNSOUND:
 	case STORE_DIFFERS:
 		return err->code;
@@ -53,7 +53,7 @@ static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 		.manifest = &grant.manifest,
 		.generation = vm->generation};
 	/* A newer one is on its way. */
-	r = store_lease_stale(vm->lease) ? err_set(err, -EAGAIN, "the template is old")
+	r = store_lease_stale(vm->lease) ? CACHE_NO_TEMPLATE
 					 : vm_clone(vm->vm, &template, err);
 	grant_done(&grant);
 	return r;
@@ -146,7 +146,7 @@ static bool fill_one(
 	str_copy(id, vm->id);
 	if (r == 0)
 		r = cache_add(c, vm, &err);
-	if (r < 0)
+	if (r != 0)
 		cached_free(c, vm);
 	pthread_mutex_lock(&c->lock);
 	cancelled = c->cancelled;
@@ -154,7 +154,7 @@ static bool fill_one(
 	pthread_mutex_unlock(&c->lock);
 	if (r == 0)
 		note_success(c, id, began_ms);
-	else if (!cancelled && r != -EAGAIN && r != -ECANCELED)
+	else if (r < 0 && !cancelled)
 		note_failure(c, &err);
 	return r == 0 || cancelled;
 }

@@ -17,6 +17,12 @@ enum cached_state {
 	CACHED_ENDING,  /* killed, or dead: the keeper undoes it */
 };
 
+/* How making a VM ends but for 0 and a negative errno. Neither is a failure. */
+enum cache_outcome {
+	CACHE_NO_TEMPLATE = 1, /* that one could be cloned of, or an old one only */
+	CACHE_UNWANTED,        /* the cache was drained meanwhile, or is held */
+};
+
 #define CACHED_ID_SIZE 32
 
 struct cached {
@@ -63,7 +69,8 @@ void cached_end(struct cached *vm);
 /* Something happened that may make a VM possible. */
 void cache_note_event(struct cache *c);
 
-/* The lock is not held. Adds one that was made, and has it watched. */
+/* The lock is not held. Adds one that was made, and has it watched: 0, CACHE_UNWANTED or
+ * a negative errno. */
 int cache_add(struct cache *c, struct cached *vm, struct err *err);
 /* Takes one that has ended out of the list, undoes what is left of it, and frees it. */
 void cache_remove(struct cache *c, struct cached *vm);

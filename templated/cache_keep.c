@@ -21,7 +21,7 @@ int cache_add(struct cache *c, struct cached *vm, struct err *err)
 
 	pthread_mutex_lock(&c->lock);
 	if (c->cancelled || c->held > 0)
-		r = err_set(err, -ECANCELED, "it is not wanted any more");
+		r = CACHE_UNWANTED;
 	else if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, vm_pidfd(vm->vm), &event) < 0)
 		r = err_sys(err, errno, "epoll_ctl");
 	if (r == 0) {
