@@ -24,46 +24,44 @@ int listener_prepare(int listen_fd)
 									      : 0;
 }
 
-int listener_accept(int listen_fd, int stop_fd)
+/* The next connection: 1 with *ret_fd, 0 if it is to stop, or a negative errno. */
+static int listener_accept(const struct listener *l, int *ret_fd)
 {
 	for (;;) {
 		struct pollfd fds[] = {
-			{.fd = stop_fd, .events = POLLIN},
-			{.fd = listen_fd, .events = POLLIN},
+			{.fd = l->stop_fd, .events = POLLIN},
+			{.fd = l->listen_fd, .events = POLLIN},
 		};
 		int fd = poll(fds, 2, -1);
 
 		if (fd >= 0 && fds[0].revents)
-			return -ECANCELED;
+			return 0;
 		if (fd >= 0)
-			fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			return fd;
+			fd = accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0) {
+			*ret_fd = fd;
+			return 1;
+		}
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			return -errno;
 	}
 }
 
-void listener_run(int listen_fd, int stop_fd, const char *what,
-	void (*admit)(void *user, int fd), void (*wait_for_room)(void *user), void *user)
+void listener_run(const struct listener *l)
 {
-	int failure = 0;
+	int failure = 0, fd = -1, r;
 
-	for (;;) {
-		int fd = listener_accept(listen_fd, stop_fd);
-
-		if (fd == -ECANCELED)
-			return;
-		if (fd >= 0) {
-			admit(user, fd);
+	while ((r = listener_accept(l, &fd)) != 0) {
+		if (r > 0) {
+			l->admit(l->user, fd);
 			failure = 0;
 			continue;
 		}
-		if (fd != failure)
+		if (r != failure)
 			log_error("the %s socket serves nobody new until this is over: "
 				  "cannot accept a connection: %s",
-				what, strerror(-fd));
-		failure = fd;
-		wait_for_room(user);
+				l->what, strerror(-r));
+		failure = r;
+		l->wait_for_room(l->user);
 	}
 }

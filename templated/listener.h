@@ -6,18 +6,23 @@
  * descriptors of others. */
 #define LISTENER_RETRY_MS 1000
 
-/*
- * The next connection at listen_fd, which is non-blocking (listener_prepare()): a
- * descriptor that blocks and is O_CLOEXEC, -ECANCELED once stop_fd (an eventfd) is
- * readable, or another errno. One that hung up before it was accepted is passed over.
- */
-int listener_accept(int listen_fd, int stop_fd);
-int listener_prepare(int listen_fd); /* 0 or a negative errno */
+struct listener {
+	int listen_fd;    /* after listener_prepare() */
+	int stop_fd;      /* an eventfd: readable once it is to stop */
+	const char *what; /* for the log: "the <what> socket" */
+	/* Gets each connection, and takes it: fd blocks and is O_CLOEXEC. */
+	void (*admit)(void *user, int fd);
+	/* After a failure: returns when a connection has ended, or after
+	 * LISTENER_RETRY_MS. */
+	void (*wait_for_room)(void *user);
+	void *user;
+};
+
+/* Makes it non-blocking: 0 or a negative errno. */
+int listener_prepare(int listen_fd);
 
 /*
- * Accepts until it is told to stop. admit() gets each connection, and takes it. A failure
- * is logged once, until it is over, as that of "the <what> socket"; after one,
- * wait_for_room() returns when a connection has ended, or after LISTENER_RETRY_MS.
+ * Accepts until it is told to stop. A failure is logged once, until it is over; a
+ * connection that hung up before it was accepted is none.
  */
-void listener_run(int listen_fd, int stop_fd, const char *what,
-	void (*admit)(void *user, int fd), void (*wait_for_room)(void *user), void *user);
+void listener_run(const struct listener *l);

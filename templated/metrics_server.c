@@ -209,8 +209,14 @@ static void wait_for_room(void *user)
 static void *accept_all(void *arg)
 {
 	struct metrics_server *s = arg;
+	const struct listener listener = {.listen_fd = s->listen_fd,
+		.stop_fd = s->stop_fd,
+		.what = "metrics",
+		.admit = admit,
+		.wait_for_room = wait_for_room,
+		.user = s};
 
-	listener_run(s->listen_fd, s->stop_fd, "metrics", admit, wait_for_room, s);
+	listener_run(&listener);
 	return NULL;
 }
 

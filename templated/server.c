@@ -156,6 +156,7 @@ static void admit(void *user, int fd)
 {
 	struct server *s = user;
 	struct link *l;
+	bool has_room;
 	uid_t uid;
 	pid_t pid;
 	int r = unix_peer_credentials(fd, &uid, &pid);
@@ -170,17 +171,17 @@ static void admit(void *user, int fd)
 	l = xnew0(struct link);
 	*l = (struct link){.server = s, .c = {.daemon = s->daemon, .fd = fd, .pid = pid}};
 	pthread_mutex_lock(&s->lock);
-	r = s->stopping || s->n_links >= SERVER_CONNECTIONS_MAX ? -EBUSY : 0;
-	if (r == 0) {
+	has_room = !s->stopping && s->n_links < SERVER_CONNECTIONS_MAX;
+	if (has_room) {
 		l->next = s->links;
 		s->links = l;
 		s->n_links++;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (r == 0 && thread_start(serve, l, CONNECTION_STACK_BYTES, true, NULL) == 0)
+	if (has_room && thread_start(serve, l, CONNECTION_STACK_BYTES, true, NULL) == 0)
 		return;
 	send_error(s, fd, "templated has too many connections");
-	if (r == 0) {
+	if (has_room) {
 		forget(l);
 	} else {
 		close(fd);
@@ -202,8 +203,14 @@ static void wait_for_room(void *user)
 static void *accept_all(void *arg)
 {
 	struct server *s = arg;
+	const struct listener listener = {.listen_fd = s->listen_fd,
+		.stop_fd = s->stop_fd,
+		.what = "lease",
+		.admit = admit,
+		.wait_for_room = wait_for_room,
+		.user = s};
 
-	listener_run(s->listen_fd, s->stop_fd, "lease", admit, wait_for_room, s);
+	listener_run(&listener);
 	return NULL;
 }
 
