@@ -12,11 +12,10 @@
 #include "templated/cache.h"
 #include "templated/daemon.h"
 
-static int step(struct build *build, enum build_step at, struct err *err)
+static int build_begin_step(struct build *build, enum build_step step, struct err *err)
 {
-	int r = build->at_step(build->user, at);
-
-	return r < 0 ? err_set(err, r, "cancelled") : 0;
+	return build->at_step(build->user, step) ? 0
+						 : err_set(err, -ECANCELED, "cancelled");
 }
 
 /* ---- the VM ---- */
@@ -41,11 +40,11 @@ static int boot_and_save(struct build *build, struct vm *vm, struct generation_b
 {
 	int r;
 
-	r = step(build, BUILD_BOOTING, err);
+	r = build_begin_step(build, BUILD_BOOTING, err);
 	if (r == 0)
 		r = vm_boot(vm, g->memory_fd, err);
 	if (r == 0)
-		r = step(build, BUILD_AGENT_UP, err);
+		r = build_begin_step(build, BUILD_AGENT_UP, err);
 	if (r < 0)
 		return r;
 	note_agent(vm, &build->settings->config, inputs);
@@ -80,7 +79,7 @@ static int publish(struct build *build, struct generation_build *g,
 
 	/* The guest's half is done: what it does not use holds zeros (guest/compact.h).
 	 */
-	r = step(build, BUILD_COMPACTING, err);
+	r = build_begin_step(build, BUILD_COMPACTING, err);
 	if (r == 0)
 		r = generation_build_punch(g, &resident, err);
 	if (r == 0)

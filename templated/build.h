@@ -14,8 +14,8 @@ struct build {
 	struct manifest avoid;     /* BUILD_AUTO: inputs not worth trying; empty: none */
 	struct manifest inputs;    /* once they are known; the builder's to free */
 	struct settings *settings; /* while it runs */
-	/* Called at each step; a negative result ends the build with it. */
-	int (*at_step)(void *user, enum build_step step);
+	/* Called at each step; false: the build is cancelled, and ends. */
+	bool (*at_step)(void *user, enum build_step step);
 	/* Called with the VM before it starts, and with NULL before it is freed: whoever
 	 * cancels may vm_kill() it between the two. */
 	void (*holds)(void *user, struct vm *vm);

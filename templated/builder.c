@@ -90,22 +90,22 @@ void builder_free(struct builder *b)
 /* ---- the thread ---- */
 
 /* Called by the build between its steps: where it is, and whether it shall go on. */
-static int at_step(void *user, enum build_step step)
+static bool at_step(void *user, enum build_step step)
 {
 	struct builder *b = user;
-	int r;
+	bool goes_on;
 
 	pthread_mutex_lock(&b->lock);
 	b->step = step;
 	phases_begin(&b->phases, step);
-	r = b->cancelled ? -ECANCELED : 0;
+	goes_on = !b->cancelled;
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);
 	log_info("template: %s", step_names[step]);
 	if (step == BUILD_BOOTING)
 		stats_boot(&b->daemon->stats);
 	events_emit("build-step", "step", step_names[step], NULL);
-	return r;
+	return goes_on;
 }
 
 static void hold_vm(void *user, struct vm *vm)
