@@ -82,13 +82,14 @@ void events_emit(const char *event, ...)
 
 /* ---- watchers ---- */
 
-static int begin(int fd, struct err *err)
+/* 0, EVENTS_FULL or a negative errno. */
+static int events_add_watcher(int fd)
 {
 	int r = 0;
 
 	pthread_mutex_lock(&hub.lock);
 	if (hub.n == EVENTS_WATCHERS_MAX)
-		r = err_set(err, -EBUSY, "%u clients watch already", EVENTS_WATCHERS_MAX);
+		r = EVENTS_FULL;
 	else if (send_now(fd, lease_reply_new("watching")) == 0)
 		hub.fds[hub.n++] = fd;
 	else
@@ -97,7 +98,8 @@ static int begin(int fd, struct err *err)
 	return r;
 }
 
-static bool forget(int fd)
+/* Whether it was still there. */
+static bool events_remove_watcher(int fd)
 {
 	bool was_there = false;
 
@@ -113,13 +115,15 @@ static bool forget(int fd)
 
 int events_watch(int fd, struct err *err)
 {
-	int r = begin(fd, err);
+	int r = events_add_watcher(fd);
 
-	if (r < 0)
+	if (r == EVENTS_FULL)
+		err_set(err, -EBUSY, "%u clients watch already", EVENTS_WATCHERS_MAX);
+	if (r != 0)
 		return r;
 	wait_fd(fd, POLLIN, DEADLINE_NONE);
 	/* One that was dropped hears nothing more: that is how it knows. */
-	if (forget(fd))
+	if (events_remove_watcher(fd))
 		send_now(fd, new_event("end"));
 	return -EPIPE;
 }

@@ -27,6 +27,7 @@
  * Values are strings. Every event has "event", and "time", milliseconds since the epoch.
  */
 #define EVENTS_WATCHERS_MAX 64
+#define EVENTS_FULL         1
 
 /* Keys and their values in turn, NULL behind the last. */
 void events_emit(const char *event, ...) __attribute__((sentinel));
@@ -35,6 +36,6 @@ void events_emit(const char *event, ...) __attribute__((sentinel));
  * Sends the reply "watching" on a connection of the lease protocol, and from then on
  * every event, until the peer closes or says something, the hub drops it or the
  * connection is shut down. Returns then: -EPIPE, for the connection to be closed. Where
- * there are EVENTS_WATCHERS_MAX already: -EBUSY, and nothing was sent.
+ * there are EVENTS_WATCHERS_MAX already: EVENTS_FULL with err, and nothing was sent.
  */
 int events_watch(int fd, struct err *err);

@@ -242,7 +242,7 @@ static int watch(
 	int r = events_watch(c->fd, &why);
 
 	(void)request;
-	return r == -EBUSY ? answer_error(c, &why, err) : r;
+	return r == EVENTS_FULL ? answer_error(c, &why, err) : r;
 }
 
 /* Every request, and whether it is the one that a sandbox with an offered VM sends. One
