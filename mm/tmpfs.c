@@ -46,9 +46,9 @@ static int check_step(int fd, const char *path, size_t len, struct err *err)
 	return 0;
 }
 
-/* Opens path component by component: the folder's fd, or -ENOENT (no err) where one is
- * missing. */
-static int walk(const char *path, int *ret_fd, struct err *err)
+/* Opens path component by component: 1 with the folder's fd, 0 where one is missing, or a
+ * negative errno. */
+static int tmpfs_open_path(const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const char *p = path;
@@ -67,7 +67,7 @@ static int walk(const char *path, int *ret_fd, struct err *err)
 				err_quote(path, 256));
 		next = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0 && errno == ENOENT)
-			return -ENOENT;
+			return 0;
 		if (next < 0)
 			return err_sys(
 				err, errno, "cannot open %.*s", (int)(p - path), path);
@@ -78,7 +78,7 @@ static int walk(const char *path, int *ret_fd, struct err *err)
 			return r;
 	}
 	*ret_fd = steal_fd(&fd);
-	return 0;
+	return 1;
 }
 
 /* ---- what is there ---- */
@@ -196,14 +196,12 @@ static int look_at_fd(int fd, const char *path, struct tmpfs_usage *ret, struct 
 int tmpfs_look(const char *path, struct tmpfs_usage *ret, struct err *err)
 {
 	_cleanup_close_ int fd = -1;
-	int r = walk(path, &fd, err);
+	int r = tmpfs_open_path(path, &fd, err);
 
-	if (r == -ENOENT && fd < 0) {
-		*ret = (struct tmpfs_usage){0};
-		return 0;
-	}
+	if (r > 0)
+		return look_at_fd(fd, path, ret, err);
 	if (r == 0)
-		r = look_at_fd(fd, path, ret, err);
+		*ret = (struct tmpfs_usage){0};
 	return r;
 }
 
@@ -227,7 +225,7 @@ static int check_empty(const char *path, struct err *err)
 	return 0;
 }
 
-static int mount_new(const char *path, uint64_t size_bytes, struct err *err)
+static int tmpfs_mount(const char *path, uint64_t size_bytes, struct err *err)
 {
 	char options[64];
 	int r;
@@ -246,7 +244,7 @@ static int mount_new(const char *path, uint64_t size_bytes, struct err *err)
 	return 0;
 }
 
-static int grow(const char *path, uint64_t size_bytes, struct err *err)
+static int tmpfs_grow(const char *path, uint64_t size_bytes, struct err *err)
 {
 	char options[64];
 
@@ -266,9 +264,9 @@ int tmpfs_ensure(const char *path, uint64_t size_bytes, struct err *err)
 	if (r < 0)
 		return r;
 	if (!usage.mounted)
-		r = mount_new(path, size_bytes, err);
+		r = tmpfs_mount(path, size_bytes, err);
 	else if (usage.size_bytes < size_bytes)
-		r = grow(path, size_bytes, err);
+		r = tmpfs_grow(path, size_bytes, err);
 	if (r == 0)
 		r = tmpfs_look(path, &usage, err);
 	if (r == 0 && !usage.mounted)
@@ -283,11 +281,11 @@ int tmpfs_open(const char *path, bool readonly, int *ret_fd, struct err *err)
 					      MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
 	_cleanup_close_ int fd = -1, tree = -1;
 	struct tmpfs_usage usage;
-	int r = walk(path, &fd, err);
+	int r = tmpfs_open_path(path, &fd, err);
 
-	if (r == -ENOENT && fd < 0)
-		return err_set(err, r, "%s is not there", err_quote(path, 256));
 	if (r == 0)
+		return err_set(err, -ENOENT, "%s is not there", err_quote(path, 256));
+	if (r > 0)
 		r = look_at_fd(fd, path, &usage, err);
 	if (r < 0)
 		return r;
