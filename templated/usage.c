@@ -8,7 +8,6 @@
  */
 #include "templated/usage.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -77,8 +76,8 @@ static bool is_header(const char *line, dev_t *ret_dev, ino_t *ret_ino)
 	return true;
 }
 
-/* Adds up the mappings of the file: 0, or -ENOENT if it has none. */
-static int read_smaps(const struct sample *s, uint64_t *ret_rss, uint64_t *ret_anonymous)
+/* Adds up the mappings of the file: whether it has any. */
+static bool read_smaps(const struct sample *s, uint64_t *ret_rss, uint64_t *ret_anonymous)
 {
 	_cleanup_free_ char *path = xasprintf("/proc/%d/smaps", (int)s->qemu.pid),
 			    *line = NULL;
@@ -101,7 +100,7 @@ static int read_smaps(const struct sample *s, uint64_t *ret_rss, uint64_t *ret_a
 			*ret_anonymous += kib * 1024;
 		}
 	}
-	return found ? 0 : -ENOENT;
+	return found;
 }
 
 static void measure(struct sample *s)
@@ -111,7 +110,7 @@ static void measure(struct sample *s)
 
 	s->measured_ms = now_ms();
 	s->fresh = true;
-	if (read_smaps(s, &rss, &anonymous) < 0 || proc_id_of(s->qemu.pid, &now) < 0 ||
+	if (!read_smaps(s, &rss, &anonymous) || proc_id_of(s->qemu.pid, &now) < 0 ||
 		now.start_ticks != s->qemu.start_ticks) {
 		s->qemu.pid = 0;
 		return;
