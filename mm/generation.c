@@ -130,7 +130,7 @@ static int check_state(const struct files *f, const struct manifest *m, struct e
 }
 
 /* Everything that the manifest says of the files. */
-static int verify(
+static int generation_verify(
 	const struct files *f, const char *id, const struct manifest *m, struct err *err)
 {
 	uint64_t created;
@@ -177,7 +177,7 @@ bool generation_stamp_is(const struct generation_stamp *a, const struct stat *st
 	       a->ctime.tv_nsec == st->st_ctim.tv_nsec;
 }
 
-static int load(int root_fd, const char *id, struct generation *g,
+static int generation_read(int root_fd, const char *id, struct generation *g,
 	struct files *ret_files, struct err *err)
 {
 	struct files f;
@@ -188,7 +188,7 @@ static int load(int root_fd, const char *id, struct generation *g,
 		return r;
 	r = read_manifest(&f, &g->manifest, err);
 	if (r == 0) {
-		r = verify(&f, id, &g->manifest, err);
+		r = generation_verify(&f, id, &g->manifest, err);
 		if (r < 0)
 			manifest_done(&g->manifest);
 	}
@@ -212,7 +212,7 @@ int generation_load(int root_fd, const char *id, struct generation *ret, struct 
 	if (!generation_id_valid(id))
 		return err_set(err, -EINVAL, "\"%s\" is no generation's name",
 			err_quote(id, 64));
-	r = load(root_fd, id, &g, &f, err);
+	r = generation_read(root_fd, id, &g, &f, err);
 	if (r < 0)
 		return err_wrap(err, "generation %s", id);
 	files_close(&f);
@@ -237,7 +237,7 @@ static int look_again(
 	struct files f;
 	int r;
 
-	r = load(root_fd, g->id, &now, &f, err);
+	r = generation_read(root_fd, g->id, &now, &f, err);
 	if (r < 0)
 		return r;
 	r = manifest_same(&g->manifest, &now.manifest, err);

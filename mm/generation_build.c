@@ -21,7 +21,7 @@
 #define DIR_MODE  0500
 #define FILE_MODE 0400
 
-static int create(
+static int generation_create_file(
 	struct generation_build *b, const char *name, int *ret_fd, struct err *err)
 {
 	*ret_fd = openat(b->dir_fd, name,
@@ -73,9 +73,9 @@ static int build_begin(struct generation_build *b, struct err *err)
 	if (b->dir_fd < 0)
 		return err_sys(
 			err, errno, "cannot open the folder of generation %s", b->id);
-	r = create(b, GENERATION_MEMORY, &b->memory_fd, err);
+	r = generation_create_file(b, GENERATION_MEMORY, &b->memory_fd, err);
 	if (r == 0)
-		r = create(b, GENERATION_STATE, &b->state_fd, err);
+		r = generation_create_file(b, GENERATION_STATE, &b->state_fd, err);
 	if (r == 0)
 		r = allocate_memory(b, err);
 	return r;
@@ -148,7 +148,8 @@ static void set_u64(struct manifest *m, enum manifest_field field, uint64_t valu
 }
 
 /* The identity fields, from the files as they are. */
-static int identify(struct generation_build *b, struct manifest *m, struct err *err)
+static int generation_set_identity(
+	struct generation_build *b, struct manifest *m, struct err *err)
 {
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL)}};
 	char digest[DIGEST_TEXT_SIZE];
@@ -196,12 +197,13 @@ static int write_manifest(
 		b->dir_fd, GENERATION_MANIFEST, text, strlen(text), FILE_MODE, err);
 }
 
-static int publish(struct generation_build *b, struct manifest *m, struct err *err)
+static int generation_publish_files(
+	struct generation_build *b, struct manifest *m, struct err *err)
 {
 	char folder[GENERATION_ID_SIZE + sizeof(GENERATION_NEW)];
 	int r;
 
-	r = identify(b, m, err);
+	r = generation_set_identity(b, m, err);
 	if (r < 0)
 		return r;
 	if (fchmod(b->memory_fd, FILE_MODE) < 0 || fchmod(b->state_fd, FILE_MODE) < 0)
@@ -227,7 +229,7 @@ int generation_build_publish(
 	int r;
 
 	manifest_copy(&m, inputs);
-	r = publish(b, &m, err);
+	r = generation_publish_files(b, &m, err);
 	manifest_done(&m);
 	return r < 0 ? err_wrap(err, "publish generation %s", b->id) : 0;
 }

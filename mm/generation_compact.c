@@ -38,7 +38,7 @@ static void note_name(const char *id, char ret[NOTE_SIZE])
 	snprintf(ret, NOTE_SIZE, GENERATION_COMPACT "%s", id);
 }
 
-static int note(int root_fd, const struct generation *g, struct err *err)
+static int compact_write_note(int root_fd, const struct generation *g, struct err *err)
 {
 	char name[NOTE_SIZE], target[24];
 
@@ -52,7 +52,7 @@ static int note(int root_fd, const struct generation *g, struct err *err)
 	return 0;
 }
 
-static int unnote(int root_fd, const char *name, struct err *err)
+static int compact_remove_note(int root_fd, const char *name, struct err *err)
 {
 	if (unlinkat(root_fd, name, 0) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove %s", name);
@@ -77,7 +77,7 @@ int generation_compact_recover(int root_fd, const char *name, struct err *err)
 			return err_sys(err, errno,
 				"cannot set the time of the memory of generation %s", id);
 	}
-	return unnote(root_fd, name, err);
+	return compact_remove_note(root_fd, name, err);
 }
 
 /* ---- compaction ---- */
@@ -102,7 +102,7 @@ int generation_compact_begin(
 {
 	int r, fd = open_memory(root_fd, g, err);
 
-	r = fd < 0 ? fd : note(root_fd, g, err);
+	r = fd < 0 ? fd : compact_write_note(root_fd, g, err);
 	if (r < 0) {
 		close_fd(fd);
 		return err_wrap(err, "generation %s", g->id);
@@ -140,7 +140,7 @@ int generation_compact_end(
 	if (r == 0) {
 		*stamp = generation_stamp_of(&st);
 		*ret_bytes = (uint64_t)st.st_blocks * 512;
-		r = unnote(root_fd, name, err);
+		r = compact_remove_note(root_fd, name, err);
 	}
 	g->compacting = false;
 	close(fd);

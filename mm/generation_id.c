@@ -75,7 +75,7 @@ static int find_greatest(int root_fd, unsigned long *ret, struct err *err)
 	return 0;
 }
 
-static int remember(int root_fd, const char *id, struct err *err)
+static int generation_id_remember(int root_fd, const char *id, struct err *err)
 {
 	/* One that was killed in between has left its link. */
 	if (unlinkat(root_fd, GENERATION_LAST_NEW, 0) < 0 && errno != ENOENT)
@@ -105,7 +105,7 @@ int generation_id_next(int root_fd, char ret[GENERATION_ID_SIZE], struct err *er
 			"can be: templatectl destroy begins anew",
 			greatest);
 	snprintf(id, sizeof(id), "%08lu-%08" PRIx32, greatest + 1, random);
-	r = remember(root_fd, id, err);
+	r = generation_id_remember(root_fd, id, err);
 	if (r == 0)
 		memcpy(ret, id, sizeof(id));
 	return r;

@@ -66,7 +66,7 @@ static int recover_one(struct recovery *rec, const char *name, struct err *err)
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
+static int found_compare_ids(const void *a, const void *b)
 {
 	const struct generation_found *x = a, *y = b;
 
@@ -101,7 +101,7 @@ int generation_recover(
 		return r;
 	}
 	if (rec.n > 1)
-		qsort(rec.found, rec.n, sizeof(*rec.found), compare);
+		qsort(rec.found, rec.n, sizeof(*rec.found), found_compare_ids);
 	*ret = rec.found;
 	*ret_n = rec.n;
 	return 0;

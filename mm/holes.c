@@ -31,7 +31,7 @@ static bool is_zero(const unsigned char *page)
 	return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
 }
 
-static void add(struct holes *h, uint64_t from, uint64_t to)
+static void holes_add(struct holes *h, uint64_t from, uint64_t to)
 {
 	if (from == to)
 		return;
@@ -60,7 +60,7 @@ static int find_in_data(
 			return n < 0 ? -errno : -EIO;
 		for (size_t i = 0; i < (size_t)n; i += PAGE_BYTES)
 			if (is_zero(block + i))
-				add(h, from + i, from + i + PAGE_BYTES);
+				holes_add(h, from + i, from + i + PAGE_BYTES);
 		from += (uint64_t)n;
 	}
 	return 0;
@@ -78,13 +78,13 @@ static int find_all(int fd, uint64_t size, unsigned char *block, struct holes *h
 		if (data < 0 && errno != ENXIO)
 			return -errno;
 		if (data < 0) {
-			add(h, done, size);
+			holes_add(h, done, size);
 			return 0;
 		}
 		hole = lseek(fd, data, SEEK_HOLE);
 		if (hole < 0)
 			return -errno;
-		add(h, done, (uint64_t)data);
+		holes_add(h, done, (uint64_t)data);
 		r = find_in_data(fd, (uint64_t)data, (uint64_t)hole, block, h);
 		if (r < 0)
 			return r;
@@ -114,7 +114,7 @@ void holes_done(struct holes *h)
 
 /* ---- punching ---- */
 
-static int punch(int fd, uint64_t from, uint64_t to)
+static int holes_punch_range(int fd, uint64_t from, uint64_t to)
 {
 	int r;
 
@@ -130,7 +130,7 @@ int holes_punch(int fd, const struct holes *h)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < h->n; i++)
-		r = punch(fd, h->all[i].from, h->all[i].to);
+		r = holes_punch_range(fd, h->all[i].from, h->all[i].to);
 	return r;
 }
 
@@ -153,7 +153,7 @@ int holes_punch_filled(int fd, const struct holes *h)
 		}
 		if (data >= hole->to)
 			continue;
-		r = punch(fd, data, hole->to);
+		r = holes_punch_range(fd, data, hole->to);
 		if (r < 0)
 			return r;
 	}

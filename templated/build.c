@@ -52,8 +52,8 @@ static int boot_and_save(struct build *build, struct vm *vm, struct generation_b
 }
 
 /* Fills the generation's files; QEMU has ended when this returns. */
-static int fill(struct build *build, struct generation_build *g, struct manifest *inputs,
-	struct err *err)
+static int build_fill_files(struct build *build, struct generation_build *g,
+	struct manifest *inputs, struct err *err)
 {
 	struct vm_options options = {
 		.config = &build->settings->config, .namespace = "", .sandbox = g->id};
@@ -71,7 +71,7 @@ static int fill(struct build *build, struct generation_build *g, struct manifest
 
 /* ---- the generation ---- */
 
-static int publish(struct build *build, struct generation_build *g,
+static int build_publish(struct build *build, struct generation_build *g,
 	const struct manifest *inputs, struct err *err)
 {
 	uint64_t resident;
@@ -106,9 +106,9 @@ static int build_generation(struct build *build, int root_fd, struct manifest *i
 		root_fd, build->settings->config.default_memory * MiB, &g, err);
 	if (r < 0)
 		return r;
-	r = fill(build, &g, inputs, err);
+	r = build_fill_files(build, &g, inputs, err);
 	if (r == 0)
-		r = publish(build, &g, inputs, err);
+		r = build_publish(build, &g, inputs, err);
 	if (r == 0) {
 		r = store_adopt(d->store, g.id, err);
 		if (r < 0)
@@ -138,7 +138,7 @@ static int is_needed(struct build *build, struct build_result *ret, struct err *
 	       manifest_match_all(&build->avoid, &build->inputs, NULL, NULL) < 0;
 }
 
-static int run(struct build *build, struct build_result *ret, struct err *err)
+static int build_run_steps(struct build *build, struct build_result *ret, struct err *err)
 {
 	struct daemon *d = build->daemon;
 	int r, root_fd;
@@ -168,7 +168,7 @@ int build_run(struct build *build, struct build_result *ret)
 	int r;
 
 	build->settings = daemon_settings(build->daemon);
-	r = run(build, ret, &ret->err);
+	r = build_run_steps(build, ret, &ret->err);
 	settings_put(steal_ptr(build->settings));
 	return r;
 }

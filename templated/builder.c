@@ -90,7 +90,7 @@ void builder_free(struct builder *b)
 /* ---- the thread ---- */
 
 /* Called by the build between its steps: where it is, and whether it shall go on. */
-static bool at_step(void *user, enum build_step step)
+static bool builder_note_step(void *user, enum build_step step)
 {
 	struct builder *b = user;
 	bool goes_on;
@@ -108,7 +108,7 @@ static bool at_step(void *user, enum build_step step)
 	return goes_on;
 }
 
-static void hold_vm(void *user, struct vm *vm)
+static void builder_hold_vm(void *user, struct vm *vm)
 {
 	struct builder *b = user;
 
@@ -143,12 +143,12 @@ static void log_result(const struct build_result *result, int64_t ms)
 }
 
 /* Everything that the next build needs; the lock is held. */
-static void begin(struct builder *b, enum build_how how)
+static void builder_begin_build(struct builder *b, enum build_how how)
 {
 	b->build = (struct build){.daemon = b->daemon,
 		.how = how,
-		.at_step = at_step,
-		.holds = hold_vm,
+		.at_step = builder_note_step,
+		.holds = builder_hold_vm,
 		.user = b};
 	b->cancelled = false;
 	if (how == BUILD_AUTO && b->failed.value[MANIFEST_ARGV])
@@ -163,7 +163,7 @@ static void begin(struct builder *b, enum build_how how)
 }
 
 /* Keeps what is to be known of a build that ended; the lock is held. */
-static void conclude(struct builder *b, const struct build_result *result)
+static void builder_keep_result(struct builder *b, const struct build_result *result)
 {
 	/* Read once: the phases add up to the whole. */
 	int64_t now = now_ms();
@@ -186,22 +186,22 @@ static void conclude(struct builder *b, const struct build_result *result)
 }
 
 /* Whether another one is to follow, which has begun then. */
-static bool end(struct builder *b, const struct build_result *result)
+static bool builder_end_build(struct builder *b, const struct build_result *result)
 {
 	bool more;
 
 	pthread_mutex_lock(&b->lock);
-	conclude(b, result);
+	builder_keep_result(b, result);
 	more = b->queued;
 	b->running = b->queued = false;
 	if (more)
-		begin(b, b->queued_how);
+		builder_begin_build(b, b->queued_how);
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);
 	return more;
 }
 
-static void *run(void *arg)
+static void *builder_main(void *arg)
 {
 	struct builder *b = arg;
 	struct build_result result;
@@ -223,16 +223,16 @@ static void *run(void *arg)
 			cache_drain(b->daemon->cache, "there is a new template");
 		else if (result.code == 0)
 			cache_kick(b->daemon->cache);
-	} while (end(b, &result));
+	} while (builder_end_build(b, &result));
 	return NULL;
 }
 
-static int start(struct builder *b, enum build_how how, struct err *err)
+static int builder_start_thread(struct builder *b, enum build_how how, struct err *err)
 {
 	int r;
 
-	begin(b, how);
-	r = thread_start(run, b, 512 << 10, true, NULL);
+	builder_begin_build(b, how);
+	r = thread_start(builder_main, b, 512 << 10, true, NULL);
 	if (r == 0)
 		return 0;
 	b->running = false;
@@ -241,14 +241,14 @@ static int start(struct builder *b, enum build_how how, struct err *err)
 	return err_sys(err, r, "cannot start a thread");
 }
 
-static void queue(struct builder *b, enum build_how how)
+static void builder_queue_build(struct builder *b, enum build_how how)
 {
 	b->queued_how = b->queued ? MAX(b->queued_how, how) : how;
 	b->queued = true;
 }
 
 /* Begins to end the build that runs; the lock is held. */
-static void cancel(struct builder *b)
+static void builder_kill_build(struct builder *b)
 {
 	b->cancelled = true;
 	if (b->vm)
@@ -265,13 +265,13 @@ int builder_start(
 	if (b->closed) {
 		r = err_set(err, -ECANCELED, "templated is ending");
 	} else if (b->running) {
-		queue(b, how);
+		builder_queue_build(b, how);
 		if (how == BUILD_NOW) {
 			b->superseded = b->builds;
-			cancel(b);
+			builder_kill_build(b);
 		}
 	} else if (!b->resting) {
-		r = start(b, how, err);
+		r = builder_start_thread(b, how, err);
 	}
 	if (r == 0 && ret_ticket)
 		*ret_ticket = b->builds + b->queued;
@@ -294,7 +294,7 @@ void builder_nudge(struct builder *b, const struct manifest *want)
 }
 
 /* Waits while there is nothing to tell; the lock is held. */
-static void await(struct builder *b, uint64_t ticket, enum build_step step)
+static void builder_await_step(struct builder *b, uint64_t ticket, enum build_step step)
 {
 	for (;;) {
 		uint64_t number = ticket <= b->superseded ? b->superseded + 1 : ticket;
@@ -314,7 +314,7 @@ bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
 	bool goes_on;
 
 	pthread_mutex_lock(&b->lock);
-	await(b, ticket, *step);
+	builder_await_step(b, ticket, *step);
 	if (ticket <= b->superseded)
 		ticket = b->superseded + 1;
 	/* A step that was missed while the client was slow is told before the end. */
@@ -343,7 +343,7 @@ void builder_cancel(struct builder *b)
 	b->queued = false;
 	pthread_cond_broadcast(&b->changed);
 	if (b->running)
-		cancel(b);
+		builder_kill_build(b);
 	while (b->running && b->builds == number)
 		pthread_cond_wait(&b->changed, &b->lock);
 	pthread_mutex_unlock(&b->lock);

@@ -30,7 +30,7 @@ struct cache *cache_new(struct daemon *d)
 
 /* ---- starting and ending ---- */
 
-static int start(struct cache *c)
+static int cache_start_threads(struct cache *c)
 {
 	struct epoll_event stop = {.events = EPOLLIN};
 	int r;
@@ -51,7 +51,7 @@ static int start(struct cache *c)
 
 static int start_or_nothing(struct cache *c)
 {
-	int r = start(c);
+	int r = cache_start_threads(c);
 
 	if (r < 0) {
 		close_fd(steal_fd(&c->epoll_fd));
@@ -205,8 +205,9 @@ static bool is_current(
 	return store_has(c->daemon->store, want, id) && strcmp(id, vm->generation) == 0;
 }
 
-static bool fits(struct cache *c, const struct cached *vm, const struct manifest *want,
-	bool template, enum stats_cache *ret_miss, struct err *why)
+static bool cached_fits(struct cache *c, const struct cached *vm,
+	const struct manifest *want, bool template, enum stats_cache *ret_miss,
+	struct err *why)
 {
 	enum manifest_field field;
 
@@ -229,8 +230,8 @@ static bool fits(struct cache *c, const struct cached *vm, const struct manifest
 	return false;
 }
 
-static struct cached *find(struct cache *c, const struct manifest *want, bool template,
-	enum stats_cache *ret_miss, struct err *why)
+static struct cached *cache_find_vm(struct cache *c, const struct manifest *want,
+	bool template, enum stats_cache *ret_miss, struct err *why)
 {
 	*ret_miss = c->preparing ? STATS_CACHE_PREPARING : STATS_CACHE_EMPTY;
 	err_set(why, -ENOENT, "no cached VM is ready%s",
@@ -240,7 +241,7 @@ static struct cached *find(struct cache *c, const struct manifest *want, bool te
 	for (struct cached *vm = c->all; vm; vm = vm->next) {
 		if (vm->state != CACHED_READY)
 			continue;
-		if (fits(c, vm, want, template, ret_miss, why))
+		if (cached_fits(c, vm, want, template, ret_miss, why))
 			return vm;
 		if (*ret_miss == STATS_CACHE_STALE)
 			cached_end(vm);
@@ -263,7 +264,7 @@ struct cached *cache_take(struct cache *c, const struct manifest *want, bool tem
 		err_set(why, -EXDEV, "the cached VMs have another state_dir: %s",
 			s->config.state_dir);
 	else
-		vm = find(c, want, template, &miss, why);
+		vm = cache_find_vm(c, want, template, &miss, why);
 	if (vm && vm_offer(vm->vm, why) < 0) {
 		miss = STATS_CACHE_DIED;
 		cached_end(steal_ptr(vm));

@@ -21,7 +21,7 @@
 #include "templated/cache_internal.h"
 
 /* Whoever cancels finds it from here on. */
-static void hold_vm(struct cache *c, struct vm *vm)
+static void cache_hold_vm(struct cache *c, struct vm *vm)
 {
 	pthread_mutex_lock(&c->lock);
 	c->making = vm;
@@ -59,7 +59,7 @@ static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 	return r;
 }
 
-static int make(struct cache *c, struct cached *vm, struct err *err)
+static int cached_make(struct cache *c, struct cached *vm, struct err *err)
 {
 	const struct config *config = &vm->settings->config;
 	struct vm_options options = {.config = config,
@@ -71,12 +71,12 @@ static int make(struct cache *c, struct cached *vm, struct err *err)
 	if (r < 0)
 		return r;
 	snprintf(vm->id, sizeof(vm->id), CACHED_NAME, vm_number(vm->vm));
-	hold_vm(c, vm->vm);
+	cache_hold_vm(c, vm->vm);
 	r = config->enable_template ? clone_current(c, vm, err)
 				    : vm_boot(vm->vm, -1, err);
 	if (r == 0)
 		r = vm_set_aside(vm->vm, &vm->handover, err);
-	hold_vm(c, NULL);
+	cache_hold_vm(c, NULL);
 	return r == 0 ? daemon_check_inputs(c->daemon, config, &vm->want, err) : r;
 }
 
@@ -142,7 +142,7 @@ static bool fill_one(
 	vm->state = CACHED_ENDING;
 	vm->settings = settings_ref(settings);
 	manifest_copy(&vm->want, want);
-	r = make(c, vm, &err);
+	r = cached_make(c, vm, &err);
 	str_copy(id, vm->id);
 	if (r == 0)
 		r = cache_add(c, vm, &err);
@@ -193,7 +193,7 @@ static bool begin_preparing(struct cache *c, uint64_t seen)
 	return begins;
 }
 
-static void fill(struct cache *c, uint64_t seen)
+static void cache_fill_up(struct cache *c, uint64_t seen)
 {
 	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
 	struct err err = ERR_INIT;
@@ -222,7 +222,7 @@ void *cache_fill_main(void *arg)
 		}
 		seen = c->events;
 		pthread_mutex_unlock(&c->lock);
-		fill(c, seen);
+		cache_fill_up(c, seen);
 		pthread_mutex_lock(&c->lock);
 	}
 	pthread_mutex_unlock(&c->lock);

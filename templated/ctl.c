@@ -27,7 +27,7 @@ static int connect_to(const struct config *c, int *ret_fd, struct err *err)
 }
 
 /* 1: a step was told; 0: *ret is the reply. */
-static int receive(int fd, int64_t deadline, void (*progress)(const char *step),
+static int ctl_receive_reply(int fd, int64_t deadline, void (*progress)(const char *step),
 	struct json_object **ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *obj = NULL;
@@ -94,8 +94,9 @@ int ctl_send(const struct config *c, enum lease_verb verb, struct json_object *r
 	if (r < 0)
 		return r;
 	do
-		r = receive(fd, builds ? DEADLINE_NONE : deadline_after_ms(ANSWER_MS),
-			progress, ret, err);
+		r = ctl_receive_reply(fd,
+			builds ? DEADLINE_NONE : deadline_after_ms(ANSWER_MS), progress,
+			ret, err);
 	while (r > 0);
 	return r;
 }

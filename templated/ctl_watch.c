@@ -74,7 +74,7 @@ static int take_message(int fd, bool json, FILE *out, struct err *err)
 	return strcmp(event, "end") != 0;
 }
 
-static int follow(int fd, int signal_fd, bool json, FILE *out, struct err *err)
+static int ctl_follow_events(int fd, int signal_fd, bool json, FILE *out, struct err *err)
 {
 	struct pollfd fds[2] = {
 		{.fd = fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
@@ -106,5 +106,5 @@ int ctl_watch(const struct config *c, bool json, FILE *out, struct err *err)
 	if (signal_fd < 0)
 		return err_sys(err, errno, "signalfd");
 	r = ctl_open(c, LEASE_VERB_WATCH, &fd, err);
-	return r < 0 ? r : follow(fd, signal_fd, json, out, err);
+	return r < 0 ? r : ctl_follow_events(fd, signal_fd, json, out, err);
 }

@@ -47,7 +47,7 @@ struct followers *followers_new(void (*ended)(void *user, void *what), void *use
 	return f;
 }
 
-static void forget(struct followers *f, struct follower *one)
+static void followers_remove(struct followers *f, struct follower *one)
 {
 	struct follower **p;
 
@@ -63,7 +63,7 @@ static void forget(struct followers *f, struct follower *one)
 	free(one);
 }
 
-static void *follow(void *arg)
+static void *followers_main(void *arg)
 {
 	struct followers *f = arg;
 
@@ -77,23 +77,23 @@ static void *follow(void *arg)
 		if (!one)
 			return NULL;
 		f->ended(f->user, one->what);
-		forget(f, one);
+		followers_remove(f, one);
 	}
 }
 
-static int watch(struct followers *f, int fd, struct follower *one)
+static int followers_watch_fd(struct followers *f, int fd, struct follower *one)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = one};
 
 	return epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int start(struct followers *f)
+static int followers_start_thread(struct followers *f)
 {
-	int r = watch(f, f->stop_fd, NULL);
+	int r = followers_watch_fd(f, f->stop_fd, NULL);
 
 	if (r == 0)
-		r = thread_start(follow, f, 128 << 10, false, &f->thread);
+		r = thread_start(followers_main, f, 128 << 10, false, &f->thread);
 	f->started = r == 0;
 	return r;
 }
@@ -108,12 +108,12 @@ int followers_add(struct followers *f, int pidfd, void *what)
 	one->next = f->all;
 	f->all = one;
 	if (!f->started)
-		r = start(f);
+		r = followers_start_thread(f);
 	pthread_mutex_unlock(&f->lock);
 	if (r == 0)
-		r = watch(f, pidfd, one);
+		r = followers_watch_fd(f, pidfd, one);
 	if (r < 0)
-		forget(f, one);
+		followers_remove(f, one);
 	return r;
 }
 
@@ -126,7 +126,7 @@ void followers_free(struct followers *f)
 		pthread_join(f->thread, NULL);
 	}
 	while (f->all)
-		forget(f, f->all);
+		followers_remove(f, f->all);
 	close_fd(f->stop_fd);
 	close_fd(f->epoll_fd);
 	pthread_mutex_destroy(&f->lock);

@@ -52,7 +52,7 @@ struct input_watch {
 
 /* ---- what is watched ---- */
 
-static void forget(struct watches *old)
+static void watches_done(struct watches *old)
 {
 	for (size_t i = 0; i < old->n; i++)
 		free(old->interests[i].name);
@@ -60,7 +60,8 @@ static void forget(struct watches *old)
 	close_fd(old->inotify_fd);
 }
 
-static void watch(struct input_watch *w, const char *folder, const char *name)
+static void watches_add_folder(
+	struct input_watch *w, const char *folder, const char *name)
 {
 	struct watches *now = &w->now;
 	int wd = inotify_add_watch(now->inotify_fd, *folder ? folder : "/", WATCH_MASK);
@@ -95,15 +96,15 @@ static char *follow_link(const char *link, const char *folder, const char *rest)
 
 /* One step from *at, the path of a folder without links. 0: on; 1: the end; else as
  * errno. */
-static int step(struct input_watch *w, char **at, const char *name, const char *rest,
-	char **ret_instead)
+static int input_watch_take_step(struct input_watch *w, char **at, const char *name,
+	const char *rest, char **ret_instead)
 {
 	char *next = xasprintf("%s/%s", *at, name);
 	struct stat st;
 	int r = 0;
 
 	if (strcmp(name, "..") != 0)
-		watch(w, *at, name);
+		watches_add_folder(w, *at, name);
 	if (lstat(next, &st) < 0)
 		r = -errno;
 	else if (S_ISLNK(st.st_mode))
@@ -125,7 +126,7 @@ static void add_path(struct input_watch *w, const char *path, bool folder, int l
 
 		path += strlen(name);
 		if (strcmp(name, ".") != 0)
-			r = step(w, &at, name, path, &instead);
+			r = input_watch_take_step(w, &at, name, path, &instead);
 		if (!instead)
 			continue;
 		if (links < LINKS_MAX)
@@ -133,7 +134,7 @@ static void add_path(struct input_watch *w, const char *path, bool folder, int l
 		return;
 	}
 	if (r == 0 && folder)
-		watch(w, at, NULL);
+		watches_add_folder(w, at, NULL);
 }
 
 void input_watch_add(struct input_watch *w, const char *path, bool folder)
@@ -143,7 +144,7 @@ void input_watch_add(struct input_watch *w, const char *path, bool folder)
 
 /* ---- events ---- */
 
-static bool matters(const struct watches *w, const struct inotify_event *e)
+static bool watches_want_event(const struct watches *w, const struct inotify_event *e)
 {
 	if (e->mask & (IN_Q_OVERFLOW | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT))
 		return true;
@@ -165,7 +166,7 @@ static bool read_events(const struct watches *w)
 		for (char *p = buf; p < buf + n;) {
 			const struct inotify_event *e = (const void *)p;
 
-			any = any || matters(w, e);
+			any = any || watches_want_event(w, e);
 			p += sizeof(*e) + e->len;
 		}
 	}
@@ -191,7 +192,7 @@ static void note_event(struct input_watch *w)
 
 /* ---- making them anew ---- */
 
-static void arm(struct input_watch *w)
+static void input_watch_renew(struct input_watch *w)
 {
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	struct watches old = w->now;
@@ -207,21 +208,21 @@ static void arm(struct input_watch *w)
 	w->o.list(w->o.user, w);
 	if (read_events(&old))
 		note_event(w);
-	forget(&old);
+	watches_done(&old);
 }
 
-static void settled(struct input_watch *w, bool asked)
+static void input_watch_settle(struct input_watch *w, bool asked)
 {
 	/* What was heard up to here is seen by reload(). */
 	read_events(&w->now);
 	w->first_ms = 0;
 	set_timer(w, 0);
 	w->o.reload(w->o.user);
-	arm(w);
+	input_watch_renew(w);
 	w->o.look(w->o.user, asked);
 }
 
-static void *run(void *arg)
+static void *input_watch_main(void *arg)
 {
 	struct input_watch *w = arg;
 	uint64_t count;
@@ -239,9 +240,9 @@ static void *run(void *arg)
 		if (fds[0].revents)
 			return NULL;
 		if (fds[1].revents && read(w->poke_fd, &count, sizeof(count)) > 0)
-			settled(w, true);
+			input_watch_settle(w, true);
 		else if (fds[2].revents && read(w->timer_fd, &count, sizeof(count)) > 0)
-			settled(w, false);
+			input_watch_settle(w, false);
 		else if (fds[3].revents && read_events(&w->now))
 			note_event(w);
 	}
@@ -249,9 +250,9 @@ static void *run(void *arg)
 
 /* ---- life ---- */
 
-static void done(struct input_watch *w)
+static void input_watch_free(struct input_watch *w)
 {
-	forget(&w->now);
+	watches_done(&w->now);
 	close_fd(w->timer_fd);
 	close_fd(w->poke_fd);
 	close_fd(w->stop_fd);
@@ -272,16 +273,16 @@ int input_watch_start(const struct input_watch_options *options, struct input_wa
 	if (w->timer_fd < 0 || w->poke_fd < 0 || w->stop_fd < 0) {
 		r = err_sys(err, errno, "cannot watch files");
 	} else {
-		arm(w);
+		input_watch_renew(w);
 		/* What changed before there was a watch may lead elsewhere. */
 		w->o.reload(w->o.user);
-		arm(w);
-		r = thread_start(run, w, 256 << 10, false, &w->thread);
+		input_watch_renew(w);
+		r = thread_start(input_watch_main, w, 256 << 10, false, &w->thread);
 		if (r < 0)
 			err_sys(err, r, "cannot start a thread");
 	}
 	if (r < 0)
-		done(w);
+		input_watch_free(w);
 	else
 		*ret = w;
 	return r;
@@ -298,5 +299,5 @@ void input_watch_stop(struct input_watch *w)
 		return;
 	eventfd_write(w->stop_fd, 1);
 	pthread_join(w->thread, NULL);
-	done(w);
+	input_watch_free(w);
 }

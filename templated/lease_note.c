@@ -102,7 +102,8 @@ static int take_text(
 	return 0;
 }
 
-static int parse(const char *text, size_t len, struct lease_note *note, struct err *err)
+static int lease_note_parse(
+	const char *text, size_t len, struct lease_note *note, struct err *err)
 {
 	_cleanup_json_ struct json_object *obj = NULL;
 	uint64_t pid;
@@ -140,7 +141,7 @@ static int read_note(
 		return err_set(err, -EBADMSG, "not a name of a note");
 	r = file_read(dir_fd, name, NOTE_BYTES_MAX, &text, &len, err);
 	if (r == 0)
-		r = parse(text, len, &note, err);
+		r = lease_note_parse(text, len, &note, err);
 	if (r < 0)
 		return r;
 	memcpy(note.name, name, strlen(name) + 1);

@@ -89,7 +89,7 @@ static void print_json(struct json_object *obj)
 							 JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
-static int build(const struct command *cmd, enum lease_verb verb, struct err *err)
+static int run_build(const struct command *cmd, enum lease_verb verb, struct err *err)
 {
 	struct json_object *request = lease_request_new(verb, NULL, NULL);
 	_cleanup_json_ struct json_object *reply = NULL;
@@ -113,12 +113,12 @@ static int build(const struct command *cmd, enum lease_verb verb, struct err *er
 
 static int run_init(const struct command *cmd, struct err *err)
 {
-	return build(cmd, LEASE_VERB_INIT, err);
+	return run_build(cmd, LEASE_VERB_INIT, err);
 }
 
 static int run_refresh(const struct command *cmd, struct err *err)
 {
-	return build(cmd, LEASE_VERB_REFRESH, err);
+	return run_build(cmd, LEASE_VERB_REFRESH, err);
 }
 
 static int run_destroy(const struct command *cmd, struct err *err)
@@ -278,7 +278,7 @@ static int find_command(int argc, char **argv, const struct command *cmd,
 	return 0;
 }
 
-static int run(const struct verb *verb, struct command *cmd)
+static int run_verb(const struct verb *verb, struct command *cmd)
 {
 	struct err err = ERR_INIT;
 	int r;
@@ -307,7 +307,7 @@ int main(int argc, char **argv)
 	if (config_load_default(&cmd.config, config, &err) < 0)
 		r = fail(EXIT_USAGE, err.text);
 	else
-		r = run(verb, &cmd);
+		r = run_verb(verb, &cmd);
 	config_done(&cmd.config);
 	return r;
 }

@@ -199,7 +199,7 @@ static void wait_for_signals(struct reload *reload, int signal_fd)
 }
 
 /* Before the first build, so that no change of its inputs goes unnoticed. */
-static int follow(struct daemon *d, int signal_fd, struct err *err)
+static int templated_serve_until_signal(struct daemon *d, int signal_fd, struct err *err)
 {
 	_cleanup_settings_ struct settings *now = NULL;
 	struct reload *reload;
@@ -222,7 +222,8 @@ static int follow(struct daemon *d, int signal_fd, struct err *err)
 	return r;
 }
 
-static int serve(struct daemon *d, const struct config *c, int signal_fd, struct err *err)
+static int templated_serve(
+	struct daemon *d, const struct config *c, int signal_fd, struct err *err)
 {
 	struct metrics_server *metrics;
 	struct err left = ERR_INIT;
@@ -241,7 +242,7 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 		server_stop(server);
 		return r;
 	}
-	r = follow(d, signal_fd, err);
+	r = templated_serve_until_signal(d, signal_fd, err);
 	builder_close(d->builder);
 	cache_close(d->cache);
 	metrics_server_stop(metrics);
@@ -250,7 +251,7 @@ static int serve(struct daemon *d, const struct config *c, int signal_fd, struct
 }
 
 /* Takes c. */
-static int run(struct config *c, const char *config_path, struct err *err)
+static int templated_run(struct config *c, const char *config_path, struct err *err)
 {
 	_cleanup_settings_ struct settings *first = NULL;
 	_cleanup_close_ int signal_fd = -1;
@@ -273,7 +274,7 @@ static int run(struct config *c, const char *config_path, struct err *err)
 	if (r == 0) {
 		daemon_init(&d, c, config_path);
 		first = daemon_settings(&d);
-		r = serve(&d, &first->config, signal_fd, err);
+		r = templated_serve(&d, &first->config, signal_fd, err);
 		daemon_done(&d);
 	}
 	own_cgroup_leave();
@@ -323,7 +324,7 @@ int main(int argc, char **argv)
 	else if (geteuid() != 0)
 		r = err_set(&err, -EPERM, "only root can run it");
 	else
-		r = run(&c, config, &err);
+		r = templated_run(&c, config, &err);
 	if (r < 0)
 		fprintf(stderr, "templated: %s\n", err.text);
 	config_done(&c);

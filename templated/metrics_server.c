@@ -67,7 +67,7 @@ static const struct {
 };
 
 /* The request line: METHOD SP target SP HTTP/1.x. Its path may have a query behind. */
-static enum answer judge(char *request)
+static enum answer answer_to_request(char *request)
 {
 	char *line = strsep(&request, "\r\n"), *method = strsep(&line, " "),
 	     *target = strsep(&line, " ");
@@ -107,7 +107,7 @@ static int read_request(int fd)
 			return ANSWER_BAD;
 		len += (size_t)n;
 	}
-	return judge(buf);
+	return answer_to_request(buf);
 }
 
 static char *make_body(struct daemon *d, enum answer answer, size_t *ret_len)
@@ -152,7 +152,7 @@ static void send_answer(struct daemon *d, int fd, enum answer answer)
 
 /* ---- connections ---- */
 
-static void *serve(void *arg)
+static void *visit_main(void *arg)
 {
 	struct visit *v = arg;
 	struct metrics_server *s = v->server;
@@ -171,7 +171,7 @@ static void *serve(void *arg)
 }
 
 /* Takes fd in any case. */
-static void admit(void *user, int fd)
+static void metrics_server_admit(void *user, int fd)
 {
 	struct metrics_server *s = user;
 	struct visit *v = xnew0(struct visit);
@@ -182,7 +182,7 @@ static void admit(void *user, int fd)
 		slot++;
 	if (slot < METRICS_CONNECTIONS_MAX) {
 		*v = (struct visit){.server = s, .slot = slot, .fd = fd};
-		if (thread_start(serve, v, THREAD_STACK_BYTES, true, NULL) == 0) {
+		if (thread_start(visit_main, v, THREAD_STACK_BYTES, true, NULL) == 0) {
 			s->fds[slot] = fd;
 			s->n++;
 			pthread_mutex_unlock(&s->lock);
@@ -212,7 +212,7 @@ static void *accept_all(void *arg)
 	const struct listener listener = {.listen_fd = s->listen_fd,
 		.stop_fd = s->stop_fd,
 		.what = "metrics",
-		.admit = admit,
+		.admit = metrics_server_admit,
 		.wait_for_room = wait_for_room,
 		.user = s};
 

@@ -55,7 +55,8 @@ static void note_change(void *user, const char *section, const char *key)
 	c->changed++;
 }
 
-static void adopt(struct daemon *d, struct config *next, const struct config *now)
+static void reload_adopt_config(
+	struct daemon *d, struct config *next, const struct config *now)
 {
 	struct comparison c = {.next = next};
 
@@ -83,7 +84,7 @@ void reload_config(struct daemon *d)
 			err.text);
 		config_done(&next);
 	} else {
-		adopt(d, &next, &now->config);
+		reload_adopt_config(d, &next, &now->config);
 	}
 	daemon_note_config(d, err.text);
 }
@@ -102,24 +103,24 @@ static void on_change(void *user)
 	reload_config(r->daemon);
 }
 
-static void add(void *user, const char *path, bool folder)
+static void reload_add_path(void *user, const char *path, bool folder)
 {
 	input_watch_add(user, path, folder);
 }
 
-static void list(void *user, struct input_watch *w)
+static void reload_list_paths(void *user, struct input_watch *w)
 {
 	struct reload *r = user;
 	_cleanup_settings_ struct settings *s = daemon_settings(r->daemon);
 	const char *file = config_default_path(r->daemon->config_path);
 	_cleanup_free_ char *drop_ins = xasprintf("%s.d", file);
 
-	vm_inputs_paths(&s->config, add, w);
+	vm_inputs_paths(&s->config, reload_add_path, w);
 	input_watch_add(w, file, false);
 	input_watch_add(w, drop_ins, true);
 }
 
-static void look(void *user, bool asked)
+static void reload_start_build(void *user, bool asked)
 {
 	struct reload *r = user;
 	_cleanup_settings_ struct settings *s = daemon_settings(r->daemon);
@@ -136,8 +137,8 @@ int reload_start(struct daemon *d, struct reload **ret, struct err *err)
 {
 	struct reload *r = xnew0(struct reload);
 	struct input_watch_options options = {.reload = on_change,
-		.list = list,
-		.look = look,
+		.list = reload_list_paths,
+		.look = reload_start_build,
 		.user = r,
 		.settle_ms = INPUT_SETTLE_MS,
 		.limit_ms = INPUT_LIMIT_MS};

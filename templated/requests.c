@@ -11,8 +11,8 @@
 #include "templated/cache.h"
 #include "templated/events.h"
 
-static int answer(struct connection *c, struct json_object *reply, const int *fds,
-	unsigned int n_fds, struct err *err)
+static int connection_answer(struct connection *c, struct json_object *reply,
+	const int *fds, unsigned int n_fds, struct err *err)
 {
 	int r = lease_send(c->fd, reply, fds, n_fds, deadline_after_ms(LEASE_SEND_MS));
 
@@ -24,7 +24,7 @@ static int answer_error(struct connection *c, const struct err *why, struct err 
 	struct json_object *reply = lease_reply_new("error");
 
 	json_set_string(reply, "error", why->text);
-	return answer(c, reply, NULL, 0, err);
+	return connection_answer(c, reply, NULL, 0, err);
 }
 
 /* ---- acquire ---- */
@@ -41,11 +41,11 @@ static int answer_none(struct connection *c, const struct lease_request *request
 		field, NULL);
 	json_set_string(reply, "reason", why->text);
 	json_set_string(reply, "field", field);
-	return answer(c, reply, NULL, 0, err);
+	return connection_answer(c, reply, NULL, 0, err);
 }
 
 /* A cached VM on its way: the connection waits for `taken` now. */
-static int offer(struct connection *c, struct cached *vm,
+static int request_offer_vm(struct connection *c, struct cached *vm,
 	const struct lease_request *request, struct err *err)
 {
 	const struct vm_handover *h = cached_handover(vm);
@@ -58,10 +58,10 @@ static int offer(struct connection *c, struct cached *vm,
 	json_set_u64(reply, "number", h->number);
 	json_set_u64(reply, "qemu_version", h->qemu_version);
 	json_set_i64(reply, "pid", h->pid);
-	return answer(c, reply, fds, LEASE_VM_FDS, err);
+	return connection_answer(c, reply, fds, LEASE_VM_FDS, err);
 }
 
-static int taken(
+static int request_taken(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	(void)request;
@@ -94,19 +94,19 @@ static int acquire_template(struct connection *c, const struct lease_request *re
 		json_set_string(reply, "reason", no_vm);
 	fds[0] = grant.memory_fd;
 	fds[1] = grant.state_fd;
-	r = answer(c, reply, fds, 2, err);
+	r = connection_answer(c, reply, fds, 2, err);
 	grant_done(&grant);
 	return r;
 }
 
-static int acquire(
+static int request_acquire(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct err no_vm = ERR_INIT;
 	struct cached *vm = daemon_take_cached(c->daemon, request, &no_vm);
 
 	if (vm)
-		return offer(c, vm, request, err);
+		return request_offer_vm(c, vm, request, err);
 	if (*no_vm.text)
 		log_info("no cached VM for the sandbox %s: %s", request->sandbox,
 			no_vm.text);
@@ -140,14 +140,14 @@ static int follow_build(struct connection *c, uint64_t ticket,
 		int r;
 
 		json_set_string(progress, "progress", build_step_name(step));
-		r = answer(c, progress, NULL, 0, err);
+		r = connection_answer(c, progress, NULL, 0, err);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int build(struct connection *c, enum build_how how, struct err *err)
+static int request_build(struct connection *c, enum build_how how, struct err *err)
 {
 	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
 	struct build_result result;
@@ -167,28 +167,28 @@ static int build(struct connection *c, enum build_how how, struct err *err)
 		return r;
 	if (result.code < 0)
 		return answer_error(c, &result.err, err);
-	return answer(c,
+	return connection_answer(c,
 		done_reply(result.id, result.built,
 			result.built ? "published" : "up to date"),
 		NULL, 0, err);
 }
 
-static int init(
+static int request_init(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	(void)request;
-	return build(c, BUILD_LOOK, err);
+	return request_build(c, BUILD_LOOK, err);
 }
 
-static int refresh(
+static int request_refresh(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
-	return build(c, request->now ? BUILD_NOW : BUILD_FORCE, err);
+	return request_build(c, request->now ? BUILD_NOW : BUILD_FORCE, err);
 }
 
 /* ---- the others ---- */
 
-static int destroy(
+static int request_destroy(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct json_object *held, *reply;
@@ -207,20 +207,20 @@ static int destroy(
 			? "retired; freed with the last of its sandboxes"
 			: "removed");
 	json_object_object_add(reply, "held", held);
-	return answer(c, reply, NULL, 0, err);
+	return connection_answer(c, reply, NULL, 0, err);
 }
 
-static int status(
+static int request_status(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct json_object *reply = lease_reply_new("status");
 
 	(void)request;
 	json_object_object_add(reply, "status", daemon_status(c->daemon));
-	return answer(c, reply, NULL, 0, err);
+	return connection_answer(c, reply, NULL, 0, err);
 }
 
-static int size(
+static int request_size(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
@@ -232,10 +232,10 @@ static int size(
 		return answer_error(c, &why, err);
 	reply = lease_reply_new("size");
 	json_object_object_add(reply, "size", found);
-	return answer(c, reply, NULL, 0, err);
+	return connection_answer(c, reply, NULL, 0, err);
 }
 
-static int watch(
+static int request_watch(
 	struct connection *c, const struct lease_request *request, struct err *err)
 {
 	struct err why = ERR_INIT;
@@ -252,14 +252,14 @@ static const struct {
 	int (*handle)(struct connection *c, const struct lease_request *request,
 		struct err *err);
 } handlers[LEASE_VERBS] = {
-	[LEASE_VERB_ACQUIRE] = {false, acquire},
-	[LEASE_VERB_STATUS] = {false, status},
-	[LEASE_VERB_INIT] = {false, init},
-	[LEASE_VERB_REFRESH] = {false, refresh},
-	[LEASE_VERB_DESTROY] = {false, destroy},
-	[LEASE_VERB_SIZE] = {false, size},
-	[LEASE_VERB_TAKEN] = {true, taken},
-	[LEASE_VERB_WATCH] = {false, watch},
+	[LEASE_VERB_ACQUIRE] = {false, request_acquire},
+	[LEASE_VERB_STATUS] = {false, request_status},
+	[LEASE_VERB_INIT] = {false, request_init},
+	[LEASE_VERB_REFRESH] = {false, request_refresh},
+	[LEASE_VERB_DESTROY] = {false, request_destroy},
+	[LEASE_VERB_SIZE] = {false, request_size},
+	[LEASE_VERB_TAKEN] = {true, request_taken},
+	[LEASE_VERB_WATCH] = {false, request_watch},
 };
 
 int request_handle(

@@ -64,8 +64,8 @@ static void send_error(struct server *s, int fd, const char *text)
 
 /* One message: 1 with *ret, 0 at the end of the connection, or a negative errno with err.
  */
-static int receive(struct connection *c, int64_t deadline, struct lease_request *ret,
-	struct err *err)
+static int connection_receive(struct connection *c, int64_t deadline,
+	struct lease_request *ret, struct err *err)
 {
 	_cleanup_free_ char *buf = xmalloc(LEASE_MESSAGE_MAX + 1);
 	ssize_t n = sock_recv(c->fd, buf, LEASE_MESSAGE_MAX, NULL, 0, deadline);
@@ -84,7 +84,7 @@ static int receive(struct connection *c, int64_t deadline, struct lease_request 
 }
 
 /* Requests until one ends the connection. */
-static int converse(struct connection *c, struct err *err)
+static int connection_converse(struct connection *c, struct err *err)
 {
 	for (;;) {
 		struct lease_request request;
@@ -93,7 +93,8 @@ static int converse(struct connection *c, struct err *err)
 		/* A lease is held in silence, for days: no buffer while it is. */
 		if (c->lease || c->given)
 			wait_fd(c->fd, POLLIN, DEADLINE_NONE);
-		r = receive(c, deadline_after_ms(LEASE_REQUEST_MS), &request, err);
+		r = connection_receive(
+			c, deadline_after_ms(LEASE_REQUEST_MS), &request, err);
 		if (r <= 0)
 			return r;
 		r = request_handle(c, &request, err);
@@ -103,7 +104,7 @@ static int converse(struct connection *c, struct err *err)
 	}
 }
 
-static void forget(struct link *l)
+static void link_remove(struct link *l)
 {
 	struct server *s = l->server;
 	struct link **p;
@@ -119,7 +120,7 @@ static void forget(struct link *l)
 	free(l);
 }
 
-static void give_back(struct link *l)
+static void link_end_lease(struct link *l)
 {
 	struct store *store = l->server->daemon->store;
 	bool stays;
@@ -133,11 +134,11 @@ static void give_back(struct link *l)
 		store_release(store, l->c.lease);
 }
 
-static void *serve(void *arg)
+static void *link_main(void *arg)
 {
 	struct link *l = arg;
 	struct err err = ERR_INIT;
-	int r = converse(&l->c, &err);
+	int r = connection_converse(&l->c, &err);
 
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET) {
 		log_warn("dropping a client of the lease socket (pid %d): %s",
@@ -146,13 +147,13 @@ static void *serve(void *arg)
 	}
 	if (l->c.offer)
 		cache_settle(l->server->daemon->cache, l->c.offer, l->c.sandbox, NULL);
-	give_back(l);
-	forget(l);
+	link_end_lease(l);
+	link_remove(l);
 	return NULL;
 }
 
 /* Takes fd in any case. */
-static void admit(void *user, int fd)
+static void server_admit(void *user, int fd)
 {
 	struct server *s = user;
 	struct link *l;
@@ -178,11 +179,12 @@ static void admit(void *user, int fd)
 		s->n_links++;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (has_room && thread_start(serve, l, CONNECTION_STACK_BYTES, true, NULL) == 0)
+	if (has_room &&
+		thread_start(link_main, l, CONNECTION_STACK_BYTES, true, NULL) == 0)
 		return;
 	send_error(s, fd, "templated has too many connections");
 	if (has_room) {
-		forget(l);
+		link_remove(l);
 	} else {
 		close(fd);
 		free(l);
@@ -206,7 +208,7 @@ static void *accept_all(void *arg)
 	const struct listener listener = {.listen_fd = s->listen_fd,
 		.stop_fd = s->stop_fd,
 		.what = "lease",
-		.admit = admit,
+		.admit = server_admit,
 		.wait_for_room = wait_for_room,
 		.user = s};
 

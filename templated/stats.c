@@ -31,7 +31,7 @@ void stats_done(struct stats *s)
 	pthread_mutex_destroy(&s->lock);
 }
 
-static void count(struct stats *s, uint64_t *counter)
+static void stats_count(struct stats *s, uint64_t *counter)
 {
 	pthread_mutex_lock(&s->lock);
 	(*counter)++;
@@ -40,49 +40,49 @@ static void count(struct stats *s, uint64_t *counter)
 
 void stats_hit(struct stats *s, bool stale)
 {
-	count(s, &s->hits);
+	stats_count(s, &s->hits);
 	if (stale)
-		count(s, &s->stale_hits);
+		stats_count(s, &s->stale_hits);
 }
 
 void stats_miss(struct stats *s, enum stats_miss miss, enum manifest_field field)
 {
-	count(s, miss == STATS_MISS_FIELD ? &s->fields[field] : &s->misses[miss]);
+	stats_count(s, miss == STATS_MISS_FIELD ? &s->fields[field] : &s->misses[miss]);
 }
 
 void stats_boot(struct stats *s)
 {
-	count(s, &s->boots);
+	stats_count(s, &s->boots);
 }
 
 void stats_build(struct stats *s, int result)
 {
-	count(s, result < 0 ? &s->build_failures : &s->builds);
+	stats_count(s, result < 0 ? &s->build_failures : &s->builds);
 }
 
 void stats_refused(struct stats *s)
 {
-	count(s, &s->refused);
+	stats_count(s, &s->refused);
 }
 
 void stats_cache_hit(struct stats *s)
 {
-	count(s, &s->cache_hits);
+	stats_count(s, &s->cache_hits);
 }
 
 void stats_cache_miss(struct stats *s, enum stats_cache miss)
 {
-	count(s, &s->cache_misses[miss]);
+	stats_count(s, &s->cache_misses[miss]);
 }
 
 void stats_cache_died(struct stats *s)
 {
-	count(s, &s->cache_died);
+	stats_count(s, &s->cache_died);
 }
 
 void stats_cache_failure(struct stats *s)
 {
-	count(s, &s->cache_failures);
+	stats_count(s, &s->cache_failures);
 }
 
 void stats_cache_to_json(struct stats *s, struct json_object *obj)

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static bool fits(struct json_object *status)
+static bool status_fits(struct json_object *status)
 {
 	size_t len;
 
@@ -27,11 +27,12 @@ void status_fit(struct json_object *status)
 	static const char *const keys[] = {"clones", "manifest"};
 	struct json_object *list = NULL;
 
-	if (fits(status) || !json_object_object_get_ex(status, "template", &list) ||
+	if (status_fits(status) ||
+		!json_object_object_get_ex(status, "template", &list) ||
 		!json_object_object_get_ex(list, "generations", &list))
 		return;
 	json_set_bool(status, "truncated", true);
-	for (size_t k = 0; k < ARRAY_SIZE(keys) && !fits(status); k++) {
+	for (size_t k = 0; k < ARRAY_SIZE(keys) && !status_fits(status); k++) {
 		for (size_t i = 0; i < json_object_array_length(list); i++) {
 			struct json_object *g = json_object_array_get_idx(list, i);
 
@@ -40,6 +41,6 @@ void status_fit(struct json_object *status)
 		}
 	}
 	/* Of hundreds of retired ones the newest are told. */
-	while (!fits(status) && json_object_array_length(list) > 1)
+	while (!status_fits(status) && json_object_array_length(list) > 1)
 		json_object_array_del_idx(list, 0, 1);
 }

@@ -120,7 +120,7 @@ void store_remove_unheld(struct store *s)
 	}
 }
 
-static void retire(struct store *s, struct held *h)
+static void store_retire_held(struct store *s, struct held *h)
 {
 	struct err err = ERR_INIT;
 
@@ -138,7 +138,7 @@ static void retire(struct store *s, struct held *h)
 static void make_current(struct store *s, struct held *h)
 {
 	if (s->current)
-		retire(s, s->current);
+		store_retire_held(s, s->current);
 	s->current = h;
 	s->retired_early = false;
 	store_remove_unheld(s);
@@ -273,7 +273,7 @@ void store_retire(struct store *s)
 	if (s->current) {
 		log_info("generation %s is retired before there is a new one",
 			s->current->g.id);
-		retire(s, s->current);
+		store_retire_held(s, s->current);
 		s->retired_early = true;
 		store_remove_unheld(s);
 	}
@@ -488,7 +488,7 @@ int store_empty(struct store *s, struct json_object **ret_held, struct err *err)
 	/* Its pin would put the unmounting off, and the caller would not hear of it. */
 	store_await_compaction(s);
 	for (struct held *h = s->all; h; h = h->next) {
-		retire(s, h);
+		store_retire_held(s, h);
 		list_leases(h->leases, names);
 	}
 	s->emptying = true;

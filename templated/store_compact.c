@@ -35,7 +35,8 @@ static struct held *take_grown(struct store *s)
 }
 
 /* The lock is held, but for the punching. */
-static int compact(struct store *s, struct held *h, uint64_t *ret_bytes, struct err *err)
+static int store_compact_held(
+	struct store *s, struct held *h, uint64_t *ret_bytes, struct err *err)
 {
 	int fd, punched, r = generation_compact_begin(s->rw_fd, &h->g, &fd, err);
 
@@ -62,7 +63,7 @@ static void *compact_main(void *arg)
 		uint64_t before = 0, after;
 
 		generation_resident(s->ro_fd, h->g.id, &before, NULL);
-		if (compact(s, h, &after, &err) < 0)
+		if (store_compact_held(s, h, &after, &err) < 0)
 			log_warn("a template takes more memory than it needs: %s",
 				err.text);
 		else

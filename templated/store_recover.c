@@ -13,7 +13,7 @@
 #include "base/util.h"
 #include "templated/store_internal.h"
 
-static struct held *find(struct store *s, const char *id)
+static struct held *store_find(struct store *s, const char *id)
 {
 	struct held *h = s->all;
 
@@ -53,7 +53,7 @@ static void add_found(struct store *s, struct generation_found *found)
 static void adopt_lease(struct store *s, const struct lease_note *note, int pidfd)
 {
 	struct store_lease *lease = xnew0(struct store_lease);
-	struct held *h = find(s, note->generation);
+	struct held *h = store_find(s, note->generation);
 	struct err why = ERR_INIT;
 	int r;
 

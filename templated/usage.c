@@ -103,7 +103,7 @@ static bool read_smaps(const struct sample *s, uint64_t *ret_rss, uint64_t *ret_
 	return found;
 }
 
-static void measure(struct sample *s)
+static void sample_measure(struct sample *s)
 {
 	struct proc_id now;
 	uint64_t rss, anonymous;
@@ -134,7 +134,7 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 		}
 		if (!oldest)
 			return;
-		measure(oldest);
+		sample_measure(oldest);
 	} while (now_ms() < deadline);
 }
 
@@ -257,7 +257,7 @@ static void add_to(struct json_object *obj, const char *key, uint64_t bytes)
 	json_set_u64(obj, key, sum + bytes);
 }
 
-static void tell(const struct samples *list)
+static void samples_tell(const struct samples *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct sample *s = &list->all[i];
@@ -301,7 +301,7 @@ void usage_add(struct usage *u, const struct config *c, struct json_object *stat
 	pthread_mutex_unlock(&u->lock);
 	if (mine)
 		measure_oldest(&list, now_ms() + USAGE_LOOK_MS);
-	tell(&list);
+	samples_tell(&list);
 	if (mine) {
 		pthread_mutex_lock(&u->lock);
 		free(u->last.all);

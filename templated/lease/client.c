@@ -25,7 +25,7 @@ static bool is_ours(int r)
 	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENAMETOOLONG;
 }
 
-static int none(struct lease *lease, const char *reason)
+static int lease_set_none(struct lease *lease, const char *reason)
 {
 	size_t len = strnlen(reason, sizeof(lease->reason) - 1);
 
@@ -153,7 +153,7 @@ static int take_reply(struct json_object *reply, struct lease *lease,
 		r = json_get_string(reply, "reason", &reason, err);
 	else
 		r = json_get_string(reply, "error", &reason, err);
-	return r < 0 ? r : none(lease, reason);
+	return r < 0 ? r : lease_set_none(lease, reason);
 }
 
 static struct json_object *new_request(
@@ -168,8 +168,8 @@ static struct json_object *new_request(
 	return request;
 }
 
-static int acquire(const struct config *c, const char *sandbox, bool vm, int64_t deadline,
-	struct lease *ret, struct err *err)
+static int lease_acquire_kind(const struct config *c, const char *sandbox, bool vm,
+	int64_t deadline, struct lease *ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
 	struct lease lease = LEASE_INIT;
@@ -183,7 +183,7 @@ static int acquire(const struct config *c, const char *sandbox, bool vm, int64_t
 	if (r < 0) {
 		err_wrap(&why, "templated is not there");
 		*ret = lease;
-		return none(ret, why.text);
+		return lease_set_none(ret, why.text);
 	}
 	r = lease_send(lease.conn_fd, new_request(c, sandbox, vm), NULL, 0, deadline);
 	if (r < 0)
@@ -196,19 +196,19 @@ static int acquire(const struct config *c, const char *sandbox, bool vm, int64_t
 	for (int i = 0; i < LEASE_VM_FDS; i++)
 		close_fd(fds[i]);
 	*ret = lease;
-	return r < 0 ? none(ret, why.text) : 0;
+	return r < 0 ? lease_set_none(ret, why.text) : 0;
 }
 
 int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
 	struct lease *ret, struct err *err)
 {
-	return acquire(c, sandbox, c->vm_cache_number > 0, deadline, ret, err);
+	return lease_acquire_kind(c, sandbox, c->vm_cache_number > 0, deadline, ret, err);
 }
 
 int lease_acquire_template(const struct config *c, const char *sandbox, int64_t deadline,
 	struct lease *ret, struct err *err)
 {
-	return acquire(c, sandbox, false, deadline, ret, err);
+	return lease_acquire_kind(c, sandbox, false, deadline, ret, err);
 }
 
 int lease_taken(struct lease *lease, int64_t deadline, struct err *err)
