@@ -4,6 +4,5 @@
 
 #define DIGEST_TEXT_SIZE 65 /* 64 hex digits and the NUL */
 
-/* Of the whole file, whatever its position (which does not change). 0 or a negative
- * errno. */
+/* Of the whole file; its position does not count, nor change. 0 or a negative errno. */
 int digest_file(int fd, char ret_text[DIGEST_TEXT_SIZE]);

@@ -278,7 +278,8 @@ int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
 		return err_sys(err, errno, "cannot look at the template's tmpfs");
 	if (!(fs.f_flag & ST_RDONLY))
 		return err_set(err, -EPERM,
-			"generation %s is not granted through a mount that can be written to",
+			"generation %s is not granted through a mount that can be "
+			"written to",
 			g->id);
 	r = files_open(root_fd, g->id, &f, err);
 	for (size_t i = 0; r == 0 && i < GENERATION_FILES; i++)

@@ -38,12 +38,12 @@
  * root_fd is tmpfs_open()'s: the read-only one for verifying and granting, the other for
  * the rest.
  *
- * Nothing can write a published generation. Who is granted it has descriptors of a
- * read-only mount, through which no file can be opened for writing, and maps it privately.
- * templated alone has the other mount, and with it could: its CAP_DAC_OVERRIDE passes mode
- * 0400. (A seal is no way to give that up: files of a mounted tmpfs take none.) It opens
- * the memory again in one place, generation_compact_begin(), to punch pages that it has
- * read and found to be zeros: what others read of the file does not change.
+ * Nobody writes a published generation. Who is granted it has descriptors of a read-only
+ * mount, through which no file can be opened for writing, and maps it privately. Only
+ * templated has the other mount, and could write: its CAP_DAC_OVERRIDE passes mode 0400.
+ * (A seal is no way to give that up: files of a mounted tmpfs take none.) It opens the
+ * memory again in one place, generation_compact_begin(), to punch pages that it has read
+ * and found to be zeros: what others read of the file does not change.
  */
 #define GENERATION_ID_SIZE  18 /* with the NUL: "00000042-9f3a2b1c" */
 #define GENERATION_MEMORY   "memory"
@@ -126,9 +126,9 @@ void generation_done(struct generation *g);
 
 /*
  * Opens memory and state read-only, each call its own open file descriptions, the
- * caller's. root_fd: the read-only one, or -EPERM. Where a stamp differs from the last look everything is verified again, and
- * the manifest must still be the one that was loaded; costs a few system calls otherwise.
- * Fails as generation_load() does.
+ * caller's. root_fd: the read-only one, or -EPERM. Where a stamp differs from the last
+ * look everything is verified again, and the manifest must still be the one that was
+ * loaded; otherwise it costs a few system calls. Fails as generation_load() does.
  */
 int generation_grant(int root_fd, struct generation *g, int *ret_memory_fd,
 	int *ret_state_fd, struct err *err);
@@ -140,10 +140,10 @@ int generation_resident(
 /* ---- keeping it compact ---- */
 
 /*
- * A clone's first access to a hole of the memory, be it a read or a write, makes the kernel
- * allocate a page of zeros in the file, which stays when the clone has gone: access by
- * access the file grows back to the size of the guest. At most to that, however many
- * clones there are.
+ * A clone's first access to a hole of the memory, be it a read or a write, makes the
+ * kernel allocate a page of zeros in the file, which stays when the clone has gone:
+ * access by access the file grows back to the size of the guest, but not beyond, however
+ * many clones there are.
  *
  * True where it has grown by more than a part in GENERATION_GROWTH since its publication;
  * one system call. Those who use the generation go on while it is compacted; to them a
@@ -153,11 +153,11 @@ int generation_resident(
 bool generation_has_grown(int root_fd, const struct generation *g);
 
 /*
- * Compaction is begin, punch, end. begin and end change *g, under the caller's lock; punch
- * takes its time, and needs none. In between the memory's time is another one than
- * published, which generation_grant() allows for; a templated that is killed there leaves
- * a note of it for generation_recover(). After begin, end must follow. A generation whose
- * memory is not what was loaded is left alone: -EUCLEAN.
+ * Compaction is begin, punch, end. begin and end change *g, under the caller's lock;
+ * punch takes its time, and needs no lock. In between the memory's time is another one
+ * than published, which generation_grant() allows for; a templated that is killed there
+ * leaves a note of it for generation_recover(). After begin, end must follow. Where the
+ * memory is not what was loaded, begin fails and leaves it alone.
  */
 int generation_compact_begin(
 	int root_fd, struct generation *g, int *ret_fd, struct err *err);

@@ -2,8 +2,8 @@
 /*
  * Keeping published generations compact: see generation.h.
  *
- * Punching a hole sets the memory's times, and the time of its last change is what tells
- * a generation that somebody wrote to. So it is set back to what it was, and the stamps are
+ * Punching a hole sets the memory's times, and by the time of its last change one knows a
+ * generation that somebody wrote to. So it is set back to what it was, and the stamps are
  * taken anew. A kill in between must not cost the generation: the time is written down
  * before the first hole is punched, as the target of a link, which takes no block.
  */
@@ -117,8 +117,8 @@ int generation_compact_punch(int fd, struct holes *holes)
 	struct stat st;
 	int r = 0;
 
-	/* By content, and not from a list that was kept: it is right whatever has happened
-	 * since publication, and it can't be wrong about a page with something in it. */
+	/* By content, and not from a list that was kept: that is right whatever has
+	 * happened since publication, and can't punch a page that holds something. */
 	if (holes->n == 0)
 		r = fstat(fd, &st) < 0 ? -errno
 				       : holes_find(fd, (uint64_t)st.st_size, holes);

@@ -3,10 +3,10 @@
  * Names of generations: see generation.h.
  *
  * A clock gives no order: it is set backwards, and two generations may be made within one
- * of its ticks. So the ids are numbered. The number goes on from the greatest one that the
- * tmpfs knows, whatever has become of its generation; the link GENERATION_LAST remembers
- * it when all are removed. A link, because its few bytes lie in the inode: it takes no
- * block of a tmpfs that may be full, and one rename replaces it.
+ * of its ticks. So the ids are numbered. The number goes on from the greatest one that
+ * the tmpfs knows, whatever has become of its generation; the link GENERATION_LAST
+ * remembers it when all are removed. A link, because its few bytes lie in the inode: it
+ * takes no block of a tmpfs that may be full, and one rename replaces it.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -101,8 +101,8 @@ int generation_id_next(int root_fd, char ret[GENERATION_ID_SIZE], struct err *er
 		return r;
 	if (greatest >= NUMBER_MAX)
 		return err_set(err, -EOVERFLOW,
-			"the template's tmpfs has seen generation %lu, the last that there "
-			"can be: templatectl destroy begins anew",
+			"the template's tmpfs has seen generation %lu, the last that "
+			"there can be: templatectl destroy begins anew",
 			greatest);
 	snprintf(id, sizeof(id), "%08lu-%08" PRIx32, greatest + 1, random);
 	r = generation_id_remember(root_fd, id, err);

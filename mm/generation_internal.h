@@ -22,8 +22,7 @@
 struct generation_stamp generation_stamp_of(const struct stat *st);
 bool generation_stamp_is(const struct generation_stamp *stamp, const struct stat *st);
 
-/* Undoes what a compaction that was killed has changed; the note's name may be anything.
- */
+/* Undoes what a compaction that was killed has changed; the note may have any name. */
 int generation_compact_recover(int root_fd, const char *note, struct err *err);
 
 /* An id that no generation has had on this tmpfs, greater than all that it has seen, and

@@ -3,11 +3,11 @@
  * The holes of a memory file: see holes.h.
  *
  * Punching under the eyes of clones is safe for what the kernel does: shmem_fallocate()
- * takes the range out of their page tables by unmap_mapping_range(…, even_cows = 0), which
- * leaves the copies that private mappings have made ("hole-punching leaves COWed pages",
- * mm/shmem.c), then drops the file's own pages. A fault in the range waits for the end of
- * that and gets a new page of zeros; KVM's and other secondary page tables are told by
- * their notifiers.
+ * takes the range out of their page tables by unmap_mapping_range(…, even_cows = 0),
+ * which leaves the copies that private mappings have made ("hole-punching leaves COWed
+ * pages", mm/shmem.c), then drops the file's own pages. A fault in the range waits for
+ * the end of that and gets a new page of zeros; KVM's and other secondary page tables are
+ * told by their notifiers.
  */
 #include "mm/holes.h"
 
@@ -45,8 +45,8 @@ static void holes_add(struct holes *h, uint64_t from, uint64_t to)
 	h->all[h->n++] = (struct hole){from, to};
 }
 
-/* The zeros of a part that takes memory. read(2), not mmap(2): nothing that happens to the
- * file can become a SIGBUS here. */
+/* The zeros of a part that takes memory. read(2), not mmap(2): nothing that happens to
+ * the file can become a SIGBUS here. */
 static int find_in_data(
 	int fd, uint64_t from, uint64_t to, unsigned char *block, struct holes *h)
 {

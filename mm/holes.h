@@ -18,14 +18,15 @@ struct holes {
 #define HOLES_INIT ((struct holes){0})
 
 /*
- * All pages of zeros, whether they take memory or not: reads those that do. While the file
- * is mapped and read by others the answer is the same: what their faults allocate are
+ * Finds all pages of zeros, whether they take memory or not; reads those that do. While
+ * others map and read the file the answer is the same: what their faults allocate is
  * zeros. 0 or a negative errno; *ret is for holes_done().
  */
 int holes_find(int fd, uint64_t size, struct holes *ret);
 void holes_done(struct holes *h);
 
-/* Punches all of them, for a file that was allocated as a whole. fd is open for writing. */
+/* Punches all of them, for a file that was allocated as a whole; fd is open for writing.
+ * 0 or a negative errno, as the next. */
 int holes_punch(int fd, const struct holes *h);
 
 /*

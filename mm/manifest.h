@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The manifest: everything that a clone must agree with, one row a field, one rule a row.
- */
+/* The manifest: all that a clone must agree with, one row a field, one rule a row. */
 #pragma once
 
 #include <json-c/json.h>
@@ -14,9 +13,10 @@
 enum manifest_rule {
 	MANIFEST_IDENTITY,   /* of the generation itself: checked against its files */
 	MANIFEST_MUST_EQUAL, /* a difference is a miss that names the field */
-	MANIFEST_MAY_AGE,    /* a difference makes the generation old, not wrong: its
-				memory has its own. It is granted and to be replaced */
-	MANIFEST_IGNORED,    /* compared with nothing */
+	/* A difference makes the generation old, not wrong, since what it was made of is
+	 * in its memory: it is granted, and to be replaced. */
+	MANIFEST_MAY_AGE,
+	MANIFEST_IGNORED, /* compared with nothing */
 };
 
 enum manifest_field {
@@ -27,15 +27,12 @@ enum manifest_field {
 	MANIFEST_STATE_BYTES,     /* identity: size of `state` */
 	MANIFEST_STATE_SHA256,    /* identity */
 	MANIFEST_QEMU_PATH,
-	MANIFEST_QEMU_VERSION, /* first line of --version; what it is told in QMP for
-				  people */
+	MANIFEST_QEMU_VERSION, /* the first line of --version */
 	MANIFEST_QEMU_SHA256,
 	MANIFEST_FIRMWARE_SHA256, /* of QEMU's firmware, option ROMs and modules */
-	MANIFEST_ARGV,  /* the exact command line of a clone, its settable words as names
-			 */
-	MANIFEST_ACCEL, /* kvm or tcg */
-	MANIFEST_HOST_CPU, /* under KVM: vendor/family/model/stepping/microcode; else "-"
-			    */
+	MANIFEST_ARGV,     /* a clone's exact command line, its settable words as names */
+	MANIFEST_ACCEL,    /* kvm or tcg */
+	MANIFEST_HOST_CPU, /* KVM: vendor/family/model/stepping/microcode; TCG: "-" */
 	MANIFEST_HOST_KERNEL, /* under KVM: uname -r; else "-" */
 	MANIFEST_KERNEL_PATH, /* a sandbox that names another one wants another one */
 	MANIFEST_INITRD_PATH,
@@ -56,9 +53,10 @@ struct manifest {
 
 void manifest_init(struct manifest *m);
 void manifest_done(struct manifest *m);
-void manifest_set(
-	struct manifest *m, enum manifest_field field, const char *value); /* copied */
-void manifest_copy(struct manifest *m, const struct manifest *from); /* *m is not read */
+/* value is copied. */
+void manifest_set(struct manifest *m, enum manifest_field field, const char *value);
+/* Initialises *m. */
+void manifest_copy(struct manifest *m, const struct manifest *from);
 int manifest_get_u64(const struct manifest *m, enum manifest_field field, uint64_t *ret,
 	struct err *err);
 const char *manifest_field_name(enum manifest_field field); /* its key in the JSON */

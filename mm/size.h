@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sizing of the template tmpfs: every term of the sum, for people and for the check.
- */
+/* The sizing of the template tmpfs: each term of the sum, for people and the check. */
 #pragma once
 
 #include <stdint.h>
@@ -15,8 +14,8 @@
  *   memory     the guest's memory, allocated in full before the boot (default_memory)
  *   state      the device state; its bound before there is one
  *   manifest   the manifest
- *   retained   the current and the retired generations: what they hold now, or where nothing is
- *              known yet one generation as large as the one being built
+ *   retained   the current and the retired generations: what they hold now or, where
+ *              nothing is known yet, one generation as large as the one being built
  *   slack      a sixteenth of all that, at least 8 MiB: page tables, folders, growth
  */
 #define SIZE_STATE_BYTES    (8 * MiB)
@@ -29,8 +28,7 @@ struct size_plan {
 	uint64_t retained_bytes;
 	uint64_t slack_bytes;
 	uint64_t total_bytes; /* the sum, in whole MiB: what is needed */
-	uint64_t tmpfs_bytes; /* the size to mount: configured, or total_bytes for "auto"
-			       */
+	uint64_t tmpfs_bytes; /* to mount: what is configured; total_bytes for "auto" */
 	bool configured;      /* tmpfs_size is not auto */
 };
 

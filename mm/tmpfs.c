@@ -94,8 +94,7 @@ static int mount_id(int fd, uint64_t *ret_id, bool *ret_is_root, struct err *err
 	return 0;
 }
 
-/* Whether a mount shows its file system from the root: a bind mount of a folder does not.
- */
+/* Whether a mount shows its file system from the root: a folder's bind mount does not. */
 static int check_whole(const char *path, uint64_t id, struct err *err)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -156,8 +155,7 @@ static int check_flags(int fd, const char *path, struct err *err)
 	return 0;
 }
 
-/* What is mounted at an opened path. A folder that is not a mount point is "not mounted".
- */
+/* What is mounted at an opened path: nothing, where that is no mount point. */
 static int look_at_fd(int fd, const char *path, struct tmpfs_usage *ret, struct err *err)
 {
 	struct statfs fs;

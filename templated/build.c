@@ -77,8 +77,7 @@ static int build_publish(struct build *build, struct generation_build *g,
 	uint64_t resident;
 	int r;
 
-	/* The guest's half is done: what it does not use holds zeros (guest/compact.h).
-	 */
+	/* The guest's half is done: what it does not use is zeros (guest/compact.h). */
 	r = build_begin_step(build, BUILD_COMPACTING, err);
 	if (r == 0)
 		r = generation_build_punch(g, &resident, err);

@@ -2,13 +2,13 @@
 /*
  * The builder: see builder.h.
  *
- * A build goes straight from the inputs to the published generation (build.c), in a thread
- * that goes on with the next one if one is queued, and else ends. Whoever asked for a
- * build follows its steps by number: the ticket counts builds, so that one who wakes up
- * late sees that his has ended, and its result is kept until the next one ends.
+ * A build goes straight from the inputs to the published generation (build.c), in a
+ * thread that goes on with the next one if one is queued, and else ends. Whoever asked
+ * for a build follows its steps by number: the ticket counts builds, so that one who
+ * wakes up late sees that his has ended, and its result is kept until the next one ends.
  *
- * Cancelling: the builder knows the VM of the build from before it starts until it is freed;
- * whoever cancels kills it, and the build fails at the step that it is in.
+ * Cancelling: the builder knows the VM of the build from before it starts until it is
+ * freed; whoever cancels kills it, and the build fails at the step that it is in.
  */
 #include "templated/builder.h"
 

@@ -23,9 +23,9 @@ enum build_step {
 
 /* Weaker ones first. */
 enum build_how {
-	BUILD_AUTO =
-		-1,  /* nobody asked: as the next, but not what failed the last time with
-			    the same inputs, and nothing after builder_cancel() */
+	/* Nobody asked: as the next, but not what failed the last time with the same
+	 * inputs, and nothing after builder_cancel(). */
+	BUILD_AUTO = -1,
 	BUILD_LOOK,  /* unless there is a sound generation that is up to date */
 	BUILD_FORCE, /* in any case; the old one serves meanwhile */
 	BUILD_NOW,   /* the same, with the old one retired first */
@@ -41,7 +41,7 @@ void builder_free(struct builder *b);
  * Starts a build, or where one runs has another one follow it: the inputs of the one that
  * runs may be older than the request. All who ask meanwhile share that one. BUILD_NOW
  * ends the one that runs, for the same reason; those who follow it get the next.
- * *ret_ticket names the build for builder_follow(). -ECANCELED after builder_close().
+ * *ret_ticket names the build for builder_follow(). Fails after builder_close().
  */
 int builder_start(
 	struct builder *b, enum build_how how, uint64_t *ret_ticket, struct err *err);
@@ -75,6 +75,7 @@ void builder_close(struct builder *b);
  * Returns whether one is being built. */
 bool builder_excuse(struct builder *b, char *buf, size_t size);
 
-/* {"running", "step", "ms", "phases", "queued", "last": {"ok", "error", "generation", "ms",
- * "age_s", "phases"}}; last is of those that built or failed. phases: {<step>: ms} */
+/* {"running", "step", "ms", "phases", "queued", "last": {"ok", "error", "generation",
+ * "ms", "age_s", "phases"}}; "last" is of those that built or failed, "phases" is
+ * {<step>: ms}. */
 struct json_object *builder_status(struct builder *b);

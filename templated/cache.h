@@ -57,10 +57,10 @@ const struct vm_handover *cached_handover(const struct cached *vm); /* borrowed 
 const char *cached_generation(const struct cached *vm); /* "" if it was booted */
 
 /*
- * The end of an offer, the sandbox having said that it took the VM or nothing; vm is not the
- * caller's any more. Its record tells: a VM that was taken is the sandbox's, and *ret_lease,
- * if the caller wants it, the lease of its generation under the sandbox's name, or NULL. Else
- * it is ended.
+ * The end of an offer: the sandbox has said that it took the VM, or its connection has
+ * ended. vm is not the caller's any more. The VM's record tells what happened: one that
+ * was taken is the sandbox's, and *ret_lease, if the caller wants it, is the lease of its
+ * generation under the sandbox's name, or NULL; one that was not taken is ended.
  */
 void cache_settle(struct cache *c, struct cached *vm, const char *sandbox,
 	struct store_lease **ret_lease);

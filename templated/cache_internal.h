@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of the cache, shared by cache.c (handing out), cache_fill.c and
- * cache_keep.c. */
+/* The inside of the cache: for cache.c (handing out), cache_fill.c and cache_keep.c. */
 #pragma once
 
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cache's keeper: hears of the end of each QEMU that templated made for the cache, and
- * reaps it, also long after it was handed over.
+ * The cache's keeper: hears of the end of each QEMU that templated made for the cache,
+ * and reaps it, also long after it was handed over.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -74,8 +74,7 @@ void daemon_note_config(struct daemon *d, const char *error)
 
 /* ---- the tmpfs ---- */
 
-/* The plan with what is mounted at path now. retained: whether what is used there counts.
- */
+/* The plan with what is mounted now. retained: whether what is used there counts. */
 static int plan_size(const struct config *c, bool retained, struct size_plan *ret,
 	struct tmpfs_usage *ret_usage, struct err *err)
 {

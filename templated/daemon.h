@@ -51,13 +51,13 @@ void daemon_note_config(struct daemon *d, const char *error);
  */
 int daemon_open_store(struct daemon *d, const struct config *c, struct err *err);
 
-/* Whether the inputs are still those that something was made of: -ESTALE names the field in
- * which one was replaced meanwhile, since nobody knows which one the guest has then. */
+/* Fails if the inputs are not those any more that something was made of, since nobody
+ * knows then which one the guest has; err names the field. */
 int daemon_check_inputs(struct daemon *d, const struct config *c,
 	const struct manifest *before, struct err *err);
 
-/* What a sandbox with this request gets: whether there is a grant, filled as store_grant()
- * does. On a miss err has the reason, and `differs` the field, if it is one. Counted. */
+/* Whether a sandbox with this request is granted a template: *ret as store_grant() fills
+ * it. On a miss err has the reason, and `differs` the field, if it is one. Counted. */
 bool daemon_acquire(struct daemon *d, const struct lease_request *request,
 	struct grant *ret, struct err *err);
 
@@ -69,12 +69,13 @@ struct cached *daemon_take_cached(
 	struct daemon *d, const struct lease_request *request, struct err *why);
 
 /*
- * {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…}, "counters":
- * {…}, "cache": {…}}; templatectl(8) lists all keys. Changes nothing and waits for nobody. So long that
- * it would be no message of the lease protocol, it has "truncated": true instead of the
- * clones of each generation and of the manifests of those that are retired.
+ * {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…},
+ * "counters": {…}, "cache": {…}}; templatectl(8) lists all keys. Waits for nobody, and
+ * changes nothing, but a generation that has grown is compacted behind it. A status that
+ * is too long for a message of the lease protocol has "truncated": true instead of the
+ * clones of each generation and the manifests of those that are retired.
  */
 struct json_object *daemon_status(struct daemon *d);
 /* {"plan": {…}, "tmpfs": {…}, "missing_bytes", "measured": {…}}: needs no daemon that
- * runs. "measured" as measured_newest() has it, if it has. */
+ * runs. "measured" is measured_newest()'s, and left out where that has nothing. */
 int daemon_size(const struct config *c, struct json_object **ret, struct err *err);

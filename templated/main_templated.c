@@ -4,10 +4,12 @@
  *
  * Stages:
  *   early   options, configuration; nothing is changed yet
- *   setup   locks, a cgroup of its own, then capabilities are cut, signals become descriptors
+ *   setup   signals become a descriptor, locks, a cgroup of its own, then capabilities
+ *           are cut
  *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
- *   end     SIGTERM, SIGINT: a build, its VM and the cached VMs end, the socket goes; the tmpfs and the published
- *           template stay, for the next start and for the VMs that use it
+ *   end     SIGTERM, SIGINT: a build, its VM and the cached VMs end, the socket goes; the
+ *           tmpfs and the published template stay, for the next start and for the VMs
+ *           that use it
  */
 #include <errno.h>
 #include <getopt.h>
@@ -51,7 +53,8 @@ static const char usage[] =
 	"\n"
 	"It stays in the foreground and logs to standard error. SIGTERM ends it and "
 	"leaves\n"
-	"the template in place; SIGHUP reads the configuration again and builds a new one\n"
+	"the template in place; SIGHUP reads the configuration again and builds a new "
+	"one\n"
 	"if anything differs. See templatectl for the rest.\n"
 	"Exit status: 0 ended by a signal, 1 failed, 2 wrong options or configuration.\n";
 
@@ -166,8 +169,7 @@ static int make_signal_fd(struct err *err)
 
 /* ---- serve ---- */
 
-/* A failure here is not the end: sandboxes get it as the reason why there is no template.
- */
+/* A failure here is not the end: sandboxes get it as the reason for a miss. */
 static void begin_templates(struct daemon *d, const struct config *c)
 {
 	struct err err = ERR_INIT;

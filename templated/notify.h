@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Telling the service manager how we are (sd_notify(3)'s protocol, without its library).
- */
+/* Telling the service manager how we are: sd_notify(3)'s protocol, not its library. */
 #pragma once
 
 /* state: "READY=1", "STOPPING=1", "STATUS=…"; several with newlines between. Without

@@ -2,20 +2,23 @@
 /*
  * The capabilities that templated keeps: see privileges.h.
  *
- *   CAP_SYS_ADMIN     the tmpfs (mount, remount, unmount); QEMU's mount namespace and pivot_root
+ *   CAP_SYS_ADMIN     the tmpfs (mount, remount, unmount); QEMU's mount namespace and
+ *                     pivot_root
  *   CAP_SYS_PTRACE    reading the name in QEMU's one open(2) that is answered for it
  *   CAP_SETUID        QEMU's uid …
  *   CAP_SETGID        … and gid
  *   CAP_SETPCAP       emptying QEMU's bounding set
- *   CAP_CHOWN         QEMU's /dev/kvm; and what a cached VM's QEMU has to serve files with …
- *   CAP_DAC_READ_SEARCH, CAP_FSETID, CAP_SETFCAP     … with CAP_DAC_OVERRIDE and CAP_FOWNER
+ *   CAP_CHOWN         QEMU's /dev/kvm
+ *   CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP
+ *                     what a cached VM's QEMU has to serve files with
  *   CAP_MKNOD         QEMU's /dev/kvm
  *   CAP_KILL          ending QEMU, which has another uid
- *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), punching holes of its memory (0400),
- *                     cgroup files of a delegated tree
+ *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), punching holes of its
+ *                     memory (0400), cgroup files of a delegated tree
  *   CAP_FOWNER        modes and times of the generation's files
  *
- * Not among them: anything with the network, modules, raw devices, reboot, clock, audit, bpf.
+ * Not among them: anything with the network, modules, raw devices, reboot, clock, audit,
+ * bpf.
  */
 #include "templated/privileges.h"
 

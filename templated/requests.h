@@ -15,8 +15,8 @@ struct connection {
 	pid_t pid; /* of the peer, for the log */
 	struct store_lease *lease;
 	bool given; /* holds a cached VM, so it is silent as a lease is */
-	struct cached
-		*offer; /* of the cache, until the sandbox has said that it has it */
+	/* A VM of the cache, until the sandbox has said that it has it. */
+	struct cached *offer;
 	char sandbox[LEASE_SANDBOX_MAX]; /* that it is offered to */
 };
 

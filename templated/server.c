@@ -62,8 +62,7 @@ static void send_error(struct server *s, int fd, const char *text)
 	lease_send(fd, reply, NULL, 0, deadline_after_ms(LEASE_SEND_MS));
 }
 
-/* One message: 1 with *ret, 0 at the end of the connection, or a negative errno with err.
- */
+/* One message: 1 with *ret, 0 at the end of the connection, or a negative errno. */
 static int connection_receive(struct connection *c, int64_t deadline,
 	struct lease_request *ret, struct err *err)
 {

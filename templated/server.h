@@ -10,11 +10,12 @@
 
 struct server;
 
-/* Listens on template_endpoint, or takes the socket that the service manager listens at it
- * with, and starts accepting. */
+/* Listens on template_endpoint, or takes the socket there from the service manager, and
+ * starts accepting. */
 int server_start(struct daemon *d, struct server **ret, struct err *err);
-/* Stops accepting, removes the socket unless it is the service manager's, ends all
+/*
+ * Stops accepting, removes the socket unless it is the service manager's, ends all
  * connections and waits for their threads. Leases whose clients are there stay, for the
- * next templated.
- * A request that waits for a build ends with the build: cancel it before. */
+ * next templated. A request that waits for a build ends with the build: cancel it before.
+ */
 void server_stop(struct server *s);

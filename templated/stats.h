@@ -16,8 +16,7 @@ enum stats_miss {
 	STATS_MISS_BUILDING, /* the first one is being built */
 	STATS_MISS_NONE,     /* there is none, and none is being built */
 	STATS_MISS_UNSOUND,  /* tampered with, or lost */
-	STATS_MISS_INPUTS, /* what the sandbox wants can't be found out: a missing kernel,
-			      … */
+	STATS_MISS_INPUTS, /* what the sandbox wants can't be found out: no kernel, … */
 	STATS_MISS_FIELD,  /* a must-equal field differs */
 	STATS_MISSES,
 };
@@ -56,6 +55,6 @@ void stats_cache_died(struct stats *s);    /* while it was ready */
 void stats_cache_failure(struct stats *s); /* none could be made */
 /* Adds "hits", "misses": {<reason>: n…, "total"}, "died" and "failures" to obj. */
 void stats_cache_to_json(struct stats *s, struct json_object *obj);
-/* {"hits", "stale_grants", "misses": {<reason>: n…}, "boots", "builds", "build_failures", "refused"}; reasons that
- * did not happen are left out, but "total". */
+/* {"hits", "stale_grants", "misses": {<reason>: n…, "total"}, "boots", "builds",
+ * "build_failures", "refused"}; reasons that did not happen are left out. */
 struct json_object *stats_to_json(struct stats *s);

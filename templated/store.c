@@ -190,7 +190,7 @@ static void forget_replaced(struct store *s)
 	}
 	s->current = NULL;
 	store_remove_unheld(s);
-	/* Those that are held stay in the list, for store_recover() not to choose from. */
+	/* Those that are held stay listed, for store_recover() not to choose from. */
 	for (struct held *h = s->all; h; h = h->next) {
 		h->lost = h->unsound = true;
 		err_set(&h->why, -ENOENT,
@@ -414,9 +414,8 @@ void store_lease_bind(struct store *s, struct store_lease *lease, pid_t pid)
 		r = lease_note_write(s->rw_fd, &lease->note, &err);
 	pthread_mutex_unlock(&s->lock);
 	if (r < 0)
-		log_warn(
-			"the lease of the sandbox %s will not survive an end of templated: "
-			"%s",
+		log_warn("the lease of the sandbox %s will not survive an end of "
+			 "templated: %s",
 			lease->note.sandbox, err.text);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store: which generation is current, which are retired, and who holds a lease of
- * which. */
+/* The store: which generation is current, which are retired, and who leases which. */
 #pragma once
 
 #include <pthread.h>
@@ -20,8 +19,9 @@
  * is adopted or the store is emptied; removed when it is retired and its last lease is
  * gone.
  *
- * A generation in use that has grown (generation_has_grown()) is compacted whenever a lease
- * of any generation is granted or given back, and by a store that is opened.
+ * A generation in use that has grown (generation_has_grown()) is compacted whenever a
+ * lease of any generation is granted or given back, or somebody asks for the status, and
+ * by a store that is opened.
  *
  * Lifecycle of the tmpfs: opened (mounted, checked, recovered) by store_open(), unmounted
  * by store_empty() or, where leases are left, with the last of them.
@@ -115,6 +115,6 @@ bool store_has(
 #define STORE_HELD_MAX 256
 int store_empty(struct store *s, struct json_object **ret_held, struct err *err);
 
-/* Adds "state", "reason", "generations" and "tmpfs" to obj. What is seen to have grown beyond
- * its bound is compacted behind it. */
+/* Adds "state", "reason", "generations" and "tmpfs" to obj. What is seen to have grown
+ * beyond its bound is compacted behind it. */
 void store_status(struct store *s, struct json_object *obj);

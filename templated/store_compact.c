@@ -10,8 +10,8 @@
  * its guest, once.
  *
  * Punching takes up to a second where hundreds of clones have mapped the file, so that a
- * thread does it, without the lock. It ends when nothing is left to do. While it runs, its
- * generation stays in the list, and its pin keeps the mount.
+ * thread does it, without the lock. It ends when nothing is left to do. While it runs,
+ * its generation stays in the list, and its pin keeps the mount.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -19,16 +19,15 @@ struct held {
 	struct held *next;
 	struct generation g;
 	struct store_lease *leases;
-	struct holes
-		holes; /* of its memory, from the first compaction on; of that thread */
-	bool grown;    /* to be compacted */
+	/* Of its memory, from the first compaction on; the compacting thread's. */
+	struct holes holes;
+	bool grown; /* to be compacted */
 	bool retired;
 	bool unsound; /* at the last look; lost: for ever */
 	bool lost; /* its files are removed or out of reach, only its leases are there */
 	struct err why;
-	const char
-		*stale; /* the field in which it was older than wanted at the last look,
-			      or NULL */
+	/* The field in which it was older than wanted at the last look, or NULL. */
+	const char *stale;
 	struct err stale_why;
 };
 

@@ -143,8 +143,7 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 /* One generation, while its clones are listed. */
 struct listing {
 	struct json_object *generation, *clones;
-	struct json_object
-		*holders; /* "sandboxes": names; those that were found are null */
+	struct json_object *holders; /* "sandboxes": names, null once found */
 	const char *id;
 	struct stat memory; /* st_ino 0: it is not there */
 	struct samples *into;

@@ -25,8 +25,8 @@ void usage_free(struct usage *u);
  * Adds to each generation of store_status()'s answer
  *   "private_bytes", "shared_bytes"   the sums of
  *   "clones": [{"sandbox", "pid", "private_bytes", "shared_bytes"}…]
- * and takes "sandboxes", the names of those who hold a lease of it, out. Clones are what the
- * records of the VMs say (vm/sweep.h); a holder without one (its VM has not started, or is
- * gone) has only "sandbox".
+ * and takes "sandboxes", the names of those who hold a lease of it, out. Clones are what
+ * the records of the VMs say (vm/sweep.h); a holder without one (its VM has not started,
+ * or is gone) has only "sandbox".
  */
 void usage_add(struct usage *u, const struct config *c, struct json_object *status);

@@ -121,8 +121,7 @@ static int take_vm(struct json_object *reply, struct lease *lease, struct err *e
 	return 0;
 }
 
-/* The descriptors are what the result says they are; what it has no name for is closed.
- */
+/* The descriptors are what the result says; what it has no name for is closed. */
 static void sort_fds(const char *result, struct lease *lease, int fds[LEASE_VM_FDS])
 {
 	if (strcmp(result, "template") == 0) {

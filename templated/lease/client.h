@@ -31,8 +31,9 @@ struct lease {
 	struct manifest manifest;
 	char generation[64];
 	struct vm_handover vm;
-	char reason[512]; /* LEASE_NONE: the field that differs, "templated does not
-			     answer", …; LEASE_TEMPLATE: why no VM, or "" */
+	/* LEASE_NONE: the field that differs, "templated does not answer", …;
+	 * LEASE_TEMPLATE: why there is no VM, or "". */
+	char reason[512];
 };
 
 #define LEASE_INIT                                                                       \

@@ -16,29 +16,38 @@
  * LEASE_MESSAGE_MAX bytes. The client speaks first, and has LEASE_REQUEST_MS to do so.
  *
  *   request   {"version": 1, "request": <verb>, …}
- *     acquire   "sandbox": <id>, "config": {<every key of enum lease_want>: <its value as in the file>}
- *               and, if a VM is welcome, "state_dir": <path>; if no template is, "template": false
+ *     acquire   "sandbox": <id>,
+ *               "config": {<every key of enum lease_want>: <its value as in the file>},
+ *               where a VM is welcome "state_dir": <path>,
+ *               where no template is "template": false
  *     taken     the VM that was offered is the sandbox's now; no reply
  *     refresh   "now": <bool>, may be missing: retire what there is before building
  *     status, init, destroy, size, watch       nothing more
  *
  *   reply     {"version": 1, "result": <result>, …}
- *     template  "generation", "manifest": {…}; beside it the descriptors of memory and state
- *               and, where a VM was welcome, "reason": <sentence on why there is none>
- *     vm        "generation" (or ""), "number", "qemu_version", "pid"; beside it the descriptors of
- *               QMP, agent, process and standard error: see vm/handover.h
+ *     template  "generation", "manifest": {…} and, where a VM was welcome,
+ *               "reason": <sentence on why there is none>;
+ *               beside it the descriptors of memory and state
+ *     vm        "generation" (or ""), "number", "qemu_version", "pid";
+ *               beside it the descriptors of QMP, agent, process and standard error: see
+ *               vm/handover.h
  *     none      "reason": <sentence>, "field": <manifest field or "">
- *     done      of init, refresh, destroy: "generation", "built", "held": [<sandbox>…], "text"
- *     status    "status": {…}           size   "size": {…}
- *     watching  and then events, see events.h, until the client says something or hangs up
+ *     done      of init, refresh, destroy: "generation", "built", "text",
+ *               "held": [<sandbox>…] (of destroy)
+ *     status    "status": {…}
+ *     size      "size": {…}
+ *     watching  and then events, see events.h, until the client says something or hangs
+ *               up
  *     error     "error": <sentence>
  *
- * Before their reply init and refresh send any number of {"version": 1, "progress": <step>}.
+ * Before their reply init and refresh send any number of
+ * {"version": 1, "progress": <step>}.
  *
- * After `template` the connection is the lease: it lasts until the client closes it, and nothing
- * more may be sent. After `vm` the client takes the VM and sends `taken` within LEASE_REQUEST_MS,
- * or loses it; then the connection is the lease. After any other reply the next request may follow. A message that is not
- * understood is answered with `error` and the connection is closed.
+ * After `template` the connection is the lease: it lasts until the client closes it, and
+ * nothing more may be sent. After `vm` the client takes the VM and sends `taken` within
+ * LEASE_REQUEST_MS, or loses it; then the connection is the lease. After any other reply
+ * the next request may follow. A message that is not understood is answered with `error`
+ * and the connection is closed.
  */
 #define LEASE_VERSION     1
 #define LEASE_REQUEST_MS  5000
