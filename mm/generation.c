@@ -142,19 +142,24 @@ static int generation_verify(
 			manifest_field_name(MANIFEST_ID),
 			err_quote(m->value[MANIFEST_ID], 64), id);
 	r = check_size(f, GENERATION_FILE_MEMORY, m, MANIFEST_MEMORY_BYTES, err);
-	if (r == 0)
-		r = check_size(f, GENERATION_FILE_STATE, m, MANIFEST_STATE_BYTES, err);
-	if (r == 0)
-		r = check_state(f, m, err);
-	if (r == 0)
-		r = manifest_get_u64(m, MANIFEST_CREATED, &created, err);
-	if (r == 0 && created != (uint64_t)f->st[GENERATION_FILE_MEMORY].st_mtim.tv_sec)
-		r = err_set(err, -EUCLEAN,
+	if (r < 0)
+		return r;
+	r = check_size(f, GENERATION_FILE_STATE, m, MANIFEST_STATE_BYTES, err);
+	if (r < 0)
+		return r;
+	r = check_state(f, m, err);
+	if (r < 0)
+		return r;
+	r = manifest_get_u64(m, MANIFEST_CREATED, &created, err);
+	if (r < 0)
+		return r;
+	if (created != (uint64_t)f->st[GENERATION_FILE_MEMORY].st_mtim.tv_sec)
+		return err_set(err, -EUCLEAN,
 			"%s: the manifest says %" PRIu64
 			", the file %s was modified at %jd",
 			manifest_field_name(MANIFEST_CREATED), created, GENERATION_MEMORY,
 			(intmax_t)f->st[GENERATION_FILE_MEMORY].st_mtim.tv_sec);
-	return r;
+	return 0;
 }
 
 struct generation_stamp generation_stamp_of(const struct stat *st)

@@ -41,10 +41,12 @@ static int boot_and_save(struct build *build, struct vm *vm, struct generation_b
 	int r;
 
 	r = build_begin_step(build, BUILD_BOOTING, err);
-	if (r == 0)
-		r = vm_boot(vm, g->memory_fd, err);
-	if (r == 0)
-		r = build_begin_step(build, BUILD_AGENT_UP, err);
+	if (r < 0)
+		return r;
+	r = vm_boot(vm, g->memory_fd, err);
+	if (r < 0)
+		return r;
+	r = build_begin_step(build, BUILD_AGENT_UP, err);
 	if (r < 0)
 		return r;
 	note_agent(vm, &build->settings->config, inputs);
@@ -79,19 +81,21 @@ static int build_publish(struct build *build, struct generation_build *g,
 
 	/* The guest's half is done: what it does not use is zeros (guest/compact.h). */
 	r = build_begin_step(build, BUILD_COMPACTING, err);
-	if (r == 0)
-		r = generation_build_punch(g, &resident, err);
-	if (r == 0)
-		r = daemon_check_inputs(
-			build->daemon, &build->settings->config, inputs, err);
+	if (r < 0)
+		return r;
+	r = generation_build_punch(g, &resident, err);
+	if (r < 0)
+		return r;
+	r = daemon_check_inputs(build->daemon, &build->settings->config, inputs, err);
 	if (r < 0)
 		return r;
 	r = generation_build_publish(g, inputs, err);
-	if (r == 0)
-		log_info("generation %s: %llu of %llu KiB of memory are resident", g->id,
-			(unsigned long long)resident / 1024,
-			(unsigned long long)g->memory_bytes / 1024);
-	return r;
+	if (r < 0)
+		return r;
+	log_info("generation %s: %llu of %llu KiB of memory are resident", g->id,
+		(unsigned long long)resident / 1024,
+		(unsigned long long)g->memory_bytes / 1024);
+	return 0;
 }
 
 static int build_generation(struct build *build, int root_fd, struct manifest *inputs,

@@ -205,29 +205,30 @@ static bool is_current(
 	return store_has(c->daemon->store, want, id) && strcmp(id, vm->generation) == 0;
 }
 
-static bool cached_fits(struct cache *c, const struct cached *vm,
-	const struct manifest *want, bool template, enum stats_cache *ret_miss,
-	struct err *why)
+/* Why a sandbox does not get it, or STATS_CACHE_MISSES: it does. */
+static enum stats_cache cached_find_misfit(struct cache *c, const struct cached *vm,
+	const struct manifest *want, bool template, struct err *why)
 {
 	enum manifest_field field;
 
 	if (is_dead(vm)) {
-		*ret_miss = STATS_CACHE_DIED;
 		err_set(why, -ESRCH, "the cached VM %s has died", vm->id);
-	} else if (vm->lease && !template) {
-		*ret_miss = STATS_CACHE_DIFFERS;
+		return STATS_CACHE_DIED;
+	}
+	if (vm->lease && !template) {
 		err_set(why, -ESTALE,
 			"cached VMs are clones, and enable_template is off");
-	} else if (manifest_match_all(&vm->want, want, &field, why) < 0) {
-		*ret_miss = STATS_CACHE_DIFFERS;
-		err_wrap(why, "the cached VMs differ");
-	} else if (vm->lease && !is_current(c, vm, want)) {
-		*ret_miss = STATS_CACHE_STALE;
-		err_set(why, -ESTALE, "the cached VM %s is stale", vm->id);
-	} else {
-		return true;
+		return STATS_CACHE_DIFFERS;
 	}
-	return false;
+	if (manifest_match_all(&vm->want, want, &field, why) < 0) {
+		err_wrap(why, "the cached VMs differ");
+		return STATS_CACHE_DIFFERS;
+	}
+	if (vm->lease && !is_current(c, vm, want)) {
+		err_set(why, -ESTALE, "the cached VM %s is stale", vm->id);
+		return STATS_CACHE_STALE;
+	}
+	return STATS_CACHE_MISSES;
 }
 
 static struct cached *cache_find_vm(struct cache *c, const struct manifest *want,
@@ -239,11 +240,15 @@ static struct cached *cache_find_vm(struct cache *c, const struct manifest *want
 		: c->failure.code < 0 ? ", the last one failed"
 				      : "");
 	for (struct cached *vm = c->all; vm; vm = vm->next) {
+		enum stats_cache misfit;
+
 		if (vm->state != CACHED_READY)
 			continue;
-		if (cached_fits(c, vm, want, template, ret_miss, why))
+		misfit = cached_find_misfit(c, vm, want, template, why);
+		if (misfit == STATS_CACHE_MISSES)
 			return vm;
-		if (*ret_miss == STATS_CACHE_STALE)
+		*ret_miss = misfit;
+		if (misfit == STATS_CACHE_STALE)
 			cached_end(vm);
 	}
 	return NULL;

@@ -30,7 +30,7 @@ static void cache_hold_vm(struct cache *c, struct vm *vm)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* 0, CACHE_NO_TEMPLATE or a negative errno, as the next. */
+/* 0, CACHE_NO_TEMPLATE or a negative errno. */
 static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 {
 	struct grant grant = GRANT_INIT;
@@ -59,6 +59,7 @@ static int clone_current(struct cache *c, struct cached *vm, struct err *err)
 	return r;
 }
 
+/* 0, CACHE_NO_TEMPLATE or a negative errno. */
 static int cached_make(struct cache *c, struct cached *vm, struct err *err)
 {
 	const struct config *config = &vm->settings->config;

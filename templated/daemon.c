@@ -97,11 +97,10 @@ static int open_store(
 	int r;
 
 	r = plan_size(c, recovered, &plan, &usage, err);
-	if (r == 0)
-		r = size_check(&plan, err);
-	if (r == 0)
-		r = store_open(d->store, plan.tmpfs_bytes, err);
-	return r;
+	if (r < 0)
+		return r;
+	r = size_check(&plan, err);
+	return r < 0 ? r : store_open(d->store, plan.tmpfs_bytes, err);
 }
 
 int daemon_open_store(struct daemon *d, const struct config *c, struct err *err)

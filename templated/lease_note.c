@@ -110,23 +110,26 @@ static int lease_note_parse(
 	int r;
 
 	r = json_parse("the note", text, len, 2, &obj, err);
-	if (r == 0 && !json_object_is_type(obj, json_type_object))
-		r = err_set(err, -EBADMSG, "the note is not a JSON object");
-	if (r == 0)
-		r = take_text(obj, "generation", note->generation,
-			sizeof(note->generation), err);
-	if (r == 0)
-		r = take_text(obj, "sandbox", note->sandbox, sizeof(note->sandbox), err);
-	if (r == 0)
-		r = json_get_u64(obj, "pid", &pid, err);
-	if (r == 0)
-		r = json_get_u64(obj, "start_ticks", &note->holder.start_ticks, err);
-	if (r == 0 &&
-		(!generation_id_valid(note->generation) || pid == 0 || pid > INT_MAX))
-		r = err_set(err, -EBADMSG, "no such generation or process can be");
-	if (r == 0)
-		note->holder.pid = (pid_t)pid;
-	return r;
+	if (r < 0)
+		return r;
+	if (!json_object_is_type(obj, json_type_object))
+		return err_set(err, -EBADMSG, "the note is not a JSON object");
+	r = take_text(obj, "generation", note->generation, sizeof(note->generation), err);
+	if (r < 0)
+		return r;
+	r = take_text(obj, "sandbox", note->sandbox, sizeof(note->sandbox), err);
+	if (r < 0)
+		return r;
+	r = json_get_u64(obj, "pid", &pid, err);
+	if (r < 0)
+		return r;
+	r = json_get_u64(obj, "start_ticks", &note->holder.start_ticks, err);
+	if (r < 0)
+		return r;
+	if (!generation_id_valid(note->generation) || pid == 0 || pid > INT_MAX)
+		return err_set(err, -EBADMSG, "no such generation or process can be");
+	note->holder.pid = (pid_t)pid;
+	return 0;
 }
 
 static int read_note(

@@ -167,16 +167,18 @@ static struct json_object *new_request(
 	return request;
 }
 
-static int lease_acquire_kind(const struct config *c, const char *sandbox, bool vm,
-	int64_t deadline, struct lease *ret, struct err *err)
+/* Takes request. */
+static int lease_ask(const char *endpoint, struct json_object *request, int64_t deadline,
+	struct lease *ret, struct err *err)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
 	struct lease lease = LEASE_INIT;
 	struct err why = ERR_INIT;
 	int fds[LEASE_VM_FDS] = {-1, -1, -1, -1}, r;
 
-	r = unix_connect(
-		c->template_endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
+	r = unix_connect(endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
+	if (r < 0)
+		json_object_put(request);
 	if (is_ours(r))
 		return err_copy(err, &why);
 	if (r < 0) {
@@ -184,7 +186,7 @@ static int lease_acquire_kind(const struct config *c, const char *sandbox, bool 
 		*ret = lease;
 		return lease_set_none(ret, why.text);
 	}
-	r = lease_send(lease.conn_fd, new_request(c, sandbox, vm), NULL, 0, deadline);
+	r = lease_send(lease.conn_fd, request, NULL, 0, deadline);
 	if (r < 0)
 		err_sys(&why, r, "templated does not take the request");
 	if (r == 0)
@@ -201,13 +203,15 @@ static int lease_acquire_kind(const struct config *c, const char *sandbox, bool 
 int lease_acquire(const struct config *c, const char *sandbox, int64_t deadline,
 	struct lease *ret, struct err *err)
 {
-	return lease_acquire_kind(c, sandbox, c->vm_cache_number > 0, deadline, ret, err);
+	return lease_ask(c->template_endpoint,
+		new_request(c, sandbox, c->vm_cache_number > 0), deadline, ret, err);
 }
 
 int lease_acquire_template(const struct config *c, const char *sandbox, int64_t deadline,
 	struct lease *ret, struct err *err)
 {
-	return lease_acquire_kind(c, sandbox, false, deadline, ret, err);
+	return lease_ask(
+		c->template_endpoint, new_request(c, sandbox, false), deadline, ret, err);
 }
 
 int lease_taken(struct lease *lease, int64_t deadline, struct err *err)
