@@ -205,6 +205,14 @@ static int become_ready(struct pod *pod, struct err *err)
 	return err_set(err, -ECONNRESET, "the VM has ended%s", why);
 }
 
+/* Its clock starts with the pod, not with the shim, and anew with each start. */
+static void restart_trace(struct pod *pod)
+{
+	trace_done(&pod->trace);
+	trace_init(&pod->trace);
+	pod->reported = false;
+}
+
 static void undo(struct pod *pod);
 
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
@@ -213,6 +221,7 @@ int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
 
 	if (!move_life(pod, POD_START))
 		return err_set(err, -EBUSY, "the pod is %s", pod_state_name(pod->life));
+	restart_trace(pod);
 	r = make_vm(pod, err);
 	if (r == 0)
 		r = start_vm_and_net(pod, needs, err);
