@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -53,10 +54,22 @@ int proc_open(const struct proc_id *id, int *ret_pidfd)
 	r = proc_id_of(id->pid, &now);
 	if (r < 0)
 		return r;
-	if (now.start_ticks != id->start_ticks)
+	if (!proc_id_equal(&now, id))
 		return -ESRCH;
 	*ret_pidfd = steal_fd(&fd);
 	return 0;
+}
+
+int proc_end(const struct proc_id *id, int64_t deadline)
+{
+	_cleanup_close_ int pidfd = -1;
+	int r = proc_open(id, &pidfd);
+
+	if (r == 0)
+		r = pidfd_kill(pidfd, SIGKILL);
+	if (r == 0)
+		r = pidfd_wait(pidfd, deadline);
+	return r == -ESRCH ? 0 : r;
 }
 
 int pidfd_of(pid_t pid, int *ret_pidfd)

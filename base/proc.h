@@ -17,10 +17,19 @@ struct proc_id {
 	uint64_t start_ticks;
 };
 
+static inline bool proc_id_equal(const struct proc_id *a, const struct proc_id *b)
+{
+	return a->pid == b->pid && a->start_ticks == b->start_ticks;
+}
+
 /* -ESRCH if there is no such process. */
 int proc_id_of(pid_t pid, struct proc_id *ret);
 /* A pidfd of exactly that process, or -ESRCH if it has ended (a zombie still counts). */
 int proc_open(const struct proc_id *id, int *ret_pidfd);
+
+/* SIGKILL, and waits for its end: 0 if it has ended, now or before; -ETIMEDOUT. Does not
+ * reap. */
+int proc_end(const struct proc_id *id, int64_t deadline);
 
 int pidfd_of(pid_t pid, int *ret_pidfd);
 int pidfd_kill(int pidfd, int signal);

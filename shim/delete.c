@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,21 +29,11 @@ static int first_error(int r, struct err *err, int r_next, const struct err *nex
 
 static int kill_shim(const struct proc_id *shim, struct err *err)
 {
-	_cleanup_close_ int pidfd = -1;
-	int r;
+	int r = 0;
 
-	if (shim->pid <= 0 || shim->pid == getpid())
-		return 0;
-	r = proc_open(shim, &pidfd);
-	if (r == -ESRCH)
-		return 0;
-	if (r == 0)
-		r = pidfd_kill(pidfd, SIGKILL);
-	if (r == 0)
-		r = pidfd_wait(pidfd, deadline_after_ms(KILL_TIMEOUT_MS));
-	return r < 0 && r != -ESRCH
-		       ? err_sys(err, r, "cannot end the shim, pid %d", (int)shim->pid)
-		       : 0;
+	if (shim->pid > 0 && shim->pid != getpid())
+		r = proc_end(shim, deadline_after_ms(KILL_TIMEOUT_MS));
+	return r < 0 ? err_sys(err, r, "cannot end the shim, pid %d", (int)shim->pid) : 0;
 }
 
 static int undo_recorded(const struct config *c, const struct state *s, struct err *err)

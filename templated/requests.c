@@ -57,7 +57,6 @@ static int request_offer_vm(struct connection *c, struct cached *vm,
 	json_set_string(reply, "generation", cached_generation(vm));
 	json_set_u64(reply, "number", h->number);
 	json_set_u64(reply, "qemu_version", h->qemu_version);
-	json_set_i64(reply, "pid", h->pid);
 	return connection_answer(c, reply, fds, LEASE_VM_FDS, err);
 }
 

@@ -142,6 +142,7 @@ static void measure_oldest(struct samples *list, int64_t deadline)
 
 /* One generation, while its clones are listed. */
 struct listing {
+	struct listing *next;
 	struct json_object *generation, *clones;
 	struct json_object *holders; /* "sandboxes": names, null once found */
 	const char *id;
@@ -171,18 +172,22 @@ static void cross_out(struct json_object *holders, const char *name)
 	}
 }
 
+static struct listing *find_listing(struct listing *all, const char *id)
+{
+	while (all && strcmp(all->id, id) != 0)
+		all = all->next;
+	return all;
+}
+
 static void list_vm(void *user, unsigned int number, const struct vm_record *record)
 {
-	struct listing *l = user;
-	char cached[32];
+	struct listing *l = find_listing(user, record->generation);
 	const char *name = record->sandbox;
+	char cached[32];
 	struct proc_id now;
-	struct sample s = {.qemu = record->qemu,
-		.dev = l->memory.st_dev,
-		.ino = l->memory.st_ino,
-		.generation = l->generation};
+	struct sample s = {.qemu = record->qemu};
 
-	if (record->qemu.pid == 0 || strcmp(record->generation, l->id) != 0)
+	if (!l || record->qemu.pid == 0)
 		return;
 	/* templated's own have no sandbox yet: the name is that of their lease. */
 	if (!*record->namespace) {
@@ -190,40 +195,51 @@ static void list_vm(void *user, unsigned int number, const struct vm_record *rec
 		name = cached;
 	}
 	cross_out(l->holders, name);
+	s.generation = l->generation;
 	s.clone = add_clone(l->clones, name);
+	s.dev = l->memory.st_dev;
+	s.ino = l->memory.st_ino;
 	/* What nobody can measure must not take the turn of others. */
 	if (!l->memory.st_ino || proc_id_of(record->qemu.pid, &now) < 0 ||
-		now.start_ticks != record->qemu.start_ticks)
+		!proc_id_equal(&now, &record->qemu))
 		return;
 	l->into->all = xreallocarray(l->into->all, l->into->n + 1, sizeof(s));
 	l->into->all[l->into->n++] = s;
 }
 
-static void list_generation(
-	const struct config *c, struct json_object *generation, struct samples *into)
+static struct listing *listing_new(const struct config *c, struct json_object *generation,
+	struct samples *into, struct listing *next)
 {
-	struct listing l = {.generation = generation,
+	struct listing *l = xnew0(struct listing);
+
+	*l = (struct listing){.next = next,
+		.generation = generation,
 		.clones = json_object_new_array(),
 		.id = "",
 		.into = into};
-
-	if (json_get_string(generation, "id", &l.id, NULL) == 0) {
+	if (json_get_string(generation, "id", &l->id, NULL) == 0) {
 		_cleanup_free_ char *path =
-			xasprintf("%s/%s/" GENERATION_MEMORY, c->template_path, l.id);
+			xasprintf("%s/%s/" GENERATION_MEMORY, c->template_path, l->id);
 
-		if (stat(path, &l.memory) < 0)
-			l.memory = (struct stat){0};
+		if (stat(path, &l->memory) < 0)
+			l->memory = (struct stat){0};
 	}
-	json_object_object_get_ex(generation, "sandboxes", &l.holders);
-	vm_for_each(c, list_vm, &l);
-	for (size_t i = 0; l.holders && i < json_object_array_length(l.holders); i++) {
-		struct json_object *holder = json_object_array_get_idx(l.holders, i);
+	json_object_object_get_ex(generation, "sandboxes", &l->holders);
+	return l;
+}
+
+/* The holders without a VM are told by their names; the clones go into the answer. */
+static void listing_finish(struct listing *l)
+{
+	for (size_t i = 0; l->holders && i < json_object_array_length(l->holders); i++) {
+		struct json_object *holder = json_object_array_get_idx(l->holders, i);
 
 		if (holder)
-			add_clone(l.clones, json_object_get_string(holder));
+			add_clone(l->clones, json_object_get_string(holder));
 	}
-	json_object_object_del(generation, "sandboxes");
-	json_object_object_add(generation, "clones", l.clones);
+	json_object_object_del(l->generation, "sandboxes");
+	json_object_object_add(l->generation, "clones", l->clones);
+	free(l);
 }
 
 /* ---- a look ---- */
@@ -236,9 +252,8 @@ static void take_over(struct samples *list, const struct samples *last)
 		for (size_t k = 0; k < last->n; k++) {
 			const struct sample *old = &last->all[k];
 
-			if (old->qemu.pid != s->qemu.pid ||
-				old->qemu.start_ticks != s->qemu.start_ticks ||
-				old->dev != s->dev || old->ino != s->ino)
+			if (!proc_id_equal(&old->qemu, &s->qemu) || old->dev != s->dev ||
+				old->ino != s->ino)
 				continue;
 			s->measured_ms = old->measured_ms;
 			s->private_bytes = old->private_bytes;
@@ -271,10 +286,12 @@ static void samples_tell(const struct samples *list)
 	}
 }
 
+/* The records of all VMs are read once, however many generations there are. */
 static void list_all(
 	const struct config *c, struct json_object *status, struct samples *into)
 {
 	struct json_object *generations = NULL;
+	struct listing *all = NULL, *next;
 
 	json_object_object_get_ex(status, "generations", &generations);
 	for (size_t i = 0; generations && i < json_object_array_length(generations);
@@ -283,7 +300,13 @@ static void list_all(
 
 		json_set_u64(g, "private_bytes", 0);
 		json_set_u64(g, "shared_bytes", 0);
-		list_generation(c, g, into);
+		all = listing_new(c, g, into, all);
+	}
+	if (all)
+		vm_for_each(c, list_vm, all);
+	for (; all; all = next) {
+		next = all->next;
+		listing_finish(all);
 	}
 }
 

@@ -43,11 +43,6 @@ int vm_offer(struct vm *vm, struct err *err)
 	return set_offered(vm, dir_fd, true, err);
 }
 
-static bool is_same(const struct proc_id *a, const struct proc_id *b)
-{
-	return a->pid == b->pid && a->start_ticks == b->start_ticks;
-}
-
 /* A taker that has ended by now took the folder along. */
 int vm_withdraw(struct vm *vm, struct err *err)
 {
@@ -68,8 +63,8 @@ int vm_withdraw(struct vm *vm, struct err *err)
 		return r;
 	/* The number may be another VM's by now. */
 	vm->taken = r == -ENOENT || !now.offered ||
-		    !is_same(&now.qemu, &vm->record.qemu) ||
-		    !is_same(&now.owner, &vm->record.owner);
+		    !proc_id_equal(&now.qemu, &vm->record.qemu) ||
+		    !proc_id_equal(&now.owner, &vm->record.owner);
 	if (vm->taken)
 		return VM_TAKEN;
 	r = set_offered(vm, dir_fd, false, err);

@@ -28,7 +28,6 @@ struct vm_handover {
 	int qmp_fd, agent_fd, pid_fd, stderr_fd;
 	unsigned int qemu_version;
 	unsigned int number;
-	pid_t pid;
 };
 
 #define VM_HANDOVER_INIT                                                                 \

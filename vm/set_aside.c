@@ -63,7 +63,6 @@ int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err)
 		vm_handover_done(&h);
 		return err_wrap(err, "set the VM aside");
 	}
-	h.pid = vm->qemu.pid;
 	h.number = vm->number;
 	h.stderr_fd = steal_fd(&vm->stderr_fd);
 	*ret = h;

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,42 +46,30 @@ static bool is_alive(const struct proc_id *id)
 
 static int end_qemu(const struct proc_id *qemu, struct err *err)
 {
-	_cleanup_close_ int pidfd = -1;
-	int r;
+	int r = qemu->pid ? proc_end(qemu, deadline_after_ms(END_TIMEOUT_MS)) : 0;
 
-	if (qemu->pid == 0)
-		return 0;
-	r = proc_open(qemu, &pidfd);
-	if (r == -ESRCH)
-		return 0;
-	if (r == 0)
-		r = pidfd_kill(pidfd, SIGKILL);
-	if (r == 0)
-		r = pidfd_wait(pidfd, deadline_after_ms(END_TIMEOUT_MS));
-	if (r < 0 && r != -ESRCH)
-		return err_sys(err, r, "cannot end QEMU (pid %d)", (int)qemu->pid);
-	return 0;
+	return r < 0 ? err_sys(err, r, "cannot end QEMU (pid %d)", (int)qemu->pid) : 0;
 }
 
-/* The folder's lock is held; *record is filled where there was one. */
-static int sweep_locked(const struct config *c, const char *dir, int dir_fd,
-	struct vm_record *record, struct err *err)
+/* The folder's lock is held. */
+static int sweep_locked(
+	const struct config *c, const char *dir, int dir_fd, struct err *err)
 {
-	int r = vm_record_read(dir_fd, record, err);
+	struct vm_record record;
+	int r = vm_record_read(dir_fd, &record, err);
 
 	if (r == -ENOENT)
 		return vm_number_give_unrecorded(c, dir, err);
-	if (r < 0 || is_alive(&record->owner))
+	if (r < 0 || is_alive(&record.owner))
 		return r;
 	log_warn("undoing %s, whose owner (pid %d) is gone: the VM of %s%s%s", dir,
-		(int)record->owner.pid, record->namespace, *record->namespace ? " " : "",
-		record->sandbox);
-	r = end_qemu(&record->qemu, err);
-	return r == 0 ? vm_number_give(c, dir, record->cgroup, err) : r;
+		(int)record.owner.pid, record.namespace, *record.namespace ? " " : "",
+		record.sandbox);
+	r = end_qemu(&record.qemu, err);
+	return r == 0 ? vm_number_give(c, dir, record.cgroup, err) : r;
 }
 
-static int sweep_one(const struct config *c, const char *dir, struct vm_record *record,
-	struct err *err)
+static int sweep_one(const struct config *c, const char *dir, struct err *err)
 {
 	_cleanup_(unlock) int dir_fd = vm_record_lock(dir);
 	int r;
@@ -91,7 +78,7 @@ static int sweep_one(const struct config *c, const char *dir, struct vm_record *
 		return 0;
 	if (dir_fd < 0)
 		return err_sys(err, dir_fd, "cannot lock %s", dir);
-	r = sweep_locked(c, dir, dir_fd, record, err);
+	r = sweep_locked(c, dir, dir_fd, err);
 	return r < 0 ? err_wrap(err, "undo %s", dir) : 0;
 }
 
@@ -121,12 +108,11 @@ int vm_sweep(const struct config *c, const char *namespace, const char *sandbox,
 				       : err_sys(err, errno, "cannot read %s", folder);
 	while ((entry = readdir(all))) {
 		_cleanup_free_ char *dir = xasprintf("%s/%s", folder, entry->d_name);
-		struct vm_record record = {0};
 		struct err why = ERR_INIT;
 
 		if (!parse_number(entry->d_name, &number) ||
 			!is_meant(dir, namespace, sandbox) ||
-			sweep_one(c, dir, &record, &why) == 0)
+			sweep_one(c, dir, &why) == 0)
 			continue;
 		if (r == 0)
 			r = err_copy(err, &why);

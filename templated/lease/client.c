@@ -97,7 +97,7 @@ static int take_template(struct json_object *reply, struct lease *lease, struct 
 /* A cached VM: its descriptors are there already. */
 static int take_vm(struct json_object *reply, struct lease *lease, struct err *err)
 {
-	uint64_t version, pid, number;
+	uint64_t version, number;
 	const char *id;
 	int r;
 
@@ -106,15 +106,11 @@ static int take_vm(struct json_object *reply, struct lease *lease, struct err *e
 		r = json_get_u64(reply, "number", &number, err);
 	if (r == 0)
 		r = json_get_u64(reply, "qemu_version", &version, err);
-	if (r == 0)
-		r = json_get_u64(reply, "pid", &pid, err);
 	if (r < 0)
 		return r;
-	if (lease->vm.stderr_fd < 0 || pid > INT_MAX || version > INT_MAX ||
-		number > INT_MAX)
+	if (lease->vm.stderr_fd < 0 || version > INT_MAX || number > INT_MAX)
 		return err_set(err, -EPROTO, "templated offered half a VM");
 	lease->vm.qemu_version = (unsigned int)version;
-	lease->vm.pid = (pid_t)pid;
 	lease->vm.number = (unsigned int)number;
 	snprintf(lease->generation, sizeof(lease->generation), "%s", id);
 	lease->kind = LEASE_VM;

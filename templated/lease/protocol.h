@@ -28,7 +28,7 @@
  *     template  "generation", "manifest": {…} and, where a VM was welcome,
  *               "reason": <sentence on why there is none>;
  *               beside it the descriptors of memory and state
- *     vm        "generation" (or ""), "number", "qemu_version", "pid";
+ *     vm        "generation" (or ""), "number", "qemu_version";
  *               beside it the descriptors of QMP, agent, process and standard error: see
  *               vm/handover.h
  *     none      "reason": <sentence>, "field": <manifest field or "">

@@ -59,7 +59,6 @@ int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err)
 {
 	(void)err;
 	ret->pid_fd = fcntl(vm->qemu.pidfd, F_DUPFD_CLOEXEC, 3);
-	ret->pid = vm->qemu.pid;
 	ret->number = vm->number;
 	ret->qmp_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->agent_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
