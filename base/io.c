@@ -145,20 +145,32 @@ int mkdir_parents(const char *path, mode_t mode, struct err *err)
 	return 0;
 }
 
+int dir_open(int dirfd, const char *name, DIR **ret)
+{
+	_cleanup_close_ int fd =
+		openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	*ret = fd < 0 ? NULL : fdopendir(fd);
+	if (!*ret)
+		return -errno;
+	steal_fd(&fd); /* closedir() closes it */
+	return 0;
+}
+
 static int remove_below(
-	int dirfd, const char *name, dev_t dev, unsigned int depth, struct err *err)
+	int parent_fd, const char *name, dev_t dev, unsigned int depth, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
 	struct stat st;
-	int fd;
+	int r;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0
 				       : err_sys(err, errno, "cannot look at %s",
 						 err_quote(name, 256));
 	if (!S_ISDIR(st.st_mode)) {
-		if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+		if (unlinkat(parent_fd, name, 0) < 0 && errno != ENOENT)
 			return err_sys(
 				err, errno, "cannot remove %s", err_quote(name, 256));
 		return 0;
@@ -170,24 +182,17 @@ static int remove_below(
 	if (depth == 0)
 		return err_set(err, -ELOOP, "cannot remove %s: folders too deep",
 			err_quote(name, 256));
-	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, errno, "cannot open %s", err_quote(name, 256));
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return err_sys(err, errno, "cannot read %s", err_quote(name, 256));
-	}
+	r = dir_open(parent_fd, name, &dir);
+	if (r < 0)
+		return err_sys(err, r, "cannot open %s", err_quote(name, 256));
 	while ((entry = readdir(dir))) {
-		int r;
-
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		r = remove_below(fd, entry->d_name, dev, depth - 1, err);
+		r = remove_below(dirfd(dir), entry->d_name, dev, depth - 1, err);
 		if (r < 0)
 			return r;
 	}
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	if (unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove %s", err_quote(name, 256));
 	return 0;
 }

@@ -2,6 +2,7 @@
 /* Files, directories and sockets: bounded reads, atomic writes, fds in messages. */
 #pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,11 @@ int remove_tree(int dirfd, const char *name, struct err *err);
  * pod or a guest. Return the fd or a negative errno. */
 int open_in_root(int rootfd, const char *path, int flags);
 int open_beneath(int dirfd, const char *path, int flags);
+
+/* The folder for readdir(3), not through a symbolic link; "." reads dirfd's own from the
+ * start and leaves its offset alone. *ret is the caller's to closedir(). 0 or a negative
+ * errno. */
+int dir_open(int dirfd, const char *name, DIR **ret);
 
 /*
  * open(2) through a read-only mount made for it: whoever is handed the descriptor can

@@ -201,17 +201,13 @@ static int signal_listed(int dirfd, int signal)
 /* The processes of dirfd's group and of those below it. */
 static int signal_tree(int dirfd, unsigned int depth, int signal)
 {
-	/* A descriptor of its own: readdir(3) moves it. */
-	int r, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
+	int r = dir_open(dirfd, ".", &dir);
 
-	if (!dir) {
-		r = -errno;
-		close_fd(fd);
+	if (r < 0)
 		return r;
-	}
-	r = signal_listed(fd, signal);
+	r = signal_listed(dirfd, signal);
 	while (r == 0 && (entry = readdir(dir))) {
 		_cleanup_close_ int below = -1;
 
@@ -219,7 +215,7 @@ static int signal_tree(int dirfd, unsigned int depth, int signal)
 			continue;
 		if (depth == 0)
 			return -ELOOP;
-		below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		below = openat(dirfd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (below >= 0)
 			r = signal_tree(below, depth - 1, signal);
 		else if (errno != ENOENT)
@@ -231,15 +227,12 @@ static int signal_tree(int dirfd, unsigned int depth, int signal)
 /* 1 and the name of a group below dirfd; 0 if there is none. */
 static int find_group(int dirfd, char ret_name[NAME_MAX + 1])
 {
-	int r, fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
+	int r = dir_open(dirfd, ".", &dir);
 
-	if (!dir) {
-		r = -errno;
-		close_fd(fd);
+	if (r < 0)
 		return r;
-	}
 	while ((entry = readdir(dir))) {
 		if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
 			str_copy_to(ret_name, NAME_MAX + 1, entry->d_name);

@@ -11,7 +11,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/util.h"
 #include "mm/generation_internal.h"
 
@@ -58,14 +58,13 @@ static unsigned long remembered_number(int root_fd)
 
 static int find_greatest(int root_fd, unsigned long *ret, struct err *err)
 {
-	_cleanup_close_ int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	_cleanup_closedir_ DIR *dir = NULL;
 	unsigned long greatest = remembered_number(root_fd);
 	struct dirent *entry;
+	int r = dir_open(root_fd, ".", &dir);
 
-	if (!dir)
-		return err_sys(err, errno, "cannot read the template's tmpfs");
-	steal_fd(&fd); /* closedir() closes it */
+	if (r < 0)
+		return err_sys(err, r, "cannot read the template's tmpfs");
 	while ((entry = readdir(dir))) {
 		unsigned long number = number_of(entry->d_name);
 

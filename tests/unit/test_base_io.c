@@ -160,6 +160,32 @@ static void test_remove_tree(void **state)
 	assert_int_equal(faccessat(f->dirfd, "keep", F_OK, 0), -1);
 }
 
+/* The name stands for itself, and each reader of "." has the whole folder. */
+static void test_dir_open(void **state)
+{
+	struct fixture *f = *state;
+
+	free(test_file(f->folder, "file", ""));
+	assert_int_equal(symlinkat(".", f->dirfd, "link"), 0);
+	for (int times = 0; times < 2; times++) {
+		_cleanup_closedir_ DIR *dir = NULL;
+		unsigned int n = 0;
+
+		assert_int_equal(dir_open(f->dirfd, ".", &dir), 0);
+		while (readdir(dir))
+			n++;
+		assert_int_equal(n, 4); /* with "." and ".." */
+	}
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const names[] = {"file", "link", "none"};
+		static const int codes[] = {-ENOTDIR, -ENOTDIR, -ENOENT};
+		DIR *dir = NULL;
+
+		assert_int_equal(dir_open(f->dirfd, names[i], &dir), codes[i]);
+		assert_null(dir);
+	}
+}
+
 /* Names that a pod chose lead nowhere else. */
 static void test_open_resolved(void **state)
 {
@@ -251,6 +277,7 @@ int main(void)
 		TEST(test_write_text),
 		TEST(test_mkdir_parents),
 		TEST(test_remove_tree),
+		TEST(test_dir_open),
 		TEST(test_open_resolved),
 		TEST(test_readonly_mount),
 		cmocka_unit_test(test_wait_fd),

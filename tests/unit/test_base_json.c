@@ -27,6 +27,19 @@ static void test_accepted(void **state)
 	}
 }
 
+static void assert_refused(const char *const *texts, size_t n)
+{
+	struct err err = ERR_INIT;
+	struct json_object *obj = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (parse(texts[i], &obj, &err) != -EBADMSG)
+			fail_msg("accepted: %s", texts[i]);
+		assert_error_names(err.code, -EBADMSG, "file is not valid JSON: ");
+		assert_null(obj);
+	}
+}
+
 static void test_refused(void **state)
 {
 	static const char *const texts[] = {"", " ", "{", "{\"a\":}", "[1,]", "1 2",
@@ -36,12 +49,7 @@ static void test_refused(void **state)
 	struct json_object *obj = NULL;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		if (parse(texts[i], &obj, &err) != -EBADMSG)
-			fail_msg("accepted: %s", texts[i]);
-		assert_error_names(err.code, -EBADMSG, "file is not valid JSON: ");
-		assert_null(obj);
-	}
+	assert_refused(texts, ARRAY_SIZE(texts));
 	assert_error_names(parse("{} x", &obj, &err), -EBADMSG, " at byte 3");
 	/* A NUL inside does not hide what is behind it. */
 	assert_int_equal(json_parse("file", "1\0002", 3, 4, &obj, &err), -EBADMSG);
@@ -115,12 +123,7 @@ static void test_utf8_is_strict(void **state)
 	struct json_object *obj = NULL;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		if (parse(texts[i], &obj, &err) != -EBADMSG)
-			fail_msg("accepted: %s", texts[i]);
-		assert_error_names(err.code, -EBADMSG, "file is not valid JSON: ");
-		assert_null(obj);
-	}
+	assert_refused(texts, ARRAY_SIZE(texts));
 	assert_error_names(parse("\"\xc3\xbc\" x", &obj, &err), -EBADMSG, " at byte 5");
 }
 
