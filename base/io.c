@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -94,17 +95,44 @@ int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *
 	return 0;
 }
 
+/* Whether name still leads to what fd is. */
+static bool is_at(int fd, int dirfd, const char *name)
+{
+	struct stat mine, there;
+
+	return fstat(fd, &mine) == 0 &&
+	       fstatat(dirfd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+/* An empty file that this writer alone has, until it closes it. Another's rename takes the
+ * name away from whoever waited for its lock: then again from the start. */
+static int open_temporary(int dirfd, const char *tmp, mode_t mode)
+{
+	for (;;) {
+		_cleanup_close_ int fd = openat(
+			dirfd, tmp, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode);
+
+		if (fd < 0)
+			return -errno;
+		while (flock(fd, LOCK_EX) < 0) {
+			if (errno != EINTR)
+				return -errno;
+		}
+		if (is_at(fd, dirfd, tmp))
+			return ftruncate(fd, 0) < 0 ? -errno : steal_fd(&fd);
+	}
+}
+
 int file_write_atomic(int dirfd, const char *path, const void *data, size_t len,
 	mode_t mode, struct err *err)
 {
 	_cleanup_free_ char *tmp = xasprintf("%s.new", path);
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = open_temporary(dirfd, tmp, mode);
 	int r;
 
-	fd = openat(
-		dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
-		return err_sys(err, errno, "cannot create %s", err_quote(tmp, 256));
+		return err_sys(err, fd, "cannot create %s", err_quote(tmp, 256));
 	r = write_full(fd, data, len);
 	if (r == 0 && fchmod(fd, mode) < 0)
 		r = -errno;

@@ -23,8 +23,9 @@ int write_full(int fd, const void *buf, size_t len);
 int file_read(int dirfd, const char *path, size_t max, char **ret_data, size_t *ret_len,
 	struct err *err);
 
-/* Writes data to path by a temporary name beside it and a rename, so that readers see all
- * or nothing. */
+/* Writes data to path by way of <path>.new and a rename, so that readers see all or
+ * nothing. Writers of one path, whichever process they are in, take turns; the last one's
+ * data stays. */
 int file_write_atomic(int dirfd, const char *path, const void *data, size_t len,
 	mode_t mode, struct err *err);
 

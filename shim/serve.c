@@ -147,6 +147,14 @@ static void ignore_stop_signals(void)
 	signal(SIGINT, SIG_IGN);
 }
 
+static void remove_state(struct pod *pod)
+{
+	struct err err = ERR_INIT;
+
+	if (state_remove(&pod->state, &err) < 0)
+		log_error("the state folder stays: %s", err.text);
+}
+
 /* After Shutdown nothing is left, and the names of what was may be another shim's already.
  * After a signal everything is still there: calls under way end with the VM, new ones find
  * that the shim is ending. */
@@ -154,15 +162,13 @@ static void end_pod(struct service *service)
 {
 	struct pod *pod = service->pod;
 	bool by_signal = pod_begin_end(pod);
-	struct err err = ERR_INIT;
 
 	ignore_stop_signals();
 	ttrpc_server_free(service->server);
 	if (!by_signal)
 		return;
 	containers_end_all(pod);
-	if (state_remove(&pod->state, &err) < 0)
-		log_error("the state folder stays: %s", err.text);
+	remove_state(pod);
 }
 
 int serve(const struct cmdline *cmd, struct err *err)
@@ -184,6 +190,9 @@ int serve(const struct cmdline *cmd, struct err *err)
 		handle_signals(service.server);
 		r = ttrpc_server_accept_loop(service.server, SHIM_LISTEN_FD, err);
 		end_pod(&service);
+	} else if (pod.state.dir) {
+		remove_state(
+			&pod); /* containerd never reached it, and asks for no delete */
 	}
 	if (r < 0)
 		log_error("the shim ends: %s", err->text);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,6 +112,75 @@ static void test_write_atomic(void **state)
 	assert_int_equal(symlinkat("x", f->dirfd, "y.new"), 0);
 	assert_error_names(file_write_atomic(f->dirfd, "y", "bad", 3, 0600, &err), -ELOOP,
 		"cannot create y.new");
+}
+
+#define WRITERS 4
+#define WRITES  200
+
+struct writer {
+	pthread_t thread;
+	int dirfd, failed;
+	char text[512];
+};
+
+static void *write_often(void *arg)
+{
+	struct writer *w = arg;
+	struct err err = ERR_INIT;
+
+	for (int i = 0; i < WRITES && w->failed == 0; i++)
+		w->failed = file_write_atomic(
+			w->dirfd, "x", w->text, sizeof(w->text), 0600, &err);
+	return NULL;
+}
+
+/* Of writers at the same time none fails, and a reader sees the whole of one of them. */
+static void test_write_atomic_together(void **state)
+{
+	struct fixture *f = *state;
+	static struct writer writers[WRITERS]; /* a failed check leaves them running */
+	struct err err = ERR_INIT;
+
+	free(test_file(f->folder, "x", ""));
+	assert_int_equal(file_write_atomic(f->dirfd, "x", writers[0].text,
+				 sizeof(writers[0].text), 0600, &err),
+		0);
+	for (size_t i = 0; i < WRITERS; i++) {
+		writers[i].dirfd = f->dirfd;
+		memset(writers[i].text, 'a' + (int)i, sizeof(writers[i].text));
+		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_often,
+					 &writers[i]),
+			0);
+	}
+	for (int i = 0; i < WRITES; i++) {
+		_cleanup_free_ char *data = NULL;
+		size_t len;
+
+		assert_int_equal(file_read(f->dirfd, "x", 4096, &data, &len, &err), 0);
+		assert_int_equal(len, sizeof(writers[0].text));
+		for (size_t at = 1; at < len; at++)
+			assert_int_equal(data[at], data[0]);
+	}
+	for (size_t i = 0; i < WRITERS; i++) {
+		assert_int_equal(pthread_join(writers[i].thread, NULL), 0);
+		assert_int_equal(writers[i].failed, 0);
+	}
+	assert_int_equal(faccessat(f->dirfd, "x.new", F_OK, 0), -1);
+}
+
+/* What one that was killed left beside it goes into the next one's place. */
+static void test_write_atomic_after_a_kill(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	_cleanup_free_ char *data = NULL;
+	size_t len;
+
+	free(test_file(f->folder, "x.new", "longer than what comes"));
+	assert_int_equal(file_write_atomic(f->dirfd, "x", "short", 5, 0600, &err), 0);
+	assert_int_equal(file_read(f->dirfd, "x", 99, &data, &len, &err), 0);
+	assert_string_equal(data, "short");
+	assert_int_equal(faccessat(f->dirfd, "x.new", F_OK, 0), -1);
 }
 
 static void test_write_text(void **state)
@@ -274,6 +345,8 @@ int main(void)
 		cmocka_unit_test(test_full),
 		TEST(test_file_read),
 		TEST(test_write_atomic),
+		TEST(test_write_atomic_together),
+		TEST(test_write_atomic_after_a_kill),
 		TEST(test_write_text),
 		TEST(test_mkdir_parents),
 		TEST(test_remove_tree),
