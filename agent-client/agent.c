@@ -8,7 +8,7 @@
 
 /* An agent is its connection; the type is there so that no other client is passed for
  * one. */
-static struct ttrpc_client *client(const struct agent *a)
+static struct ttrpc_client *client_of(const struct agent *a)
 {
 	return (struct ttrpc_client *)a;
 }
@@ -26,12 +26,12 @@ int agent_new(int fd, struct agent **ret, struct err *err)
 
 void agent_free(struct agent *a)
 {
-	ttrpc_client_free(client(a));
+	ttrpc_client_free(client_of(a));
 }
 
 int agent_detach(struct agent *a, int *ret_fd, struct err *err)
 {
-	return ttrpc_client_detach(client(a), ret_fd, err);
+	return ttrpc_client_detach(client_of(a), ret_fd, err);
 }
 
 /* The service's descriptor knows what a method answers; without ret nobody wants to. */
@@ -43,7 +43,7 @@ static int agent_call(struct agent *a, const ProtobufCServiceDescriptor *service
 		call->type = protobuf_c_service_descriptor_get_method_by_name(
 			service, call->method)
 				     ->output;
-	return ttrpc_client_call(client(a), call, ret, err);
+	return ttrpc_client_call(client_of(a), call, ret, err);
 }
 
 /* What most calls are. */
@@ -141,5 +141,5 @@ int agent_write_input(struct agent *a, const Grpc__WriteStreamRequest *req,
 
 void agent_cancel(struct agent *a, struct ttrpc_cancel *cancel)
 {
-	ttrpc_client_cancel(client(a), cancel);
+	ttrpc_client_cancel(client_of(a), cancel);
 }

@@ -102,7 +102,7 @@ static const struct config_key keys[] = {
 		"File that gets each start's phases as a line of JSON."),
 };
 
-static void *member(struct config *c, const struct config_key *key)
+static void *member_of(struct config *c, const struct config_key *key)
 {
 	return (char *)c + key->offset;
 }
@@ -187,7 +187,7 @@ static bool is_string(const struct config_key *key)
 static int set_string(struct config *c, const struct config_key *key, const char *value,
 	const char *where, struct err *err)
 {
-	char **p = member(c, key);
+	char **p = member_of(c, key);
 
 	if (key->type == KEY_PATH && *value != '/' && (*value || key->min > 0))
 		return err_set(err, -EINVAL, "%s: %s = %s: an absolute path is wanted",
@@ -225,7 +225,7 @@ static int set_number(struct config *c, const struct config_key *key, const char
 			"%s: %s = %s: out of range, %" PRIu64 " to %" PRIu64
 			" is allowed",
 			where, key->name, err_quote(value, 128), key->min, key->max);
-	*(uint64_t *)member(c, key) = n;
+	*(uint64_t *)member_of(c, key) = n;
 	return 0;
 }
 
@@ -247,14 +247,14 @@ static int set_value(struct config *c, const struct config_key *key, const char 
 		if (n < 0)
 			return err_set(err, n, "%s: %s = %s: true or false is wanted",
 				where, key->name, err_quote(value, 128));
-		*(bool *)member(c, key) = n;
+		*(bool *)member_of(c, key) = n;
 		return 0;
 	case KEY_ENUM:
 		n = parse_enum(key->values, value);
 		if (n < 0)
 			return err_set(err, n, "%s: %s = %s: one of %s is wanted", where,
 				key->name, err_quote(value, 128), key->values);
-		*(int *)member(c, key) = n;
+		*(int *)member_of(c, key) = n;
 		return 0;
 	}
 	abort();
@@ -272,7 +272,7 @@ void config_done(struct config *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (is_string(&keys[i]))
-			free(*(char **)member(c, &keys[i]));
+			free(*(char **)member_of(c, &keys[i]));
 	free(c->loaded_from);
 	*c = (struct config){0};
 }
@@ -301,20 +301,20 @@ static void dump_value(struct config *c, const struct config_key *key, FILE *out
 	case KEY_STRING:
 	case KEY_PATH:
 	case KEY_CGROUP:
-		fprintf(out, "%s", *(char **)member(c, key));
+		fprintf(out, "%s", *(char **)member_of(c, key));
 		return;
 	case KEY_UINT:
 	case KEY_SIZE:
-		if (key->type == KEY_SIZE && *(uint64_t *)member(c, key) == 0)
+		if (key->type == KEY_SIZE && *(uint64_t *)member_of(c, key) == 0)
 			fprintf(out, "auto");
 		else
-			fprintf(out, "%" PRIu64, *(uint64_t *)member(c, key));
+			fprintf(out, "%" PRIu64, *(uint64_t *)member_of(c, key));
 		return;
 	case KEY_BOOL:
-		fprintf(out, "%s", *(bool *)member(c, key) ? "true" : "false");
+		fprintf(out, "%s", *(bool *)member_of(c, key) ? "true" : "false");
 		return;
 	case KEY_ENUM:
-		for (int i = *(int *)member(c, key); i > 0; i--)
+		for (int i = *(int *)member_of(c, key); i > 0; i--)
 			name = strchr(name, '|') + 1;
 		fprintf(out, "%.*s", (int)strcspn(name, "|"), name);
 		return;

@@ -28,13 +28,13 @@ struct reader {
 	char section[64];
 };
 
-static int refuse(const struct reader *r, int code, const char *why, struct err *err)
+static int refuse_line(const struct reader *r, int code, const char *why, struct err *err)
 {
 	return err_set(err, code, "%s:%d: %s", r->path, r->line, why);
 }
 
 /* Cuts white space off the end. */
-static void strip(char *text)
+static void strip_space(char *text)
 {
 	size_t len = strlen(text);
 
@@ -48,10 +48,10 @@ static int read_section(struct reader *r, char *line, struct err *err)
 	size_t len = strlen(line);
 
 	if (line[len - 1] != ']')
-		return refuse(r, -EBADMSG, "a section's line ends with ]", err);
+		return refuse_line(r, -EBADMSG, "a section's line ends with ]", err);
 	line[len - 1] = '\0';
 	if (len - 2 >= sizeof(r->section))
-		return refuse(r, -EBADMSG, "no section has so long a name", err);
+		return refuse_line(r, -EBADMSG, "no section has so long a name", err);
 	memcpy(r->section, line + 1, len - 1);
 	return 0;
 }
@@ -62,10 +62,11 @@ static int read_key(struct reader *r, char *line, struct err *err)
 	char *equals = strchr(line, '='), *value;
 
 	if (!equals || equals == line)
-		return refuse(r, -EBADMSG, "neither a [section] nor key = value", err);
+		return refuse_line(
+			r, -EBADMSG, "neither a [section] nor key = value", err);
 	*equals = '\0';
 	value = equals + 1;
-	strip(line);
+	strip_space(line);
 	return config_set(
 		r->c, r->section, line, value + strspn(value, SPACE), where, err);
 }
@@ -75,11 +76,11 @@ static int read_line(struct reader *r, char *line, struct err *err)
 {
 	size_t indent = strspn(line, SPACE);
 
-	strip(line);
+	strip_space(line);
 	if (!*line || strchr("#;", line[indent]))
 		return 0;
 	if (indent > 0)
-		return refuse(r, -EBADMSG,
+		return refuse_line(r, -EBADMSG,
 			"begins with white space, but no value goes on in another line",
 			err);
 	return *line == '[' ? read_section(r, line, err) : read_key(r, line, err);
@@ -151,7 +152,8 @@ static int load_drop_ins(struct config *c, const char *path, struct err *err)
 	return r;
 }
 
-static int load(struct config *c, const char *path, bool optional, struct err *err)
+static int load_with_dropins(
+	struct config *c, const char *path, bool optional, struct err *err)
 {
 	struct err why = ERR_INIT;
 	bool found;
@@ -169,7 +171,7 @@ static int load(struct config *c, const char *path, bool optional, struct err *e
 }
 
 /* What no single value shows. */
-static int check(const struct config *c, const char *path, struct err *err)
+static int check_values(const struct config *c, const char *path, struct err *err)
 {
 	if (strcmp(c->metrics_endpoint, c->template_endpoint) == 0)
 		return err_set(err, -EINVAL,
@@ -181,9 +183,9 @@ static int check(const struct config *c, const char *path, struct err *err)
 
 int config_load(struct config *c, const char *path, struct err *err)
 {
-	int r = load(c, path, false, err);
+	int r = load_with_dropins(c, path, false, err);
 
-	return r < 0 ? r : check(c, path, err);
+	return r < 0 ? r : check_values(c, path, err);
 }
 
 static const char default_path[] = CONFIG_PATH_DEFAULT;
@@ -199,7 +201,7 @@ int config_load_default(struct config *c, const char *path, struct err *err)
 {
 	const char *file = config_default_path(path);
 	/* The default one by itself may be missing, one that was named may not. */
-	int r = load(c, file, file == default_path, err);
+	int r = load_with_dropins(c, file, file == default_path, err);
 
-	return r < 0 ? r : check(c, file, err);
+	return r < 0 ? r : check_values(c, file, err);
 }

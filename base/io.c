@@ -105,8 +105,8 @@ static bool is_at(int fd, int dirfd, const char *name)
 	       mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
 }
 
-/* An empty file that this writer alone has, until it closes it. Another's rename takes the
- * name away from whoever waited for its lock: then again from the start. */
+/* An empty file that this writer alone has, until it closes it. Another's rename takes
+ * the name away from whoever waited for its lock: then again from the start. */
 static int open_temporary(int dirfd, const char *tmp, mode_t mode)
 {
 	for (;;) {

@@ -73,12 +73,12 @@ static char *json_ascii_form(const char *text, size_t len)
 }
 
 /*
- * json-c 0.18's strict parser compares a signed char with 0x1f and so takes every byte from
- * 0x80 on for a control character, which no string may have; and what any version calls UTF-8
- * may be an overlong form, a surrogate or above U+10FFFF. So UTF-8 is looked at here, and a
- * text with more than ASCII is parsed twice: strictly with an x for each such byte, which is
- * valid in the same places only, inside a string and not behind a backslash; and then as it is,
- * but not strictly.
+ * json-c 0.18's strict parser compares a signed char with 0x1f and so takes every byte
+ * from 0x80 on for a control character, which no string may have; and what any version
+ * calls UTF-8 may be an overlong form, a surrogate or above U+10FFFF. So UTF-8 is looked
+ * at here, and a text with more than ASCII is parsed twice: strictly with an x for each
+ * such byte, which is valid in the same places only, inside a string and not behind a
+ * backslash; and then as it is, but not strictly.
  */
 int json_parse(const char *what, const char *text, size_t len, int depth_max,
 	struct json_object **ret, struct err *err)
@@ -106,7 +106,7 @@ int json_parse(const char *what, const char *text, size_t len, int depth_max,
 	return json_parse_text(&in, 0, ret, err);
 }
 
-static int get(struct json_object *obj, const char *key, enum json_type type,
+static int get_member(struct json_object *obj, const char *key, enum json_type type,
 	struct json_object **ret, struct err *err)
 {
 	struct json_object *value = NULL;
@@ -129,7 +129,7 @@ int json_get_string(
 {
 	struct json_object *value;
 	const char *text;
-	int r = get(obj, key, json_type_string, &value, err);
+	int r = get_member(obj, key, json_type_string, &value, err);
 
 	if (r < 0)
 		return r;
@@ -143,7 +143,7 @@ int json_get_string(
 int json_get_u64(struct json_object *obj, const char *key, uint64_t *ret, struct err *err)
 {
 	struct json_object *value;
-	int r = get(obj, key, json_type_int, &value, err);
+	int r = get_member(obj, key, json_type_int, &value, err);
 
 	if (r < 0)
 		return r;
@@ -158,7 +158,7 @@ int json_get_u64(struct json_object *obj, const char *key, uint64_t *ret, struct
 int json_get_i64(struct json_object *obj, const char *key, int64_t *ret, struct err *err)
 {
 	struct json_object *value;
-	int r = get(obj, key, json_type_int, &value, err);
+	int r = get_member(obj, key, json_type_int, &value, err);
 
 	if (r < 0)
 		return r;
@@ -174,7 +174,7 @@ int json_get_i64(struct json_object *obj, const char *key, int64_t *ret, struct 
 int json_get_bool(struct json_object *obj, const char *key, bool *ret, struct err *err)
 {
 	struct json_object *value;
-	int r = get(obj, key, json_type_boolean, &value, err);
+	int r = get_member(obj, key, json_type_boolean, &value, err);
 
 	if (r == 0)
 		*ret = json_object_get_boolean(value);
@@ -184,17 +184,17 @@ int json_get_bool(struct json_object *obj, const char *key, bool *ret, struct er
 int json_get_object(struct json_object *obj, const char *key, struct json_object **ret,
 	struct err *err)
 {
-	return get(obj, key, json_type_object, ret, err);
+	return get_member(obj, key, json_type_object, ret, err);
 }
 
 int json_get_array(struct json_object *obj, const char *key, struct json_object **ret,
 	struct err *err)
 {
-	return get(obj, key, json_type_array, ret, err);
+	return get_member(obj, key, json_type_array, ret, err);
 }
 
 /* Missing is fine for the _opt getters: says whether that is what r means. */
-static bool missing(int r, struct err *err)
+static bool missing_member(int r, struct err *err)
 {
 	if (r != -ENOENT)
 		return false;
@@ -208,7 +208,7 @@ int json_get_string_opt(struct json_object *obj, const char *key, const char *ot
 {
 	int r = json_get_string(obj, key, ret, err);
 
-	if (!missing(r, err))
+	if (!missing_member(r, err))
 		return r;
 	*ret = otherwise;
 	return 0;
@@ -219,7 +219,7 @@ int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwis
 {
 	int r = json_get_u64(obj, key, ret, err);
 
-	if (!missing(r, err))
+	if (!missing_member(r, err))
 		return r;
 	*ret = otherwise;
 	return 0;
@@ -230,13 +230,14 @@ int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, 
 {
 	int r = json_get_bool(obj, key, ret, err);
 
-	if (!missing(r, err))
+	if (!missing_member(r, err))
 		return r;
 	*ret = otherwise;
 	return 0;
 }
 
-static void set(struct json_object *obj, const char *key, struct json_object *value)
+static void set_member(
+	struct json_object *obj, const char *key, struct json_object *value)
 {
 	if (!value || json_object_object_add(obj, key, value) < 0)
 		abort();
@@ -256,20 +257,20 @@ struct json_object *json_at(struct json_object *obj, const char *path)
 
 void json_set_string(struct json_object *obj, const char *key, const char *value)
 {
-	set(obj, key, json_object_new_string(value));
+	set_member(obj, key, json_object_new_string(value));
 }
 
 void json_set_u64(struct json_object *obj, const char *key, uint64_t value)
 {
-	set(obj, key, json_object_new_uint64(value));
+	set_member(obj, key, json_object_new_uint64(value));
 }
 
 void json_set_i64(struct json_object *obj, const char *key, int64_t value)
 {
-	set(obj, key, json_object_new_int64(value));
+	set_member(obj, key, json_object_new_int64(value));
 }
 
 void json_set_bool(struct json_object *obj, const char *key, bool value)
 {
-	set(obj, key, json_object_new_boolean(value));
+	set_member(obj, key, json_object_new_boolean(value));
 }

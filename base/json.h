@@ -19,8 +19,8 @@ DEFINE_CLEANUP(json, struct json_object *, json_put);
 
 /*
  * Parses exactly one JSON value of at most depth_max levels that fills text[len] (white
- * space around it allowed), and is UTF-8. `what` names it in errors ("config.json"). The size is the
- * caller's to bound (file_read(), a frame's limit). *ret is the caller's
+ * space around it allowed), and is UTF-8. `what` names it in errors ("config.json"). The
+ * size is the caller's to bound (file_read(), a frame's limit). *ret is the caller's
  * (json_object_put()).
  */
 int json_parse(const char *what, const char *text, size_t len, int depth_max,

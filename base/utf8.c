@@ -3,9 +3,9 @@
 #include "base/utf8.h"
 
 /*
- * The length of the character that begins at text[0], 0 if it is broken. This is the Unicode
- * standard's table of well-formed byte sequences: all that is wrong with a character but a
- * missing byte shows in its first two.
+ * The length of the character that begins at text[0], 0 if it is broken. This is the
+ * Unicode standard's table of well-formed byte sequences: all that is wrong with a
+ * character but a missing byte shows in its first two.
  */
 static size_t utf8_character_length(const unsigned char *text, size_t len)
 {

@@ -64,7 +64,7 @@ static bool unlink_locked(struct container *c, struct process *p)
 }
 
 /* The oldest process that somebody waited for but whose output nobody read to the end. */
-static struct process *forgettable(const struct container *c)
+static struct process *is_forgettable(const struct container *c)
 {
 	struct process *oldest = NULL;
 
@@ -85,7 +85,7 @@ static int add_locked(struct container *c, struct process *p,
 	for (const struct process *q = c->processes; q; q = q->next)
 		n++;
 	if (n >= PROCESSES_MAX) {
-		*ret_forgotten = forgettable(c);
+		*ret_forgotten = is_forgettable(c);
 		if (!*ret_forgotten)
 			return err_set(err, -ENOSPC,
 				"container %s has %d processes nobody waited for, no "

@@ -65,8 +65,10 @@ static int read_slots(
 {
 	int r;
 
-	r = qmp_command(
-		q, "query-hotpluggable-cpus", NULL, -1, deadline, &s->answer, err);
+	r = qmp_ask(q,
+		&(struct qmp_request){
+			.name = "query-hotpluggable-cpus", .deadline = deadline},
+		&s->answer, err);
 	if (r < 0)
 		return r;
 	if (!json_object_is_type(s->answer, json_type_array))

@@ -13,5 +13,5 @@ int plug_device(struct qmp *q, const char *driver, const char *id,
 {
 	json_set_string(args, "driver", driver);
 	json_set_string(args, "id", id);
-	return qmp_command(q, "device_add", args, -1, deadline, NULL, err);
+	return qmp_command(q, "device_add", args, deadline, err);
 }

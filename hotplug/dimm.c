@@ -15,7 +15,7 @@ static int add_backend(
 	json_set_u64(args, "size", bytes);
 	json_set_bool(args, "share", false);
 	json_set_bool(args, "prealloc", false);
-	return qmp_command(q, "object-add", args, -1, deadline, NULL, err);
+	return qmp_command(q, "object-add", args, deadline, err);
 }
 
 static void del_backend(struct qmp *q, const char *id)
@@ -23,7 +23,7 @@ static void del_backend(struct qmp *q, const char *id)
 	struct json_object *args = json_object_new_object();
 
 	json_set_string(args, "id", id);
-	qmp_command(q, "object-del", args, -1, plug_undo_deadline(), NULL, NULL);
+	qmp_command(q, "object-del", args, plug_undo_deadline(), NULL);
 }
 
 int plug_dimm(

@@ -8,7 +8,7 @@
 #include "hotplug/plug_internal.h"
 
 /* The same file opened with another access mode, by way of procfs. */
-static int reopen(int fd, int access, int *ret_fd, struct err *err)
+static int reopen_with(int fd, int access, int *ret_fd, struct err *err)
 {
 	char path[32];
 
@@ -32,14 +32,17 @@ int plug_fdset_add(struct qmp *q, const char *name, int fd, int access,
 	if (flags < 0)
 		return err_sys(err, errno, "cannot hand over descriptor %d", fd);
 	if ((flags & O_ACCMODE) != access) {
-		r = reopen(fd, access, &reopened, err);
+		r = reopen_with(fd, access, &reopened, err);
 		if (r < 0)
 			return r;
 		fd = reopened;
 	}
 	args = json_object_new_object();
 	json_set_string(args, "opaque", name);
-	r = qmp_command(q, "add-fd", args, fd, deadline, &answer, err);
+	r = qmp_ask(q,
+		&(struct qmp_request){
+			.name = "add-fd", .args = args, .fd = &fd, .deadline = deadline},
+		&answer, err);
 	if (r < 0)
 		return r;
 	r = json_get_u64(answer, "fdset-id", &set.id, err);
@@ -58,5 +61,5 @@ int plug_fdset_remove(
 	struct json_object *args = json_object_new_object();
 
 	json_set_u64(args, "fdset-id", set->id);
-	return qmp_command(q, "remove-fd", args, -1, deadline, NULL, err);
+	return qmp_command(q, "remove-fd", args, deadline, err);
 }

@@ -29,7 +29,7 @@ int qmp_migrate_set_template_capabilities(
 		json_object_array_add(list, one);
 	}
 	json_object_object_add(args, "capabilities", list);
-	return qmp_command(q, "migrate-set-capabilities", args, -1, deadline, NULL, err);
+	return qmp_command(q, "migrate-set-capabilities", args, deadline, err);
 }
 
 /* ---- handing the descriptor over ---- */
@@ -95,13 +95,16 @@ static bool match_end(void *user, struct json_object *data)
 
 /* QEMU's reason of a migration that failed, as far as it gives one: restoring, it exits
  * (< 9.1). */
-static int failed(struct qmp *q, const char *status, int64_t deadline, struct err *err)
+static int tell_failure(
+	struct qmp *q, const char *status, int64_t deadline, struct err *err)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
 	struct err why = ERR_INIT;
 	const char *desc = NULL;
 
-	if (qmp_command(q, "query-migrate", NULL, -1, deadline, &answer, &why) < 0)
+	if (qmp_ask(q,
+		    &(struct qmp_request){.name = "query-migrate", .deadline = deadline},
+		    &answer, &why) < 0)
 		return err_set(err, -EREMOTEIO, "migration %s (%s)", status, why.text);
 	if (json_get_string(answer, "error-desc", &desc, NULL) < 0)
 		return err_set(
@@ -138,7 +141,9 @@ static int wait_put_away(struct qmp *q, int64_t deadline, struct err *err)
 		_cleanup_json_ struct json_object *answer = NULL;
 		int r;
 
-		r = qmp_command(q, "query-yank", NULL, -1, deadline, &answer, err);
+		r = qmp_ask(q,
+			&(struct qmp_request){.name = "query-yank", .deadline = deadline},
+			&answer, err);
 		if (r < 0)
 			return r;
 		if (!json_object_is_type(answer, json_type_array))
@@ -159,17 +164,23 @@ static int wait_end(
 	const char *status;
 	int r, put_away;
 
-	r = qmp_wait_event(q, mark, "MIGRATION", match_end, &status, deadline, NULL, err);
+	r = qmp_wait_event(q,
+		&(struct qmp_event_wait){.mark = mark,
+			.name = "MIGRATION",
+			.match = match_end,
+			.user = &status,
+			.deadline = deadline},
+		NULL, err);
 	if (r < 0)
 		return r;
 	if (strcmp(status, "completed") != 0)
-		r = failed(q, status, deadline, err);
+		r = tell_failure(q, status, deadline, err);
 	/* Of an incoming one QEMU tells when all else is done. */
 	put_away = outgoing ? wait_put_away(q, deadline, r < 0 ? NULL : err) : 0;
 	return r < 0 ? r : put_away;
 }
 
-static int migrate(
+static int migrate_by_fd(
 	struct qmp *q, bool outgoing, int fd, int64_t deadline, struct err *err)
 {
 	struct json_object *args;
@@ -183,8 +194,8 @@ static int migrate(
 	args = json_object_new_object();
 	json_set_string(args, "uri", stream.uri);
 	mark = qmp_mark(q);
-	r = qmp_command(q, outgoing ? "migrate" : "migrate-incoming", args, -1, deadline,
-		NULL, err);
+	r = qmp_command(
+		q, outgoing ? "migrate" : "migrate-incoming", args, deadline, err);
 	if (r < 0) {
 		stream_close(q, &stream, false);
 		return r;
@@ -196,7 +207,7 @@ static int migrate(
 
 int qmp_migrate_to_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err)
 {
-	int r = migrate(q, true, state_fd, deadline, err);
+	int r = migrate_by_fd(q, true, state_fd, deadline, err);
 
 	if (r < 0)
 		err_wrap(err, "cannot save the device state");
@@ -205,7 +216,7 @@ int qmp_migrate_to_fd(struct qmp *q, int state_fd, int64_t deadline, struct err 
 
 int qmp_migrate_from_fd(struct qmp *q, int state_fd, int64_t deadline, struct err *err)
 {
-	int r = migrate(q, false, state_fd, deadline, err);
+	int r = migrate_by_fd(q, false, state_fd, deadline, err);
 
 	if (r < 0)
 		err_wrap(err, "cannot restore the device state");

@@ -22,7 +22,7 @@ static int add_netdev(
 	json_set_string(args, "id", id);
 	json_set_string(args, "fd", fd_name);
 	json_set_bool(args, "vhost", false);
-	r = qmp_command(q, "netdev_add", args, -1, deadline, NULL, err);
+	r = qmp_command(q, "netdev_add", args, deadline, err);
 	if (r < 0)
 		qmp_closefd(q, fd_name, plug_undo_deadline(), NULL);
 	return r;
@@ -33,7 +33,7 @@ static int del_netdev(struct qmp *q, const char *id, int64_t deadline, struct er
 	struct json_object *args = json_object_new_object();
 
 	json_set_string(args, "id", id);
-	return qmp_command(q, "netdev_del", args, -1, deadline, NULL, err);
+	return qmp_command(q, "netdev_del", args, deadline, err);
 }
 
 static int add_card(

@@ -18,7 +18,7 @@
 
 /* A thread is in between these two while it uses the session; it holds the lock but for
  * waits. */
-static int enter(struct qmp *q, struct err *err)
+static int enter_session(struct qmp *q, struct err *err)
 {
 	pthread_mutex_lock(&q->lock);
 	if (q->end.code < 0) {
@@ -30,7 +30,7 @@ static int enter(struct qmp *q, struct err *err)
 	return 0;
 }
 
-static void leave(struct qmp *q)
+static void leave_session(struct qmp *q)
 {
 	q->users--;
 	pthread_cond_broadcast(&q->changed);
@@ -126,35 +126,43 @@ static int read_answer(
 		err_quote(class, 40));
 }
 
-int qmp_command(struct qmp *q, const char *name, struct json_object *args, int fd,
-	int64_t deadline, struct json_object **ret, struct err *err)
+int qmp_ask(struct qmp *q, const struct qmp_request *request, struct json_object **ret,
+	struct err *err)
 {
 	_cleanup_free_ char *line = NULL;
 	struct qmp_call call = {0};
 	int r;
 
-	r = enter(q, err);
+	r = enter_session(q, err);
 	if (r < 0) {
-		json_object_put(args);
-		err_wrap(err, "QMP %s", name);
+		json_object_put(request->args);
+		err_wrap(err, "QMP %s", request->name);
 		return r;
 	}
 	call.id = q->next_id++;
 	call.next = q->calls;
 	q->calls = &call;
 	q->n_sent++;
-	line = command_line(name, args, call.id);
-	r = send_line(q, line, fd, deadline, err);
+	line = command_line(request->name, request->args, call.id);
+	r = send_line(q, line, request->fd ? *request->fd : -1, request->deadline, err);
 	if (r == 0)
-		r = wait_flag(q, &call.done, true, deadline, err);
+		r = wait_flag(q, &call.done, true, request->deadline, err);
 	unlink_call(q, &call);
-	leave(q);
+	leave_session(q);
 	if (r == 0)
 		r = read_answer(call.answer, ret, err);
 	json_object_put(call.answer);
 	if (r < 0)
-		err_wrap(err, "QMP %s", name);
+		err_wrap(err, "QMP %s", request->name);
 	return r;
+}
+
+int qmp_command(struct qmp *q, const char *name, struct json_object *args,
+	int64_t deadline, struct err *err)
+{
+	return qmp_ask(q,
+		&(struct qmp_request){.name = name, .args = args, .deadline = deadline},
+		NULL, err);
 }
 
 /* ---- events ---- */
@@ -169,20 +177,14 @@ uint64_t qmp_mark(struct qmp *q)
 	return mark;
 }
 
-struct wanted {
-	const char *name;
-	bool (*match)(void *user, struct json_object *data); /* NULL: any of that name */
-	void *user;
-};
-
-static bool is_wanted(const struct wanted *w, const struct qmp_event *e)
+static bool is_wanted(const struct qmp_event_wait *w, const struct qmp_event *e)
 {
 	return strcmp(e->name, w->name) == 0 && (!w->match || w->match(w->user, e->data));
 }
 
 /* The first kept event from *next on that matches; *next moves behind what was seen. */
-static const struct qmp_event *find_event(
-	struct qmp *q, uint64_t *next, uint64_t *lost, const struct wanted *wanted)
+static const struct qmp_event *find_event(struct qmp *q, uint64_t *next, uint64_t *lost,
+	const struct qmp_event_wait *wanted)
 {
 	uint64_t oldest =
 		q->n_events > QMP_EVENTS_KEPT ? q->n_events - QMP_EVENTS_KEPT : 0;
@@ -200,24 +202,22 @@ static const struct qmp_event *find_event(
 	return NULL;
 }
 
-int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
-	bool (*match)(void *user, struct json_object *data), void *user, int64_t deadline,
+int qmp_wait_event(struct qmp *q, const struct qmp_event_wait *wait,
 	struct json_object **ret_data, struct err *err)
 {
-	const struct wanted wanted = {.name = name, .match = match, .user = user};
 	const struct qmp_event *event;
 	struct json_object *copy = NULL;
-	uint64_t lost = 0;
+	uint64_t next = wait->mark, lost = 0;
 	int r = 0;
 
 	pthread_mutex_lock(&q->lock);
 	q->users++;
 	/* Also when the session has ended: what came before its end did come. */
-	while (!(event = find_event(q, &mark, &lost, &wanted)) && r == 0) {
+	while (!(event = find_event(q, &next, &lost, wait)) && r == 0) {
 		if (q->end.code < 0)
 			r = err_copy(err, &q->end);
-		else if (cond_wait(&q->changed, &q->lock, deadline) == -ETIMEDOUT &&
-			 mark == q->n_events)
+		else if (cond_wait(&q->changed, &q->lock, wait->deadline) == -ETIMEDOUT &&
+			 next == q->n_events)
 			r = err_set(err, -ETIMEDOUT,
 				"it did not come in time (%llu others lost)",
 				(unsigned long long)lost);
@@ -225,9 +225,9 @@ int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
 	if (event && event->data && ret_data &&
 		json_object_deep_copy(event->data, &copy, NULL) < 0)
 		abort(); /* out of memory */
-	leave(q);
+	leave_session(q);
 	if (r < 0) {
-		err_wrap(err, "waiting for QMP event %s", name);
+		err_wrap(err, "waiting for QMP event %s", wait->name);
 		return r;
 	}
 	if (ret_data)
@@ -237,7 +237,7 @@ int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
 
 /* ---- the session ---- */
 
-static int negotiate(struct qmp *q, int64_t deadline, struct err *err)
+static int negotiate_session(struct qmp *q, int64_t deadline, struct err *err)
 {
 	int r;
 
@@ -248,7 +248,7 @@ static int negotiate(struct qmp *q, int64_t deadline, struct err *err)
 		err_wrap(err, "waiting for QMP's greeting");
 		return r;
 	}
-	return qmp_command(q, "qmp_capabilities", NULL, -1, deadline, NULL, err);
+	return qmp_command(q, "qmp_capabilities", NULL, deadline, err);
 }
 
 int qmp_start_reader(struct qmp *q, struct err *err)
@@ -298,7 +298,7 @@ int qmp_new(int fd, int64_t deadline, struct qmp **ret, struct err *err)
 		return err_sys(err, errno, "cannot make an eventfd");
 	r = qmp_start_reader(q, err);
 	if (r == 0)
-		r = negotiate(q, deadline, err);
+		r = negotiate_session(q, deadline, err);
 	if (r < 0) {
 		qmp_free(q);
 		return r;

@@ -43,22 +43,37 @@ int qmp_quiesce(struct qmp *q, struct err *err);
 int qmp_detach(struct qmp *q, int64_t deadline, int *ret_fd, struct err *err);
 int qmp_adopt(int fd, unsigned int version, struct qmp **ret, struct err *err);
 
+struct qmp_request {
+	const char *name;
+	struct json_object *args; /* taken; NULL: none */
+	const int *fd;            /* sent along, not taken; NULL: none */
+	int64_t deadline;
+};
+
 /*
- * One command. args is taken (NULL: none). fd >= 0 is sent along (not taken). *ret (may
- * be NULL) is the "return" value, the caller's. A QMP error is -EREMOTEIO
- * ("CommandNotFound" is -ENOSYS, "DeviceNotFound" -ENODEV) with command, class and QEMU's
- * sentence quoted in err; -ETIMEDOUT; -ECONNRESET when QEMU left; -EBADMSG when it broke
- * the protocol.
+ * One command. *ret (may be NULL) is the "return" value, the caller's. A QMP error is
+ * -EREMOTEIO ("CommandNotFound" is -ENOSYS, "DeviceNotFound" -ENODEV) with command, class
+ * and QEMU's sentence quoted in err; -ETIMEDOUT; -ECONNRESET when QEMU left; -EBADMSG
+ * when it broke the protocol.
  */
-int qmp_command(struct qmp *q, const char *name, struct json_object *args, int fd,
-	int64_t deadline, struct json_object **ret, struct err *err);
+int qmp_ask(struct qmp *q, const struct qmp_request *request, struct json_object **ret,
+	struct err *err);
+/* One whose answer says no more than that it was done. */
+int qmp_command(struct qmp *q, const char *name, struct json_object *args,
+	int64_t deadline, struct err *err);
 
 /*
  * Events, without a race: take a mark, send the command, wait for the event that came
- * after the mark. match (may be NULL) looks at the event's "data" (NULL if it has none).
- * *ret_data (may be NULL) is the caller's.
+ * after the mark. *ret_data (may be NULL) is the event's "data", the caller's.
  */
+struct qmp_event_wait {
+	uint64_t mark;
+	const char *name;
+	/* Looks at the event's "data" (NULL if it has none); NULL: any of that name. */
+	bool (*match)(void *user, struct json_object *data);
+	void *user;
+	int64_t deadline;
+};
 uint64_t qmp_mark(struct qmp *q);
-int qmp_wait_event(struct qmp *q, uint64_t mark, const char *name,
-	bool (*match)(void *user, struct json_object *data), void *user, int64_t deadline,
+int qmp_wait_event(struct qmp *q, const struct qmp_event_wait *wait,
 	struct json_object **ret_data, struct err *err);

@@ -22,9 +22,12 @@ static int set_running(struct qmp *q, const char *command, bool wanted, int64_t 
 	bool running = false;
 	int r;
 
-	r = qmp_command(q, command, NULL, -1, deadline, NULL, err);
+	r = qmp_command(q, command, NULL, deadline, err);
 	if (r == 0)
-		r = qmp_command(q, "query-status", NULL, -1, deadline, &answer, err);
+		r = qmp_ask(q,
+			&(struct qmp_request){
+				.name = "query-status", .deadline = deadline},
+			&answer, err);
 	if (r == 0)
 		r = json_get_bool(answer, "running", &running, err);
 	if (r == 0)
@@ -50,7 +53,10 @@ int qmp_getfd(struct qmp *q, const char *name, int fd, int64_t deadline, struct 
 	struct json_object *args = json_object_new_object();
 
 	json_set_string(args, "fdname", name);
-	return qmp_command(q, "getfd", args, fd, deadline, NULL, err);
+	return qmp_ask(q,
+		&(struct qmp_request){
+			.name = "getfd", .args = args, .fd = &fd, .deadline = deadline},
+		NULL, err);
 }
 
 int qmp_closefd(struct qmp *q, const char *name, int64_t deadline, struct err *err)
@@ -58,7 +64,7 @@ int qmp_closefd(struct qmp *q, const char *name, int64_t deadline, struct err *e
 	struct json_object *args = json_object_new_object();
 
 	json_set_string(args, "fdname", name);
-	return qmp_command(q, "closefd", args, -1, deadline, NULL, err);
+	return qmp_command(q, "closefd", args, deadline, err);
 }
 
 int qmp_ringbuf_read(struct qmp *q, const char *chardev, uint64_t max, char **ret_text,
@@ -74,7 +80,10 @@ int qmp_ringbuf_read(struct qmp *q, const char *chardev, uint64_t max, char **re
 	json_set_string(args, "device", chardev);
 	json_set_u64(args, "size", RINGBUF_READ_MAX);
 	json_set_string(args, "format", "utf8");
-	r = qmp_command(q, "ringbuf-read", args, -1, deadline, &answer, err);
+	r = qmp_ask(q,
+		&(struct qmp_request){
+			.name = "ringbuf-read", .args = args, .deadline = deadline},
+		&answer, err);
 	if (r < 0)
 		return r;
 	if (!json_object_is_type(answer, json_type_string))

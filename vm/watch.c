@@ -61,8 +61,10 @@ static void *watch(void *arg)
 	struct vm *vm = arg;
 	bool leaving;
 
-	if (qmp_wait_event(
-		    vm->qmp, 0, "SHUTDOWN", NULL, NULL, DEADLINE_NONE, NULL, NULL) == 0)
+	if (qmp_wait_event(vm->qmp,
+		    &(struct qmp_event_wait){
+			    .name = "SHUTDOWN", .deadline = DEADLINE_NONE},
+		    NULL, NULL) == 0)
 		note_guest_end(vm);
 	pthread_mutex_lock(&vm->lock);
 	leaving = vm->leaving;

@@ -83,7 +83,7 @@ static void go_down(struct ttrpc_client *c, int code, const char *reason)
 
 /* Hands the frame to its call. False: there never was one, so the peer is not to be
  * believed. */
-static bool deliver(struct ttrpc_client *c, struct ttrpc_frame *f, bool too_large)
+static bool deliver_answer(struct ttrpc_client *c, struct ttrpc_frame *f, bool too_large)
 {
 	struct call *call;
 	bool known;
@@ -129,7 +129,7 @@ static bool read_one(struct ttrpc_client *c)
 		go_down(c, r == -EBADMSG ? r : -ECONNRESET, why_ended(r));
 		return false;
 	}
-	known = f.type == TTRPC_RESPONSE && deliver(c, &f, r == -EMSGSIZE);
+	known = f.type == TTRPC_RESPONSE && deliver_answer(c, &f, r == -EMSGSIZE);
 	if (!known)
 		go_down(c, -EBADMSG, "the peer sent a frame that answers no call");
 	free(f.data);
@@ -147,7 +147,7 @@ static void *reader_main(void *arg)
 
 /* ---- calling ---- */
 
-static int enter(struct ttrpc_client *c, struct call *call, struct err *err)
+static int enter_session(struct ttrpc_client *c, struct call *call, struct err *err)
 {
 	int r = 0;
 
@@ -172,7 +172,7 @@ static int enter(struct ttrpc_client *c, struct call *call, struct err *err)
 	return r;
 }
 
-static void leave(struct ttrpc_client *c, struct call *call)
+static void leave_session(struct ttrpc_client *c, struct call *call)
 {
 	pthread_mutex_lock(&c->lock);
 	if (!call->done)
@@ -289,7 +289,7 @@ int ttrpc_client_call(struct ttrpc_client *c, const struct ttrpc_call *what,
 	struct call call = {.cancel = what->cancel};
 	int r;
 
-	r = enter(c, &call, e);
+	r = enter_session(c, &call, e);
 	if (r < 0)
 		return err_wrap(e, "%s", what->method);
 	r = send_request(c, call.stream, what, e);
@@ -300,7 +300,7 @@ int ttrpc_client_call(struct ttrpc_client *c, const struct ttrpc_call *what,
 		if (r == -EBADMSG)
 			go_down(c, r, e->text);
 	}
-	leave(c, &call);
+	leave_session(c, &call);
 	return r < 0 ? err_wrap(e, "%s", what->method) : 0;
 }
 

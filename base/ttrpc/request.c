@@ -83,7 +83,7 @@ static const struct ttrpc_method *find_method(
 
 /* What is asked, and of which method; nothing else of the frame is kept while that
  * runs. */
-static int decode(struct ttrpc_request *q, const Ttrpc__Request *envelope,
+static int decode_request(struct ttrpc_request *q, const Ttrpc__Request *envelope,
 	const struct ttrpc_method **ret_method, ProtobufCMessage **ret_in,
 	struct err *err)
 {
@@ -119,7 +119,7 @@ static int run_request(
 	if (!envelope)
 		return err_set(err, -EINVAL, "the request is malformed");
 	free(steal_ptr(q->frame.data));
-	r = decode(q, envelope, &m, &in, err);
+	r = decode_request(q, envelope, &m, &in, err);
 	ttrpc__request__free_unpacked(envelope, NULL);
 	if (r < 0)
 		return r;

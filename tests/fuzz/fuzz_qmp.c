@@ -72,7 +72,10 @@ static void use_session(struct qmp *q)
 
 	plug_vcpus(q, 3, deadline, &err);
 	qmp_ringbuf_read(q, "console", 7, &text, deadline, &err);
-	qmp_wait_event(q, 0, "DEVICE_DELETED", any_device, NULL, 0, &data, &err);
+	qmp_wait_event(q,
+		&(struct qmp_event_wait){
+			.name = "DEVICE_DELETED", .match = any_device, .deadline = 0},
+		&data, &err);
 	qmp_stop(q, deadline, &err);
 	qmp_migrate_to_fd(q, state_fd, deadline, &err);
 }

@@ -17,8 +17,11 @@ static struct json_object *schema; /* an array of entities; the program's to put
 
 static inline void schema_query(struct qmp *q)
 {
-	assert_int_equal(
-		qmp_command(q, "query-qmp-schema", NULL, -1, soon(), &schema, NULL), 0);
+	assert_int_equal(qmp_ask(q,
+				 &(struct qmp_request){
+					 .name = "query-qmp-schema", .deadline = soon()},
+				 &schema, NULL),
+		0);
 }
 
 static inline struct json_object *schema_entity(const char *name)
@@ -150,7 +153,10 @@ static inline void check_device(struct qmp *q, struct json_object *args)
 	struct json_object *ask_args = json_object_new_object();
 
 	json_set_string(ask_args, "typename", field(args, "driver"));
-	assert_int_equal(qmp_command(q, "device-list-properties", ask_args, -1, soon(),
+	assert_int_equal(qmp_ask(q,
+				 &(struct qmp_request){.name = "device-list-properties",
+					 .args = ask_args,
+					 .deadline = soon()},
 				 &properties, NULL),
 		0);
 	json_object_object_foreach (args, key, one) {

@@ -204,7 +204,10 @@ static char *ask(const char *name, const char *args)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
 
-	assert_ok(qmp_command(shared.q, name, parse(args), -1, soon(), &answer, err));
+	assert_ok(qmp_ask(shared.q,
+		&(struct qmp_request){
+			.name = name, .args = parse(args), .deadline = soon()},
+		&answer, err));
 	return xstrdup(json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN));
 }
 
@@ -226,10 +229,10 @@ static void test_version(void **state)
 static void test_refusals(void **state)
 {
 	(void)state;
-	assert_err(qmp_command(shared.q, "no-such", NULL, -1, soon(), NULL, err), -ENOSYS,
+	assert_err(qmp_command(shared.q, "no-such", NULL, soon(), err), -ENOSYS,
 		"QMP no-such: QEMU refused: \"");
-	assert_err(qmp_command(shared.q, "device_del", parse("{\"id\":\"nobody\"}"), -1,
-			   soon(), NULL, err),
+	assert_err(qmp_command(shared.q, "device_del", parse("{\"id\":\"nobody\"}"),
+			   soon(), err),
 		-ENODEV, "QMP device_del: QEMU refused: \"");
 	assert_err(
 		qmp_closefd(shared.q, "nobody", soon(), err), -EREMOTEIO, "QMP closefd");
@@ -262,7 +265,9 @@ static size_t count_vcpus(void)
 {
 	_cleanup_json_ struct json_object *cpus = NULL;
 
-	assert_ok(qmp_command(shared.q, "query-cpus-fast", NULL, -1, soon(), &cpus, err));
+	assert_ok(qmp_ask(shared.q,
+		&(struct qmp_request){.name = "query-cpus-fast", .deadline = soon()},
+		&cpus, err));
 	return json_object_array_length(cpus);
 }
 
@@ -393,7 +398,9 @@ static void assert_status(struct qmp *q, const char *wanted)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
 
-	assert_ok(qmp_command(q, "query-status", NULL, -1, soon(), &answer, err));
+	assert_ok(qmp_ask(q,
+		&(struct qmp_request){.name = "query-status", .deadline = soon()},
+		&answer, err));
 	assert_string_equal(field(answer, "status"), wanted);
 }
 
@@ -453,7 +460,9 @@ static void test_save_restore(void **state)
 	assert_ok(qmp_migrate_set_template_capabilities(m.q, soon(), err));
 	assert_err(qmp_migrate_from_fd(m.q, state_fd, soon(), err), -EREMOTEIO,
 		"cannot restore the device state: migration failed");
-	assert_err(qmp_wait_event(m.q, 0, "RESUME", NULL, NULL, soon(), NULL, err),
+	assert_err(qmp_wait_event(m.q,
+			   &(struct qmp_event_wait){.name = "RESUME", .deadline = soon()},
+			   NULL, err),
 		-ECONNRESET,
 		"waiting for QMP event RESUME: QEMU closed its QMP connection");
 	machine_end(&m);
@@ -488,7 +497,10 @@ static void test_killed(void **state)
 	machine_start(&m, -1, RAM, false);
 	mark = qmp_mark(m.q);
 	kill(m.pid, SIGKILL);
-	assert_err(qmp_wait_event(m.q, mark, "RESUME", NULL, NULL, soon(), NULL, err),
+	assert_err(qmp_wait_event(m.q,
+			   &(struct qmp_event_wait){
+				   .mark = mark, .name = "RESUME", .deadline = soon()},
+			   NULL, err),
 		-ECONNRESET,
 		"waiting for QMP event RESUME: QEMU closed its QMP connection");
 	assert_err(qmp_cont(m.q, soon(), err), -ECONNRESET, "QMP cont");
@@ -507,8 +519,9 @@ static void test_schema(void **state)
 	/* Nothing is in flight: the relay leaves the buffer alone until the next command.
 	 */
 	memcpy(lines, sent, len);
-	assert_ok(qmp_command(
-		shared.q, "query-qmp-schema", NULL, -1, soon(), &schema, err));
+	assert_ok(qmp_ask(shared.q,
+		&(struct qmp_request){.name = "query-qmp-schema", .deadline = soon()},
+		&schema, err));
 	for (size_t i = 0; i < len; i++) {
 		_cleanup_json_ struct json_object *msg = NULL;
 

@@ -224,8 +224,10 @@ size_t template_count_vcpus(struct vm *vm)
 	_cleanup_json_ struct json_object *cpus = NULL;
 	struct err err = ERR_INIT;
 
-	check_result(
-		qmp_command(vm->qmp, "query-cpus-fast", NULL, -1, soon(), &cpus, &err),
+	check_result(qmp_ask(vm->qmp,
+			     &(struct qmp_request){
+				     .name = "query-cpus-fast", .deadline = soon()},
+			     &cpus, &err),
 		&err);
 	return json_object_array_length(cpus);
 }

@@ -59,7 +59,8 @@ resident=$(template_kib)
 template=$(sha256sum /run/stencil/template/*/memory)
 works 'a clone tells its memory' meminfo -- cat /proc/meminfo
 keeps_used "$resident" 256
-less $((160 * 1024)) "$(meminfo_kib MemAvailable)" '160 MiB are available to it'
+# Linux 6.1 leaves 165 MiB, 6.12 154.
+less $((144 * 1024)) "$(meminfo_kib MemAvailable)" '144 MiB are available to it'
 fills 'a clone uses 150 MiB' fill 150
 works 'a clone uses 56 MiB of tmpfs' tmpfs -- sh -c 'dd if=/dev/zero bs=1M count=56 2>/dev/null \
 	of=/dev/shm/x && tr -d "\0" </dev/shm/x | wc -c'

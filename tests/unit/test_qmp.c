@@ -46,7 +46,7 @@ static uint64_t dropped(struct qmp *q)
 
 static int command(struct qmp *q, const char *name, struct err *err)
 {
-	return qmp_command(q, name, NULL, -1, soon(), NULL, err);
+	return qmp_command(q, name, NULL, soon(), err);
 }
 
 /* ---- the beginning ---- */
@@ -120,7 +120,9 @@ static void test_answers(void **state)
 		{"{\"execute\":\"g\",\"id\":8}", "{\"error\": 3, \"id\": 8}\n",
 			PEER_NONE});
 	json_set_string(args, "x", "ö");
-	assert_ok(qmp_command(q, "a", args, -1, soon(), &answer, err));
+	assert_ok(qmp_ask(q,
+		&(struct qmp_request){.name = "a", .args = args, .deadline = soon()},
+		&answer, err));
 	assert_string_equal(
 		json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN),
 		"{\"y\":18446744073709551615}");
@@ -161,8 +163,8 @@ static void test_late_answer(void **state)
 	(void)state;
 	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", NULL, PEER_NONE},
 		{"{\"execute\":\"b\",\"id\":3}", OK(2) OK(3), PEER_NONE});
-	assert_err(qmp_command(q, "a", NULL, -1, deadline_after_ms(20), NULL, err),
-		-ETIMEDOUT, "QMP a: no answer from QEMU in time");
+	assert_err(qmp_command(q, "a", NULL, deadline_after_ms(20), err), -ETIMEDOUT,
+		"QMP a: no answer from QEMU in time");
 	assert_ok(command(q, "b", err));
 	assert_int_equal(dropped(q), 1);
 	peer_end(&peer);
@@ -180,7 +182,8 @@ static void *call_in_thread(void *arg)
 {
 	struct caller *c = arg;
 
-	c->r = qmp_command(c->q, "first", NULL, -1, soon(), &c->answer, &c->err);
+	c->r = qmp_ask(c->q, &(struct qmp_request){.name = "first", .deadline = soon()},
+		&c->answer, &c->err);
 	return NULL;
 }
 
@@ -199,8 +202,10 @@ static void test_two_callers(void **state)
 	c.q = q;
 	assert_int_equal(
 		thread_start(call_in_thread, &c, 256 << 10, false, &c.thread), 0);
-	assert_ok(qmp_wait_event(q, 0, "SEEN", NULL, NULL, soon(), NULL, err));
-	assert_ok(qmp_command(q, "second", NULL, -1, soon(), &answer, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){.name = "SEEN", .deadline = soon()}, NULL, err));
+	assert_ok(qmp_ask(q, &(struct qmp_request){.name = "second", .deadline = soon()},
+		&answer, err));
 	pthread_join(c.thread, NULL);
 	assert_int_equal(c.r, 0);
 	assert_string_equal(json_object_get_string(answer), "to 3");
@@ -221,7 +226,8 @@ static void test_free_in_flight(void **state)
 	c.q = q;
 	assert_int_equal(
 		thread_start(call_in_thread, &c, 256 << 10, false, &c.thread), 0);
-	assert_ok(qmp_wait_event(q, 0, "SEEN", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){.name = "SEEN", .deadline = soon()}, NULL, err));
 	qmp_free(q);
 	pthread_join(c.thread, NULL);
 	assert_int_equal(c.r, -ECONNRESET);
@@ -237,7 +243,9 @@ static void test_fd(void **state)
 	(void)state;
 	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", OK(2), PEER_FD},
 		{"{\"execute\":\"b\",\"id\":3}", OK(3), PEER_NONE});
-	assert_ok(qmp_command(q, "a", NULL, fd, soon(), NULL, err));
+	assert_ok(qmp_ask(q,
+		&(struct qmp_request){.name = "a", .fd = &fd, .deadline = soon()}, NULL,
+		err));
 	assert_ok(command(q, "b", err));
 	assert_true(fcntl(fd, F_GETFD) >= 0); /* not taken */
 	peer_end(&peer);
@@ -255,8 +263,8 @@ static void test_write_blocks(void **state)
 	memset(big, 'x', (4 << 20) - 1);
 	big[(4 << 20) - 1] = '\0';
 	json_set_string(args, "x", big);
-	assert_err(qmp_command(q, "a", args, -1, deadline_after_ms(20), NULL, err),
-		-ETIMEDOUT, "QMP a: cannot write to QMP: Connection timed out");
+	assert_err(qmp_command(q, "a", args, deadline_after_ms(20), err), -ETIMEDOUT,
+		"QMP a: cannot write to QMP: Connection timed out");
 	/* Half a line is out: nothing can follow. */
 	assert_err(command(q, "b", err), -ETIMEDOUT,
 		"QMP b: cannot write to QMP: Connection timed out");
@@ -290,20 +298,37 @@ static void test_events(void **state)
 	assert_ok(command(q, "a", err));
 	mark = qmp_mark(q);
 	assert_ok(command(q, "b", err));
-	assert_ok(qmp_wait_event(q, mark, "E", is_number, &n, soon(), &data, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){.mark = mark,
+			.name = "E",
+			.match = is_number,
+			.user = &n,
+			.deadline = soon()},
+		&data, err));
 	assert_string_equal(json_object_to_json_string_ext(data, JSON_C_TO_STRING_PLAIN),
 		"{\"n\":2,\"x\":\"y\"}");
 	json_object_put(data);
 	data = (struct json_object *)1;
-	assert_ok(qmp_wait_event(q, mark, "BARE", NULL, NULL, soon(), &data, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){
+			.mark = mark, .name = "BARE", .deadline = soon()},
+		&data, err));
 	assert_null(data);
 	/* What came before the mark is not seen. */
 	n = 1;
-	assert_err(qmp_wait_event(
-			   q, mark, "E", is_number, &n, deadline_after_ms(20), NULL, err),
+	assert_err(qmp_wait_event(q,
+			   &(struct qmp_event_wait){.mark = mark,
+				   .name = "E",
+				   .match = is_number,
+				   .user = &n,
+				   .deadline = deadline_after_ms(20)},
+			   NULL, err),
 		-ETIMEDOUT,
 		"waiting for QMP event E: it did not come in time (0 others lost)");
-	assert_ok(qmp_wait_event(q, 0, "E", is_number, &n, soon(), NULL, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){
+			.name = "E", .match = is_number, .user = &n, .deadline = soon()},
+		NULL, err));
 	peer_end(&peer);
 }
 
@@ -330,14 +355,24 @@ static void test_event_ring(void **state)
 	assert_ok(command(q, "a", err));
 	assert_int_equal(dropped(q), 1);
 	assert_int_equal(qmp_mark(q), 70);
-	assert_err(qmp_wait_event(
-			   q, 0, "E", is_number, &n, deadline_after_ms(20), NULL, err),
+	assert_err(qmp_wait_event(q,
+			   &(struct qmp_event_wait){.name = "E",
+				   .match = is_number,
+				   .user = &n,
+				   .deadline = deadline_after_ms(20)},
+			   NULL, err),
 		-ETIMEDOUT,
 		"waiting for QMP event E: it did not come in time (6 others lost)");
 	n = 6;
-	assert_ok(qmp_wait_event(q, 0, "E", is_number, &n, soon(), NULL, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){
+			.name = "E", .match = is_number, .user = &n, .deadline = soon()},
+		NULL, err));
 	n = 69;
-	assert_ok(qmp_wait_event(q, 0, "E", is_number, &n, soon(), NULL, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){
+			.name = "E", .match = is_number, .user = &n, .deadline = soon()},
+		NULL, err));
 	peer_end(&peer);
 }
 
@@ -353,8 +388,11 @@ static void test_closed(void **state)
 	assert_err(command(q, "b", err), -ECONNRESET,
 		"QMP b: QEMU closed its QMP connection");
 	/* What it said before it went is still to be had. */
-	assert_ok(qmp_wait_event(q, 0, "LAST", NULL, NULL, soon(), NULL, err));
-	assert_err(qmp_wait_event(q, 0, "MORE", NULL, NULL, soon(), NULL, err),
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){.name = "LAST", .deadline = soon()}, NULL, err));
+	assert_err(qmp_wait_event(q,
+			   &(struct qmp_event_wait){.name = "MORE", .deadline = soon()},
+			   NULL, err),
 		-ECONNRESET,
 		"waiting for QMP event MORE: QEMU closed its QMP connection");
 	peer_end(&peer);
@@ -464,27 +502,32 @@ static void test_detach(void **state)
 	START(HELLO,
 		{"{\"execute\":\"a\",\"id\":2}", OK(2) EVENT("STOP", "{}"), PEER_NONE});
 	assert_ok(command(q, "a", err));
-	assert_ok(qmp_wait_event(q, 0, "STOP", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){.name = "STOP", .deadline = soon()}, NULL, err));
 	assert_ok(qmp_quiesce(q, err));
 	assert_err(command(q, "b", err), -ECANCELED,
 		"QMP b: the QMP session was handed over");
-	assert_err(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err), -ECANCELED,
-		"waiting for QMP event X: the QMP session was handed over");
+	assert_err(qmp_wait_event(q,
+			   &(struct qmp_event_wait){.name = "X", .deadline = soon()},
+			   NULL, err),
+		-ECANCELED, "waiting for QMP event X: the QMP session was handed over");
 	old = steal_ptr(q);
 	assert_ok(qmp_detach(old, soon(), &fd, err));
 	assert_int_equal(
 		0, write_full(peer.fd, EVENT("LATE", "{}"), strlen(EVENT("LATE", "{}"))));
 	assert_ok(qmp_adopt(fd, 70222, &q, err));
 	assert_int_equal(70222, qmp_version(q));
-	assert_ok(qmp_wait_event(q, 0, "LATE", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_wait_event(q,
+		&(struct qmp_event_wait){.name = "LATE", .deadline = soon()}, NULL, err));
 	assert_int_equal(1, qmp_mark(q));
 	peer_end(&peer);
 }
 
 static void *wait_in_thread(void *arg)
 {
-	return qmp_wait_event(arg, 0, "X", NULL, NULL, DEADLINE_NONE, NULL, NULL) ==
-			       -ECANCELED
+	return qmp_wait_event(arg,
+		       &(struct qmp_event_wait){.name = "X", .deadline = DEADLINE_NONE},
+		       NULL, NULL) == -ECANCELED
 		       ? arg
 		       : NULL;
 }
@@ -512,12 +555,13 @@ static void test_detach_busy(void **state)
 {
 	(void)state;
 	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", NULL, PEER_NONE});
-	assert_err(qmp_command(q, "a", NULL, -1, deadline_after_ms(20), NULL, err),
-		-ETIMEDOUT, "QMP a: no answer from QEMU in time");
+	assert_err(qmp_command(q, "a", NULL, deadline_after_ms(20), err), -ETIMEDOUT,
+		"QMP a: no answer from QEMU in time");
 	assert_err(qmp_quiesce(q, err), -EBUSY, "a QMP command is unanswered");
 	assert_int_equal(0, write_full(peer.fd, OK(2) EVENT("X", "{}"),
 				    strlen(OK(2) EVENT("X", "{}"))));
-	assert_ok(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_wait_event(
+		q, &(struct qmp_event_wait){.name = "X", .deadline = soon()}, NULL, err));
 	assert_ok(qmp_quiesce(q, err));
 	peer_end(&peer);
 }
@@ -531,7 +575,8 @@ static void test_detach_torn(void **state)
 	(void)state;
 	START(HELLO);
 	assert_int_equal(0, write_full(peer.fd, begun, strlen(begun)));
-	assert_ok(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_wait_event(
+		q, &(struct qmp_event_wait){.name = "X", .deadline = soon()}, NULL, err));
 	assert_ok(qmp_quiesce(q, err));
 	assert_err(qmp_detach(steal_ptr(q), deadline_after_ms(20), &fd, err), -ETIMEDOUT,
 		"hand the QMP session over: QEMU stays in the middle of a line");
@@ -549,7 +594,8 @@ static void test_detach_not_quiet(void **state)
 	(void)state;
 	START(HELLO);
 	assert_int_equal(0, write_full(peer.fd, begun, strlen(begun)));
-	assert_ok(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err));
+	assert_ok(qmp_wait_event(
+		q, &(struct qmp_event_wait){.name = "X", .deadline = soon()}, NULL, err));
 	assert_ok(qmp_quiesce(q, err));
 	assert_int_equal(0, write_full(peer.fd, rest, strlen(rest)));
 	assert_err(qmp_detach(steal_ptr(q), soon(), &fd, err), -EBUSY,
@@ -563,8 +609,10 @@ static void test_detach_gone(void **state)
 
 	(void)state;
 	START(HELLO, {NULL, "{", PEER_HANGS_UP});
-	assert_err(qmp_wait_event(q, 0, "X", NULL, NULL, soon(), NULL, err), -ECONNRESET,
-		"waiting for QMP event X: QEMU closed its QMP connection");
+	assert_err(qmp_wait_event(q,
+			   &(struct qmp_event_wait){.name = "X", .deadline = soon()},
+			   NULL, err),
+		-ECONNRESET, "waiting for QMP event X: QEMU closed its QMP connection");
 	assert_err(qmp_quiesce(q, err), -ECONNRESET, "QEMU closed its QMP connection");
 	assert_int_equal(-1, fd);
 	peer_end(&peer);
