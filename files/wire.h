@@ -32,6 +32,8 @@
  * request that waits for a lock does not keep others waiting.
  */
 #define FILES_PORT "stencil.files.0" /* the virtio-serial port's name */
+/* The agent's storage driver; a storage's source is the mount's number. */
+#define FILES_DRIVER "stencil-files"
 
 #define FILES_WINDOW_BYTES  (4u << 20)
 #define FILES_WINDOW_VENDOR 0x1af4 /* Red Hat; docs/specs/ivshmem-spec.txt of QEMU */

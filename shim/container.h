@@ -8,6 +8,7 @@
 #include "shim/proto/containerd_task.pb-c.h"
 #include "shim/pod.h"
 #include "shim/process.h"
+#include "shim/trees.h"
 
 struct container {
 	struct container *next; /* of the pod's */
@@ -16,6 +17,7 @@ struct container {
 	char *id, *bundle;
 	uint32_t pid; /* QEMU's: all that the host sees of its processes */
 	uint64_t cpu_millis, memory_bytes;
+	struct trees *trees; /* what the file server has of it */
 	struct process *init;
 	struct process *execs;
 };

@@ -12,7 +12,6 @@
 #include "shim/options.h"
 #include "shim/container.h"
 #include "shim/task_events.h"
-#include "shim/trees.h"
 
 /* All that making a container needs until it is made. */
 struct creation {
@@ -133,16 +132,17 @@ static void new_container(struct creation *c)
 	c->container = container;
 }
 
-static int start_trees(struct creation *c, struct trees **ret, struct err *err)
+static int start_trees(struct creation *c, struct err *err)
 {
 	c->folder = state_path(&c->pod->state, "rootfs");
-	c->trees_config = (struct trees_config){.folder = c->folder,
+	c->trees_config = (struct trees_config){.cid = c->request->id,
+		.folder = c->folder,
 		.root = c->root,
 		.mounts = c->request->rootfs,
 		.n_mounts = c->request->n_rootfs,
 		.binds = c->binds,
 		.n_binds = c->n_binds};
-	return trees_start(&c->trees_config, ret, err);
+	return trees_start(&c->trees_config, &c->container->trees, err);
 }
 
 /* The pod starts with its first container. */
@@ -174,11 +174,9 @@ static int grow_pod(struct creation *c, struct err *err)
 static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
-	Grpc__Storage *storages[] = {vm_export_storage()};
 	int r;
 
-	request.storages = storages;
-	request.n_storages = ARRAY_SIZE(storages);
+	request.storages = trees_storages(c->container->trees, &request.n_storages);
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest_spec;
@@ -190,40 +188,29 @@ static int create_in_guest(struct creation *c, const struct pod_use *use, struct
 	return r < 0 ? err_wrap(err, "create container %s", c->container->id) : 0;
 }
 
-static int attach_trees(struct creation *c, const struct pod_use *use,
-	struct trees *trees, struct err *err)
+static int give_trees(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	int r;
 
 	trace_begin(&c->pod->trace, TRACE_ROOTFS);
-	r = trees_attach(trees, use->vm, c->container->id, err);
+	r = trees_give(c->container->trees, use->files, err);
 	trace_end(&c->pod->trace, TRACE_ROOTFS);
 	return r;
 }
 
-static void detach_trees(struct creation *c, const struct pod_use *use)
-{
-	struct err err = ERR_INIT;
-
-	if (vm_export_detach(use->vm, c->request->id, &err) < 0)
-		log_error(
-			"container %s was not made, but its files stay in the export: %s",
-			c->request->id, err.text);
-}
-
 /* In a pod that is there. */
-static int build_in_pod(struct creation *c, struct trees *trees, struct err *err)
+static int build_in_pod(struct creation *c, struct err *err)
 {
 	struct pod_use use;
 	int r = pod_use_begin(c->pod, &use, err);
 
 	if (r < 0)
 		return r;
-	r = attach_trees(c, &use, trees, err);
+	r = give_trees(c, &use, err);
 	if (r == 0)
 		r = create_in_guest(c, &use, err);
 	if (r < 0 && !c->started_pod)
-		detach_trees(c, &use);
+		trees_withdraw(c->container->trees, use.files);
 	pod_use_end(&use);
 	return r;
 }
@@ -249,16 +236,15 @@ static int add_container(struct creation *c, struct err *err)
 /* Side by side: the file trees in their thread, everything else here. */
 static int build(struct creation *c, struct err *err)
 {
-	_cleanup_(trees) struct trees *trees = NULL;
 	int r;
 
 	r = process_open(c->container->init, err);
 	if (r == 0)
-		r = start_trees(c, &trees, err);
+		r = start_trees(c, err);
 	if (r == 0)
 		r = pod_has_vm(c->pod) ? grow_pod(c, err) : start_pod(c, err);
 	if (r == 0)
-		r = build_in_pod(c, trees, err);
+		r = build_in_pod(c, err);
 	if (r == 0)
 		r = add_container(c, err);
 	if (r < 0 && c->started_pod)
@@ -282,6 +268,7 @@ static int create(struct creation *c, struct err *err)
 	new_container(c);
 	r = build(c, err);
 	if (r < 0) {
+		trees_free(steal_ptr(c->container->trees));
 		process_join(c->container->init);
 		process_unref(c->container->init);
 	}

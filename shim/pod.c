@@ -106,6 +106,7 @@ int pod_use_begin_locked(struct pod *pod, struct pod_use *ret, struct err *err)
 	pod->uses++;
 	*ret = (struct pod_use){.pod = pod,
 		.vm = pod->vm,
+		.files = pod->files,
 		.agent = vm_agent(pod->vm),
 		.deadline = deadline_after_ms((int64_t)pod->config.call_timeout_ms)};
 	return 0;

@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/trace.h"
+#include "files/client.h"
 #include "shim/events.h"
 #include "shim/factory.h"
 #include "shim/net.h"
@@ -37,9 +38,10 @@ struct pod {
 	bool changing;
 	bool ending; /* nothing is made any more */
 	enum pod_state life;
-	unsigned int uses; /* of vm */
-	struct vm *vm;     /* from POD_STARTING to the end of POD_STOPPING */
-	bool vm_ended;     /* by itself */
+	unsigned int uses;          /* of vm */
+	struct vm *vm;              /* from POD_STARTING to the end of POD_STOPPING */
+	bool vm_ended;              /* by itself */
+	struct files_client *files; /* the file server, as long as vm */
 	struct container *containers;
 
 	/* Of whoever changes it. */
@@ -68,9 +70,9 @@ struct pod_needs {
 };
 
 /*
- * A VM of the best factory, made unique; side by side with that the network, and then with
- * the NICs what the pod needs of CPU and memory. Ready when the guest has acknowledged all
- * of it. On failure nothing stays.
+ * A VM of the best factory, made unique, with its file server; side by side with that the
+ * network, and then with the NICs what the pod needs of CPU and memory. Ready when the guest
+ * has acknowledged all of it. On failure nothing stays.
  */
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);
 bool pod_has_vm(struct pod *pod);
@@ -100,6 +102,7 @@ bool pod_begin_end(struct pod *pod);
 struct pod_use {
 	struct pod *pod;
 	struct vm *vm;
+	struct files_client *files;
 	struct agent *agent;
 	int64_t deadline; /* of one call that does not wait for a process */
 };

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "shim/container.h"
 #include "shim/pod.h"
+#include "shim/pod_files.h"
 #include "shim/pod_net.h"
 #include "shim/pod_oom.h"
 
@@ -109,6 +110,14 @@ static void *run_resize_job(void *arg)
 	return NULL;
 }
 
+static void *run_files_job(void *arg)
+{
+	struct job *job = arg;
+
+	job->r = pod_files_start(job->pod, &job->err);
+	return NULL;
+}
+
 /* ---- the start ---- */
 
 /* From here on others may kill it. */
@@ -134,15 +143,21 @@ static int make_vm(struct pod *pod, struct err *err)
 	return 0;
 }
 
-static int start_vm(struct pod *pod, const char *hostname, struct err *err)
+static int start_vm(struct pod *pod, const struct pod_needs *needs, struct err *err)
 {
 	struct factory_order order = {.config = &pod->config,
 		.sandbox = pod->state.id,
 		.trace = &pod->trace,
 		.vm = pod->vm};
+	struct job job = {.pod = pod, .needs = needs};
 	int r = factory_start(&order, &pod->factory, err);
 
-	return r == 0 ? vm_make_unique(pod->vm, hostname, err) : r;
+	if (r == 0)
+		r = job_start(&job, run_files_job, err);
+	if (r < 0)
+		return r;
+	r = vm_make_unique(pod->vm, needs->hostname, err);
+	return job_finish(&job, r, err);
 }
 
 static int start_vm_and_net(
@@ -152,12 +167,12 @@ static int start_vm_and_net(
 	int r;
 
 	if (!*needs->netns)
-		return start_vm(pod, needs->hostname, err);
+		return start_vm(pod, needs, err);
 	trace_begin(&pod->trace, TRACE_NETWORK);
 	r = job_start(&job, run_net_job, err);
 	if (r < 0)
 		return r;
-	r = start_vm(pod, needs->hostname, err);
+	r = start_vm(pod, needs, err);
 	return job_finish(&job, r, err);
 }
 
@@ -283,11 +298,16 @@ static struct vm *take_vm(struct pod *pod)
 	return vm;
 }
 
+/* The file server goes before the VM's cgroup, in which it is. */
 static void undo(struct pod *pod)
 {
+	struct vm *vm;
+
 	pod_kill_vm(pod);
 	pod_oom_stop(pod);
-	vm_free(take_vm(pod));
+	vm = take_vm(pod);
+	pod_files_stop(pod);
+	vm_free(vm);
 	leave_net(pod);
 	lease_release(&pod->factory.lease);
 }

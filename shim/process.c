@@ -62,6 +62,7 @@ static void container_unref(struct container *c)
 		return;
 	free(c->id);
 	free(c->bundle);
+	trees_free(c->trees);
 	free(c);
 }
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file trees of one container: made on the host while its VM starts, then put into
- * its export. */
+/* The file trees of one container: made on the host while its VM starts, then given to the
+ * pod's file server, and mounted by the guest's agent. */
 #pragma once
 
+#include "agent-client/proto/agent.pb-c.h"
 #include "base/err.h"
+#include "files/client.h"
 #include "shim/proto/containerd_types.pb-c.h"
 #include "shim/spec_guest.h"
-#include "vm/vm.h"
 
 struct trees_config {
+	const char *cid;
 	const char *folder; /* to assemble on: empty, absolute */
 	const char *root;   /* the root file system without mounts: absolute */
 	Containerd__Types__Mount *const *mounts;
@@ -19,10 +21,17 @@ struct trees_config {
 
 struct trees;
 
-/* Starts making them in a thread; *config outlives it. */
+/* Starts making them in a thread, which ends in trees_give() or trees_free(); *config
+ * outlives it. */
 int trees_start(const struct trees_config *config, struct trees **ret, struct err *err);
-/* Waits for them and attaches them below <cid>/ in the VM's export. */
-int trees_attach(struct trees *t, struct vm *vm, const char *cid, struct err *err);
-/* Waits for the thread. NULL is fine. */
+/* Waits for them and gives them to the server. What is given stays on failure:
+ * trees_withdraw(). */
+int trees_give(struct trees *t, struct files_client *files, struct err *err);
+/* For who has given them: by what the agent mounts the rootfs at AGENT_SHARED_DIR/<cid>/rootfs and bind mount n at
+ * AGENT_SHARED_DIR/<cid>/mounts/<n>. Valid as long as t. */
+Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n);
+/* The server forgets them: after the guest has unmounted them, or if it never did. */
+void trees_withdraw(struct trees *t, struct files_client *files);
+/* The server keeps what it was given. NULL is fine. */
 void trees_free(struct trees *t);
 DEFINE_CLEANUP(trees, struct trees *, trees_free);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pod's file server: see pod_files.h. */
+#include "shim/pod_files.h"
+
+#include "base/util.h"
+#include "vm/cgroup.h"
+
+/* Without it each access to a file in the guest fails or hangs: no pod any more. */
+static void on_files_ended(void *user)
+{
+	pod_give_up(user, "the file server has ended");
+}
+
+int pod_files_start(struct pod *pod, struct err *err)
+{
+	struct files_start start = {.program = pod->config.file_server,
+		.uid = vm_files_uid(pod->vm),
+		.n_cgroup_fds = CGROUP_MAX,
+		.log_fd = STDERR_FILENO,
+		.ended = on_files_ended,
+		.user = pod};
+	int cgroup_fds[CGROUP_MAX];
+	struct files_client *files;
+	int r = vm_open_cgroup(pod->vm, cgroup_fds, err);
+
+	if (r < 0)
+		return r;
+	start.cgroup_fds = cgroup_fds;
+	vm_files(pod->vm, &start.channel_fd, &start.window_fd);
+	r = files_client_new(&start, &files, err);
+	for (int i = 0; i < CGROUP_MAX; i++)
+		close_fd(cgroup_fds[i]);
+	if (r < 0)
+		return err_wrap(err, "file server");
+	pthread_mutex_lock(&pod->lock);
+	pod->files = files;
+	pthread_mutex_unlock(&pod->lock);
+	return 0;
+}
+
+void pod_files_stop(struct pod *pod)
+{
+	struct files_client *files;
+
+	pthread_mutex_lock(&pod->lock);
+	files = steal_ptr(pod->files);
+	pthread_mutex_unlock(&pod->lock);
+	files_client_free(files);
+}
