@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/util.h"
 #include "files/tree.h"
 
 struct files_client;

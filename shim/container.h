@@ -25,8 +25,8 @@ struct container {
 /* Makes a container, and starts the pod for the first of them (container_create.c). */
 int container_create(struct pod *pod,
 	const Containerd__Task__V2__CreateTaskRequest *request, struct err *err);
-/* Removes it, and stops the pod with the last of them (container_delete.c). The process is
- * the first of its container. */
+/* Removes it, and stops the pod with the last of them (container_delete.c). The process
+ * is the first of its container. */
 int container_delete(struct process *init, struct err *err);
 
 int container_exec(struct process *init,

@@ -20,18 +20,14 @@ struct creation {
 	struct spec spec;
 	struct container *container;
 	char *hostname, *netns, *root, *folder;
-	Grpc__Spec *guest_spec;
-	struct spec_bind *binds;
-	unsigned int n_binds;
-	bool sandbox_pidns, started_pod;
+	struct guest_spec guest;
+	bool started_pod;
 	struct trees_config trees_config;
 };
 
 static void creation_done(struct creation *c)
 {
-	if (c->guest_spec)
-		grpc__spec__free_unpacked(c->guest_spec, NULL);
-	spec_binds_free(c->binds, c->n_binds);
+	guest_spec_done(&c->guest);
 	spec_done(&c->spec);
 	free(c->hostname);
 	free(c->netns);
@@ -110,8 +106,7 @@ static int read_spec(struct creation *c, struct err *err)
 		*c->spec.hostname ? c->spec.hostname : c->request->id, HOST_NAME_MAX);
 	c->netns = xstrdup(c->spec.netns ? c->spec.netns : "");
 	json_set_bool(c->spec.process, "terminal", c->request->terminal);
-	return spec_for_guest(&c->spec, c->request->id, &c->guest_spec, &c->binds,
-		&c->n_binds, &c->sandbox_pidns, err);
+	return spec_for_guest(&c->spec, c->request->id, &c->guest, err);
 }
 
 static void new_container(struct creation *c)
@@ -140,8 +135,8 @@ static int start_trees(struct creation *c, struct err *err)
 		.root = c->root,
 		.mounts = c->request->rootfs,
 		.n_mounts = c->request->n_rootfs,
-		.binds = c->binds,
-		.n_binds = c->n_binds};
+		.binds = c->guest.binds,
+		.n_binds = c->guest.n_binds};
 	return trees_start(&c->trees_config, &c->container->trees, err);
 }
 
@@ -179,8 +174,8 @@ static int create_in_guest(struct creation *c, const struct pod_use *use, struct
 	request.storages = trees_storages(c->container->trees, &request.n_storages);
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
-	request.oci = c->guest_spec;
-	request.sandbox_pidns = c->sandbox_pidns;
+	request.oci = c->guest.oci;
+	request.sandbox_pidns = c->guest.sandbox_pidns;
 	trace_begin(&c->pod->trace, TRACE_CREATED);
 	r = agent_create_container(use->agent, &request,
 		deadline_after_ms((int64_t)c->pod->config.call_timeout_ms), err);
@@ -234,7 +229,7 @@ static int add_container(struct creation *c, struct err *err)
 }
 
 /* Side by side: the file trees in their thread, everything else here. */
-static int build(struct creation *c, struct err *err)
+static int build_container(struct creation *c, struct err *err)
 {
 	int r;
 
@@ -252,7 +247,7 @@ static int build(struct creation *c, struct err *err)
 	return r;
 }
 
-static int create(struct creation *c, struct err *err)
+static int make_container(struct creation *c, struct err *err)
 {
 	int r;
 
@@ -266,7 +261,7 @@ static int create(struct creation *c, struct err *err)
 	if (r < 0)
 		return r;
 	new_container(c);
-	r = build(c, err);
+	r = build_container(c, err);
 	if (r < 0) {
 		trees_free(steal_ptr(c->container->trees));
 		process_join(c->container->init);
@@ -286,7 +281,7 @@ int container_create(struct pod *pod,
 		r = pod_change_begin(pod, err);
 	if (r < 0)
 		return r;
-	r = create(&c, err);
+	r = make_container(&c, err);
 	pod_change_end(pod);
 	creation_done(&c);
 	if (r < 0)

@@ -61,7 +61,7 @@ static int64_t get_stop(struct events *e)
 	return stop_at;
 }
 
-static void disconnect(struct events *e)
+static void disconnect_containerd(struct events *e)
 {
 	ttrpc_client_free(e->client);
 	e->client = NULL;
@@ -79,7 +79,7 @@ static int connect_containerd(struct events *e, int64_t deadline, struct err *er
 	return r;
 }
 
-static int forward(struct events *e, const struct event *ev, struct err *err)
+static int forward_event(struct events *e, const struct event *ev, struct err *err)
 {
 	Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
 	Containerd__Services__Events__Ttrpc__V1__Envelope envelope = ENVELOPE_INIT;
@@ -107,7 +107,7 @@ static int forward(struct events *e, const struct event *ev, struct err *err)
 				.deadline = deadline},
 			NULL, err);
 		if (r < 0)
-			disconnect(e);
+			disconnect_containerd(e);
 	}
 	return r;
 }
@@ -148,7 +148,7 @@ static int deliver_ttrpc(struct events *e, const struct event *ev, struct err *e
 	int r;
 
 	for (;;) {
-		r = forward(e, ev, err);
+		r = forward_event(e, ev, err);
 		/* An answer is an answer, also if it is a refusal. */
 		if (r != -ECONNRESET && r != -ECONNREFUSED && r != -ENOENT &&
 			r != -EPIPE && r != -ETIMEDOUT)
@@ -230,7 +230,7 @@ static int deliver_binary(const struct events *e, const struct event *ev, struct
 	return r < 0 ? r : wait_publisher(pid, err);
 }
 
-static void deliver(struct events *e, const struct event *ev)
+static void deliver_event(struct events *e, const struct event *ev)
 {
 	struct err err = ERR_INIT;
 	int r;
@@ -265,20 +265,20 @@ static struct event *take_event(struct events *e)
 	return ev;
 }
 
-static void *run(void *arg)
+static void *run_forwarder(void *arg)
 {
 	struct events *e = arg;
 	struct event *ev;
 
 	while ((ev = take_event(e))) {
-		deliver(e, ev);
+		deliver_event(e, ev);
 		free(ev);
 	}
-	disconnect(e);
+	disconnect_containerd(e);
 	return NULL;
 }
 
-static void destroy(struct events *e)
+static void destroy_events(struct events *e)
 {
 	close_fd(e->wake_fd);
 	pthread_cond_destroy(&e->changed);
@@ -304,9 +304,10 @@ int events_new(const struct events_config *config, struct events **ret, struct e
 	pthread_mutex_init(&e->lock, NULL);
 	cond_init(&e->changed);
 	e->wake_fd = eventfd(0, EFD_CLOEXEC);
-	r = e->wake_fd < 0 ? -errno : thread_start(run, e, 0, false, &e->thread);
+	r = e->wake_fd < 0 ? -errno
+			   : thread_start(run_forwarder, e, 0, false, &e->thread);
 	if (r < 0) {
-		destroy(e);
+		destroy_events(e);
 		return err_sys(err, r, "cannot start the publisher of events");
 	}
 	*ret = e;
@@ -351,5 +352,5 @@ void events_free(struct events *e, int64_t deadline)
 	if (eventfd_write(e->wake_fd, 1) < 0)
 		log_warn("cannot wake the publisher of events: %s", strerror(errno));
 	pthread_join(e->thread, NULL);
-	destroy(e);
+	destroy_events(e);
 }

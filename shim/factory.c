@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/util.h"
 
-/* templated answers in milliseconds; on a machine that stands still it may take long, and a
- * cold boot there longer. */
+/* templated answers in milliseconds; on a machine that stands still it may take long, and
+ * a cold boot there longer. */
 #define LEASE_TIMEOUT_MS 10000
 
 /* What came of asking a factory. */
@@ -28,7 +28,7 @@ struct search {
 	bool asked; /* templated, for whatever it has: result->lease is its answer */
 };
 
-static enum answer failed(int r)
+static enum answer note_failure(int r)
 {
 	return r == -ETIMEDOUT ? STOP : FAILED;
 }
@@ -44,7 +44,7 @@ static const char *cache_off(const struct config *c)
  * The VM is ours as soon as it is adopted, whatever becomes of the word that it was:
  * templated would find that out by itself. The grant is over when the VM is ours.
  */
-static int adopt(struct search *s, struct err *err)
+static int adopt_cached(struct search *s, struct err *err)
 {
 	struct lease *lease = &s->result->lease;
 	struct err why = ERR_INIT;
@@ -74,13 +74,13 @@ static enum answer cache_give(struct search *s, struct err *why)
 		err_set(why, -ENOENT, "%s", lease->reason);
 		return NOTHING;
 	}
-	r = adopt(s, why);
+	r = adopt_cached(s, why);
 	if (r == 0)
 		return GAVE;
 	s->asked = false;
 	log_warn("a cached VM is not used: %s", why->text);
 	err_wrap(why, "the cached VM failed");
-	return failed(r);
+	return note_failure(r);
 }
 
 /* ---- template ---- */
@@ -123,7 +123,7 @@ static enum answer template_give(struct search *s, struct err *why)
 	if (r == 0)
 		return GAVE;
 	err_wrap(why, "the clone failed");
-	return failed(r);
+	return note_failure(r);
 }
 
 /* ---- direct ---- */
@@ -184,7 +184,7 @@ static bool is_too_strict(const struct search *s, const struct factory *f,
 	return true;
 }
 
-static int search(struct search *s, struct err *err)
+static int try_factories(struct search *s, struct err *err)
 {
 	struct err why = ERR_INIT;
 
@@ -227,7 +227,7 @@ int factory_start(
 	int r;
 
 	*ret = (struct factory_result){.factory = "", .lease = LEASE_INIT};
-	r = search(&s, err);
+	r = try_factories(&s, err);
 	if (r < 0)
 		lease_release(&ret->lease);
 	return r;

@@ -13,10 +13,10 @@
  *   template   a clone of templated's generation      is made up for by the next one,
  *   direct     a cold boot                            with its reason
  *
- * A factory that the configuration has switched off is not asked. Two things end the search:
- * `strict`, where the next one is direct though templates are switched on, and a VM that was
- * silent until its time was up, since a second such wait would outlast containerd's
- * patience.
+ * A factory that the configuration has switched off is not asked. Two things end the
+ * search: `strict`, where the next one is direct though templates are switched on, and a
+ * VM that was silent until its time was up, since a second such wait would outlast
+ * containerd's patience.
  */
 struct factory_order {
 	const struct config *config;

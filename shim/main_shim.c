@@ -29,11 +29,11 @@ static int print_delete(const struct cmdline *cmd, struct err *err)
 	return r == 0 ? write_full(STDOUT_FILENO, data, len) : r;
 }
 
-static int run(const struct cmdline *cmd, struct err *err)
+static int run_verb(const struct cmdline *cmd, struct err *err)
 {
 	switch (cmd->verb) {
 	case CMDLINE_SERVE:
-		return serve(cmd, err);
+		return serve_pod(cmd, err);
 	case CMDLINE_START:
 		return print_start(cmd, err);
 	case CMDLINE_DELETE:
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 		cmdline_usage(stderr);
 		return 2;
 	}
-	if (run(&cmd, &err) < 0) {
+	if (run_verb(&cmd, &err) < 0) {
 		fprintf(stderr, "containerd-shim-stencil-v2: %s\n", err.text);
 		return 1;
 	}

@@ -93,7 +93,7 @@ static int open_netns(const char *path, int *ret_fd, struct err *err)
 
 /* ---- scan ---- */
 
-static int scan(struct net *net, const char *path, struct err *err)
+static int scan_namespace(struct net *net, const char *path, struct err *err)
 {
 	_cleanup_(nl_sock) struct nl_sock *sock = NULL;
 	int r;
@@ -114,7 +114,7 @@ int net_scan(const char *netns, struct net **ret, struct err *err)
 	net->netns_fd = -1;
 	for (unsigned int i = 0; i < NET_INTERFACES_MAX; i++)
 		net->interfaces[i].tap_fd = -1;
-	r = scan(net, netns, err);
+	r = scan_namespace(net, netns, err);
 	if (r < 0) {
 		err_wrap(err, "network namespace %s", err_quote(netns, 256));
 		net_free(net);

@@ -163,7 +163,7 @@ static int add_redirect(struct nl_sock *sock, const char *kind, int from, int to
 	return r < 0 ? r : rtnl_cls_add(sock, cls, NLM_F_CREATE | NLM_F_EXCL);
 }
 
-static int redirect(
+static int redirect_traffic(
 	struct nl_sock *sock, const char *name, int from, int to, struct err *err)
 {
 	_cleanup_(qdisc) struct rtnl_qdisc *qdisc = ingress_qdisc(from);
@@ -236,10 +236,10 @@ int net_join_one(
 	if (r == 0)
 		r = start_tap(sock, i, &tap, err);
 	if (r == 0)
-		r = redirect(sock, i->name, i->index, tap, err);
+		r = redirect_traffic(sock, i->name, i->index, tap, err);
 	if (r < 0)
 		return r;
-	r = redirect(sock, i->tap_name, tap, i->index, err);
+	r = redirect_traffic(sock, i->tap_name, tap, i->index, err);
 	if (r < 0)
 		net_unfilter(sock, i->index, &ignored);
 	return r;

@@ -21,8 +21,8 @@
  * A shim has one pod from its start to its end. The pod has a VM between pod_start() and
  * pod_stop(), which need not be the times of its first and its last container.
  *
- * One lock for the pod, its containers (container.h) and their processes (process.h), held
- * for moments only. What takes longer is kept apart in two ways:
+ * One lock for the pod, its containers (container.h) and their processes (process.h),
+ * held for moments only. What takes longer is kept apart in two ways:
  *   - a change of the pod (starting, stopping, a container made or removed) is made by one
  *     thread at a time, between pod_change_begin() and pod_change_end();
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
@@ -71,8 +71,8 @@ struct pod_needs {
 
 /*
  * A VM of the best factory, made unique, with its file server; side by side with that the
- * network, and then with the NICs what the pod needs of CPU and memory. Ready when the guest
- * has acknowledged all of it. On failure nothing stays.
+ * network, and then with the NICs what the pod needs of CPU and memory. Ready when the
+ * guest has acknowledged all of it. On failure nothing stays.
  */
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);
 bool pod_has_vm(struct pod *pod);
@@ -88,13 +88,13 @@ void pod_stop(struct pod *pod);
 /* Kills the VM: calls of its agent end with -ECONNRESET, so that whoever makes them can
  * leave before pod_stop(). Its containers are not told. */
 void pod_kill_vm(struct pod *pod);
-/* The guest did not answer what (a sentence) must not stay undone: ends the VM as if it had
- * ended by itself. */
+/* The guest did not answer what (a sentence) must not stay undone: ends the VM as if it
+ * had ended by itself. */
 void pod_give_up(struct pod *pod, const char *what);
 
 /*
- * Nothing is made from now on, and what is being made fails: its VM is killed. Returns when
- * nobody changes the pod any more; false if it was ending already.
+ * Nothing is made from now on, and what is being made fails: its VM is killed. Returns
+ * when nobody changes the pod any more; false if it was ending already.
  */
 bool pod_begin_end(struct pod *pod);
 

@@ -2,9 +2,9 @@
 /*
  * A pod's VM from its start to its end: see pod.h.
  *
- * What a start waits for runs side by side: the namespace's half of the network needs no VM,
- * and NICs, CPUs and memory don't need each other. Each of these is a job in a thread that
- * ends before pod_start() does. Whoever kills the VM ends all of them with it.
+ * What a start waits for runs side by side: the namespace's half of the network needs no
+ * VM, and NICs, CPUs and memory don't need each other. Each of these is a job in a thread
+ * that ends before pod_start() does. Whoever kills the VM ends all of them with it.
  */
 #include <errno.h>
 #include <string.h>
@@ -228,7 +228,7 @@ static void restart_trace(struct pod *pod)
 	pod->reported = false;
 }
 
-static void undo(struct pod *pod);
+static void undo_pod(struct pod *pod);
 
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
 {
@@ -247,7 +247,7 @@ int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
 	if (r == 0)
 		r = become_ready(pod, err);
 	if (r < 0) {
-		undo(pod);
+		undo_pod(pod);
 		move_life(pod, POD_FAILED);
 	}
 	return r;
@@ -285,7 +285,8 @@ static void leave_net(struct pod *pod)
 	net_free(steal_ptr(pod->net));
 }
 
-/* Whoever has a use leaves soon: QEMU is dead. Then nobody can come by the VM any more. */
+/* Whoever has a use leaves soon: QEMU is dead. Then nobody can come by the VM any
+ * more. */
 static struct vm *take_vm(struct pod *pod)
 {
 	struct vm *vm;
@@ -299,7 +300,7 @@ static struct vm *take_vm(struct pod *pod)
 }
 
 /* The file server goes before the VM's cgroup, in which it is. */
-static void undo(struct pod *pod)
+static void undo_pod(struct pod *pod)
 {
 	struct vm *vm;
 
@@ -316,6 +317,6 @@ void pod_stop(struct pod *pod)
 {
 	if (!move_life(pod, POD_STOP))
 		return;
-	undo(pod);
+	undo_pod(pod);
 	move_life(pod, POD_STOPPED);
 }

@@ -295,7 +295,7 @@ static int start_waiter(struct process *p, struct err *err)
 }
 
 /* The waiter comes after the event: an exit is never published before its start. */
-static int follow(struct process *p, struct err *err)
+static int follow_process(struct process *p, struct err *err)
 {
 	struct timespec now;
 	int r;
@@ -336,7 +336,7 @@ int process_start(struct process *p, struct err *err)
 		return r;
 	r = start_in_guest(p, &call.use, err);
 	if (r == 0)
-		r = follow(p, err);
+		r = follow_process(p, err);
 	if (r == 0)
 		pod_report(call.use.pod);
 	process_end(&call, r);

@@ -14,12 +14,13 @@
 #include "shim/stdio.h"
 
 /*
- * A request that changes a process takes it with process_begin(), which waits until nobody
- * else has it and asks the lifecycle table; talks to the guest without a lock; and gives it
- * back with process_end(). Between the two it has a use of the pod's VM, and only there.
+ * A request that changes a process takes it with process_begin(), which waits until
+ * nobody else has it and asks the lifecycle table; talks to the guest without a lock; and
+ * gives it back with process_end(). Between the two it has a use of the pod's VM, and
+ * only there.
  *
- * A process that runs has a thread that waits for its end; whoever waits for that end polls
- * exit_fd.
+ * A process that runs has a thread that waits for its end; whoever waits for that end
+ * polls exit_fd.
  */
 struct process {
 	struct process *next; /* of the container's execs */
@@ -53,8 +54,8 @@ struct process_streams {
 	const char *in, *out, *err; /* as containerd names them; "" for none */
 };
 
-/* exec_id "" is the container's first process. It starts with one reference; the pod's lock
- * is held, unless nobody knows the container yet. */
+/* exec_id "" is the container's first process. It starts with one reference; the pod's
+ * lock is held, unless nobody knows the container yet. */
 struct process *process_new(
 	struct container *c, const char *exec_id, const struct process_streams *streams);
 /* Opens its streams. */
@@ -73,8 +74,8 @@ struct process_call {
 	enum lifecycle_state next;
 };
 
-/* On success process_end() must follow, with the request's outcome: 0 moves the process to
- * the state of the table. */
+/* On success process_end() must follow, with the request's outcome: 0 moves the process
+ * to the state of the table. */
 int process_begin(struct process *p, enum lifecycle_request request,
 	struct process_call *ret, struct err *err);
 void process_end(struct process_call *call, int r);
@@ -86,10 +87,11 @@ int process_close_io(struct process *p, struct err *err);
 /* Removes an exec that has ended or never ran. */
 int process_delete_exec(struct process *p, struct err *err);
 
-/* Marks it as ended and tells: wakes who waits, publishes the exit. Fine if it has ended. */
+/* Marks it as ended and tells: wakes who waits, publishes the exit. Fine if it has
+ * ended. */
 void process_exit(struct process *p, uint32_t status, const struct timespec *at);
 /* Ends the threads of a process that has ended or never ran, or whose VM is gone. */
 void process_join(struct process *p);
-/* After process_join(), before it is deleted: who waits for a process that never ran learns
- * that it never will. */
+/* After process_join(), before it is deleted: who waits for a process that never ran
+ * learns that it never will. */
 void process_end_unstarted(struct process *p);

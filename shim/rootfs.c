@@ -53,8 +53,12 @@ int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount
 }
 
 /* A loop device for a file; gone by itself when its last user is (the mount). */
-static int open_loop(const char *file, bool readonly, char *ret_device, size_t size,
-	int *ret_fd, struct err *err)
+struct loop {
+	char device[64];
+	int fd;
+};
+
+static int open_loop(const char *file, bool readonly, struct loop *ret, struct err *err)
 {
 	_cleanup_close_ int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int file_fd =
@@ -74,16 +78,16 @@ static int open_loop(const char *file, bool readonly, char *ret_device, size_t s
 
 		if (n < 0)
 			return err_sys(err, errno, "cannot get a loop device");
-		snprintf(ret_device, size, "/dev/loop%d", n);
-		fd = open(ret_device, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+		snprintf(ret->device, sizeof(ret->device), "/dev/loop%d", n);
+		fd = open(ret->device, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 		if (fd < 0)
-			return err_sys(err, errno, "cannot open %s", ret_device);
+			return err_sys(err, errno, "cannot open %s", ret->device);
 		if (ioctl(fd, LOOP_CONFIGURE, &config) == 0) {
-			*ret_fd = steal_fd(&fd);
+			ret->fd = steal_fd(&fd);
 			return 0;
 		}
 		if (errno != EBUSY)
-			return err_sys(err, errno, "cannot set up %s for %s", ret_device,
+			return err_sys(err, errno, "cannot set up %s for %s", ret->device,
 				err_quote(file, 256));
 	}
 	return err_set(err, -EBUSY, "no loop device stays free long enough");
@@ -114,67 +118,92 @@ static int find_place(
 	return 0;
 }
 
-static int mount_at(const char *folder, const char *target, const char *source,
-	const char *type, unsigned long flags, const char *data, struct err *err)
+/* One call of mount(2), at target in what lies on folder. */
+struct mount_call {
+	const char *folder, *target;
+	const char *source, *type, *data; /* NULL: none */
+	unsigned long flags;
+};
+
+static int mount_at(const struct mount_call *c, struct err *err)
 {
 	struct place place;
-	int r = find_place(folder, target, &place, err);
+	int r = find_place(c->folder, c->target, &place, err);
 
 	if (r < 0)
 		return r;
-	if (mount(source, place.path, type, flags, data && *data ? data : NULL) < 0)
+	if (mount(c->source, place.path, c->type, c->flags, c->data) < 0)
 		r = err_sys(err, errno, "cannot mount %s of type %s",
-			err_quote(source ? source : "none", 256),
-			err_quote(type ? type : "bind", 32));
+			err_quote(c->source ? c->source : "none", 256),
+			err_quote(c->type ? c->type : "bind", 32));
 	close(place.fd);
 	return r;
 }
 
-static int mount_all(const char *folder, const char *target, const char *source,
-	const char *type, const struct mount_options *o, struct err *err)
+/* A bind takes its flags only in a second call. */
+static int bind_at(struct mount_call call, struct err *err)
 {
-	/* A bind takes its flags only in a second call. */
-	unsigned long bind = o->flags & (MS_BIND | MS_REC), rest = o->flags & ~bind;
+	unsigned long bind = call.flags & (MS_BIND | MS_REC), rest = call.flags & ~bind;
 	int r;
 
-	if (!(bind & MS_BIND)) {
-		r = mount_at(folder, target, source, type, o->flags, o->data, err);
-	} else {
-		r = mount_at(folder, target, source, NULL, bind, NULL, err);
-		if (r == 0 && rest)
-			r = mount_at(folder, target, NULL, NULL,
-				rest | MS_BIND | MS_REMOUNT, NULL, err);
-	}
-	if (r == 0 && o->propagation)
-		r = mount_at(folder, target, NULL, NULL, o->propagation, NULL, err);
-	return r;
+	call.type = call.data = NULL;
+	call.flags = bind;
+	r = mount_at(&call, err);
+	if (r < 0 || !rest)
+		return r;
+	call.source = NULL;
+	call.flags = rest | MS_BIND | MS_REMOUNT;
+	return mount_at(&call, err);
+}
+
+static int mount_all(
+	const struct mount_call *call, unsigned long propagation, struct err *err)
+{
+	struct mount_call again = {
+		.folder = call->folder, .target = call->target, .flags = propagation};
+	int r = call->flags & MS_BIND ? bind_at(*call, err) : mount_at(call, err);
+
+	return r == 0 && propagation ? mount_at(&again, err) : r;
+}
+
+/* Options of more than a page fit where the folder that they have in common is the
+ * working directory. */
+static int shorten_options(struct mount_options *o, struct err *err)
+{
+	_cleanup_free_ char *cwd = NULL;
+
+	if (strlen(o->data) <= MOUNT_DATA_MAX)
+		return 0;
+	mount_options_shorten(o, &cwd);
+	if (*cwd && chdir(cwd) < 0)
+		return err_sys(err, errno, "cannot enter %s", err_quote(cwd, 256));
+	return 0;
 }
 
 static int mount_parsed(const char *folder, const Containerd__Types__Mount *m,
 	struct mount_options *o, struct err *err)
 {
-	_cleanup_close_ int loop_fd = -1;
-	_cleanup_free_ char *cwd = NULL;
-	const char *source = m->source;
-	char device[64];
-	int r;
+	struct mount_call call = {.folder = folder,
+		.target = m->target,
+		.source = m->source,
+		.type = m->type,
+		.flags = o->flags};
+	struct loop loop = {.fd = -1};
+	int r = 0;
 
 	if (strcmp(m->type, "bind") == 0)
-		o->flags |= MS_BIND;
+		call.flags |= MS_BIND;
 	if (o->loop) {
-		r = open_loop(source, o->flags & MS_RDONLY, device, sizeof(device),
-			&loop_fd, err);
-		if (r < 0)
-			return r;
-		source = device;
+		r = open_loop(m->source, call.flags & MS_RDONLY, &loop, err);
+		call.source = loop.device;
 	}
-	if (strlen(o->data) > MOUNT_DATA_MAX) {
-		mount_options_shorten(o, &cwd);
-		if (*cwd && chdir(cwd) < 0)
-			return err_sys(
-				err, errno, "cannot enter %s", err_quote(cwd, 256));
-	}
-	return mount_all(folder, m->target, source, m->type, o, err);
+	if (r == 0)
+		r = shorten_options(o, err);
+	call.data = *o->data ? o->data : NULL;
+	if (r == 0)
+		r = mount_all(&call, o->propagation, err);
+	close_fd(loop.fd);
+	return r;
 }
 
 struct assembly {
@@ -185,7 +214,7 @@ struct assembly {
 	struct err *err;
 };
 
-static int assemble(struct assembly *a)
+static int assemble_tree(struct assembly *a)
 {
 	int r = 0;
 
@@ -210,7 +239,7 @@ static void *assemble_thread(void *arg)
 {
 	struct assembly *a = arg;
 
-	a->r = assemble(a);
+	a->r = assemble_tree(a);
 	return NULL;
 }
 

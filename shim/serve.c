@@ -155,9 +155,9 @@ static void remove_state(struct pod *pod)
 		log_error("the state folder stays: %s", err.text);
 }
 
-/* After Shutdown nothing is left, and the names of what was may be another shim's already.
- * After a signal everything is still there: calls under way end with the VM, new ones find
- * that the shim is ending. */
+/* After Shutdown nothing is left, and the names of what was may be another shim's
+ * already. After a signal everything is still there: calls under way end with the VM, new
+ * ones find that the shim is ending. */
 static void end_pod(struct service *service)
 {
 	struct pod *pod = service->pod;
@@ -171,7 +171,7 @@ static void end_pod(struct service *service)
 	remove_state(pod);
 }
 
-int serve(const struct cmdline *cmd, struct err *err)
+int serve_pod(const struct cmdline *cmd, struct err *err)
 {
 	struct pod pod = {0};
 	struct service service = {.pod = &pod};

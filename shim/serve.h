@@ -8,4 +8,4 @@
 
 /* Serves on SHIM_LISTEN_FD, in the bundle that `start` prepared, until Shutdown or
  * SIGTERM. */
-int serve(const struct cmdline *cmd, struct err *err);
+int serve_pod(const struct cmdline *cmd, struct err *err);

@@ -195,40 +195,41 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 	return 0;
 }
 
-static int guest_mounts(struct json_object *spec, const char *cid,
-	struct spec_bind **ret_binds, unsigned int *ret_n, struct err *err)
-{
-	struct json_object *mounts;
-	struct spec_bind *binds;
-	unsigned int n = 0;
-	int r = 0;
-
-	*ret_binds = NULL;
-	*ret_n = 0;
-	if (!json_object_object_get_ex(spec, "mounts", &mounts) || !mounts)
-		return 0;
-	if (!json_object_is_type(mounts, json_type_array))
-		return err_set(err, -EINVAL, "mounts is no array");
-	binds = xreallocarray(NULL,
-		MIN(json_object_array_length(mounts), SPEC_BINDS_MAX) + 1,
-		sizeof(*binds));
-	for (size_t i = 0; r == 0 && i < json_object_array_length(mounts); i++)
-		r = guest_mount(
-			json_object_array_get_idx(mounts, i), cid, binds, &n, err);
-	if (r < 0) {
-		spec_binds_free(binds, n);
-		return err_wrap(err, "mounts");
-	}
-	*ret_binds = binds;
-	*ret_n = n;
-	return 0;
-}
-
-void spec_binds_free(struct spec_bind *binds, unsigned int n)
+static void free_binds(struct spec_bind *binds, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
 		free(binds[i].source);
 	free(binds);
+}
+
+static int guest_mounts(struct json_object *spec, const char *cid, struct guest_spec *ret,
+	struct err *err)
+{
+	struct json_object *mounts;
+	size_t n;
+
+	if (!json_object_object_get_ex(spec, "mounts", &mounts) || !mounts)
+		return 0;
+	if (!json_object_is_type(mounts, json_type_array))
+		return err_set(err, -EINVAL, "mounts is no array");
+	n = json_object_array_length(mounts);
+	ret->binds = xreallocarray(NULL, MIN(n, SPEC_BINDS_MAX) + 1, sizeof(*ret->binds));
+	for (size_t i = 0; i < n; i++) {
+		int r = guest_mount(json_object_array_get_idx(mounts, i), cid, ret->binds,
+			&ret->n_binds, err);
+
+		if (r < 0)
+			return err_wrap(err, "mounts");
+	}
+	return 0;
+}
+
+void guest_spec_done(struct guest_spec *g)
+{
+	if (g->oci)
+		grpc__spec__free_unpacked(g->oci, NULL);
+	free_binds(g->binds, g->n_binds);
+	*g = (struct guest_spec){0};
 }
 
 static void note_dropped(void *user, const char *path)
@@ -238,27 +239,34 @@ static void note_dropped(void *user, const char *path)
 		(const char *)user, err_quote(path, 128));
 }
 
-int spec_for_guest(struct spec *spec, const char *cid, Grpc__Spec **ret_spec,
-	struct spec_bind **ret_binds, unsigned int *ret_n_binds, bool *ret_sandbox_pidns,
-	struct err *err)
+static int fit_to_guest(
+	struct spec *spec, const char *cid, struct guest_spec *g, struct err *err)
 {
 	_cleanup_free_ char *root = xasprintf(AGENT_SHARED_DIR "/%s/rootfs", cid);
 	int r;
 
 	drop_host_only(spec->json, cid);
-	r = guest_namespaces(spec->json, ret_sandbox_pidns, err);
+	r = guest_namespaces(spec->json, &g->sandbox_pidns, err);
 	if (r == 0)
-		r = guest_mounts(spec->json, cid, ret_binds, ret_n_binds, err);
+		r = guest_mounts(spec->json, cid, g, err);
 	if (r < 0)
-		return err_wrap(err, SPEC_FILE);
+		return r;
 	json_set_string(json_at(spec->json, "root"), "path", root);
 	/* Borrowed strings that have just been replaced or dropped. */
 	spec->root_path = spec->netns = NULL;
 	spec->hostname = "";
-	r = oci_spec_from_json(spec->json, ret_spec, note_dropped, (void *)cid, err);
-	if (r < 0) {
-		spec_binds_free(*ret_binds, *ret_n_binds);
-		return err_wrap(err, SPEC_FILE);
-	}
-	return 0;
+	return oci_spec_from_json(spec->json, &g->oci, note_dropped, (void *)cid, err);
+}
+
+int spec_for_guest(
+	struct spec *spec, const char *cid, struct guest_spec *ret, struct err *err)
+{
+	int r;
+
+	*ret = (struct guest_spec){0};
+	r = fit_to_guest(spec, cid, ret, err);
+	if (r == 0)
+		return 0;
+	guest_spec_done(ret);
+	return err_wrap(err, SPEC_FILE);
 }

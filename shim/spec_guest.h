@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's half of fitting a spec to the guest: it takes out what the host alone has. */
+/* The host's half of fitting a spec to the guest: it takes out what the host alone
+ * has. */
 #pragma once
 
 #include "shim/oci/from_json.h"
@@ -24,13 +25,20 @@ struct spec_bind {
 };
 #define SPEC_BINDS_MAX 256
 
+/* What goes to the guest for a container. */
+struct guest_spec {
+	Grpc__Spec *oci;
+	struct spec_bind *binds;
+	unsigned int n_binds;
+	bool sandbox_pidns; /* it wants the pod's pid namespace */
+};
+
 /*
  * The spec as the agent gets it; each thing left out is logged once, with the reason.
- * Changes spec->json; of spec only the limits can be used afterwards. *ret_sandbox_pidns:
- * it wants the pod's pid namespace. The caller owns *ret_spec
- * (grpc__spec__free_unpacked()) and *ret_binds (spec_binds_free()).
+ * Changes spec->json; of spec only the limits can be used afterwards. *ret is for
+ * guest_spec_done().
  */
-int spec_for_guest(struct spec *spec, const char *cid, Grpc__Spec **ret_spec,
-	struct spec_bind **ret_binds, unsigned int *ret_n_binds, bool *ret_sandbox_pidns,
-	struct err *err);
-void spec_binds_free(struct spec_bind *binds, unsigned int n);
+int spec_for_guest(
+	struct spec *spec, const char *cid, struct guest_spec *ret, struct err *err);
+/* Of one that is all zero, too. */
+void guest_spec_done(struct guest_spec *g);

@@ -165,7 +165,7 @@ static int start_sandbox(const struct cmdline *cmd, const struct config *c,
 	struct state s;
 	int r;
 
-	state_init(&s, c, cmd->address, cmd->namespace, cmd->id, bundle);
+	state_init(&s, c, cmd, bundle);
 	if (is_served(s.socket)) {
 		r = write_address(bundle, s.socket, ret_address, err);
 	} else {
@@ -182,8 +182,9 @@ static int start_sandbox(const struct cmdline *cmd, const struct config *c,
 	return r;
 }
 
-static int join_sandbox(const struct cmdline *cmd, const struct config *c,
-	const char *bundle, const char *sandbox, char **ret_address, struct err *err)
+/* The address of the shim that serves the container's sandbox. */
+static int find_sandbox(const struct cmdline *cmd, const struct config *c,
+	const char *sandbox, char **ret_socket, struct err *err)
 {
 	_cleanup_free_ char *socket =
 		state_socket_path(c, cmd->address, cmd->namespace, sandbox);
@@ -192,7 +193,28 @@ static int join_sandbox(const struct cmdline *cmd, const struct config *c,
 		return err_set(err, -ENOENT,
 			"container %s belongs to sandbox %s, which has no shim", cmd->id,
 			sandbox);
-	return write_address(bundle, socket, ret_address, err);
+	*ret_socket = steal_ptr(socket);
+	return 0;
+}
+
+static int start_or_join(const struct cmdline *cmd, const struct spec *spec,
+	const char *bundle, char **ret_address, struct err *err)
+{
+	_cleanup_free_ char *socket = NULL;
+	struct config config;
+	int r;
+
+	config_init(&config);
+	r = load_config(&config, err);
+	if (r == 0 && !spec->sandbox_id) {
+		r = start_sandbox(cmd, &config, bundle, ret_address, err);
+	} else if (r == 0) {
+		r = find_sandbox(cmd, &config, spec->sandbox_id, &socket, err);
+		if (r == 0)
+			r = write_address(bundle, socket, ret_address, err);
+	}
+	config_done(&config);
+	return r;
 }
 
 int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
@@ -201,7 +223,6 @@ int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
 	const char *bundle = *cmd->bundle ? cmd->bundle : cwd;
 	_cleanup_close_ int bundle_fd = -1;
 	struct spec spec = {0};
-	struct config config;
 	int r;
 
 	if (!bundle)
@@ -216,14 +237,7 @@ int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
 	r = spec_load(bundle_fd, &spec, err);
 	if (r < 0)
 		return r;
-	config_init(&config);
-	r = load_config(&config, err);
-	if (r == 0)
-		r = spec.sandbox_id
-			    ? join_sandbox(cmd, &config, bundle, spec.sandbox_id,
-				      ret_address, err)
-			    : start_sandbox(cmd, &config, bundle, ret_address, err);
-	config_done(&config);
+	r = start_or_join(cmd, &spec, bundle, ret_address, err);
 	spec_done(&spec);
 	return r;
 }

@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "shim/cmdline.h"
 
 #define RECORD       "sandbox.json"
 #define RECORD_MAX   (64u << 10)
@@ -52,15 +53,15 @@ char *state_folder(const struct config *c, const char *namespace, const char *id
 	return xasprintf("%s/%s:%s", c->state_dir, namespace, id);
 }
 
-void state_init(struct state *s, const struct config *c, const char *address,
-	const char *namespace, const char *id, const char *bundle)
+void state_init(struct state *s, const struct config *c, const struct cmdline *cmd,
+	const char *bundle)
 {
 	*s = (struct state){
-		.dir = state_folder(c, namespace, id),
-		.namespace = xstrdup(namespace),
-		.id = xstrdup(id),
+		.dir = state_folder(c, cmd->namespace, cmd->id),
+		.namespace = xstrdup(cmd->namespace),
+		.id = xstrdup(cmd->id),
 		.bundle = xstrdup(bundle),
-		.socket = state_socket_path(c, address, namespace, id),
+		.socket = state_socket_path(c, cmd->address, cmd->namespace, cmd->id),
 		.config_path = xstrdup(c->loaded_from),
 		.netns = xstrdup(""),
 	};

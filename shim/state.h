@@ -12,10 +12,10 @@
  *   rootfs/       empty; root file systems are assembled on it, in a mount namespace of a
  *                 thread
  *
- * containerd's names have no ':' in them, so that no two sandboxes share a folder and none
- * is called like what else lies in state_dir. <bundle>/stencil is a symbolic link to it:
- * `delete` has no configuration to find it by. The socket is <state_dir>/<hash>.sock, short
- * enough for sun_path whatever the names are.
+ * containerd's names have no ':' in them, so that no two sandboxes share a folder and
+ * none is called like what else lies in state_dir. <bundle>/stencil is a symbolic link to
+ * it: `delete` has no configuration to find it by. The socket is <state_dir>/<hash>.sock,
+ * short enough for sun_path whatever the names are.
  */
 #define STATE_LINK "stencil"
 
@@ -31,9 +31,12 @@ struct state {
 
 void state_done(struct state *s);
 
-/* Fills in the names; makes nothing. address: containerd's, part of the socket's hash. */
-void state_init(struct state *s, const struct config *c, const char *address,
-	const char *namespace, const char *id, const char *bundle);
+struct cmdline;
+
+/* Fills in the names; makes nothing. containerd's address is part of the socket's
+ * hash. */
+void state_init(struct state *s, const struct config *c, const struct cmdline *cmd,
+	const char *bundle);
 /* The path of a sandbox's folder, and that of its socket; the caller's to free(). */
 char *state_folder(const struct config *c, const char *namespace, const char *id);
 char *state_socket_path(const struct config *c, const char *address,

@@ -125,7 +125,7 @@ static void fill_network(struct metrics *m, Grpc__NetworkStats *const *stats, si
 	m->top.n_network = n;
 }
 
-static void pack(
+static void pack_metrics(
 	const Grpc__StatsContainerResponse *response, void **ret_data, size_t *ret_len)
 {
 	const Grpc__CgroupStats *cgroup = response->cgroup_stats;
@@ -168,7 +168,7 @@ int container_stats(
 	process_end(&call, r);
 	if (r < 0)
 		return r;
-	pack(response, ret_data, ret_len);
+	pack_metrics(response, ret_data, ret_len);
 	grpc__stats_container_response__free_unpacked(response, NULL);
 	return 0;
 }

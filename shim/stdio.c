@@ -102,7 +102,7 @@ static void close_streams(struct stdio *s)
 	close_fd(steal_fd(&s->stdin_hold_fd));
 }
 
-static void destroy(struct stdio *s)
+static void destroy_stdio(struct stdio *s)
 {
 	close_streams(s);
 	close_fd(s->cancel_fd);
@@ -136,7 +136,7 @@ int stdio_open(const struct stdio_config *config, struct stdio **ret, struct err
 	if (r == 0 && (r = open_input(s, config->in, err)) < 0)
 		err_wrap(err, "stdin");
 	if (r < 0) {
-		destroy(s);
+		destroy_stdio(s);
 		return r;
 	}
 	*ret = s;
@@ -381,5 +381,5 @@ void stdio_free(struct stdio *s)
 	if (!s)
 		return;
 	stdio_hang_up(s);
-	destroy(s);
+	destroy_stdio(s);
 }

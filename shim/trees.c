@@ -110,7 +110,7 @@ int trees_start(const struct trees_config *config, struct trees **ret, struct er
 	return 0;
 }
 
-static void join(struct trees *t)
+static void join_thread(struct trees *t)
 {
 	if (t->running)
 		pthread_join(t->thread, NULL);
@@ -133,7 +133,7 @@ int trees_give(struct trees *t, struct files_client *files, struct err *err)
 {
 	int r = 0;
 
-	join(t);
+	join_thread(t);
 	if (t->r < 0)
 		return err_copy(err, &t->err);
 	for (size_t i = 0; r == 0 && i < t->n; i++)
@@ -141,7 +141,7 @@ int trees_give(struct trees *t, struct files_client *files, struct err *err)
 	return r;
 }
 
-static void describe(struct trees *t, size_t i)
+static void describe_storage(struct trees *t, size_t i)
 {
 	static char driver[] = FILES_DRIVER, fstype[] = "fuse";
 	struct tree_place *p = &t->place[i];
@@ -163,7 +163,7 @@ Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n)
 {
 	t->storages = xreallocarray(NULL, t->n, sizeof(*t->storages));
 	for (size_t i = 0; i < t->n; i++) {
-		describe(t, i);
+		describe_storage(t, i);
 		t->storages[i] = &t->place[i].storage;
 	}
 	*ret_n = t->n;
@@ -187,7 +187,7 @@ void trees_free(struct trees *t)
 {
 	if (!t)
 		return;
-	join(t);
+	join_thread(t);
 	for (size_t i = 0; i < t->n; i++) {
 		close_fd(t->place[i].mount_fd);
 		if (t->storages) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file trees of one container: made on the host while its VM starts, then given to the
- * pod's file server, and mounted by the guest's agent. */
+/* The file trees of one container: made on the host while its VM starts, then given to
+ * the pod's file server, and mounted by the guest's agent. */
 #pragma once
 
 #include "agent-client/proto/agent.pb-c.h"
 #include "base/err.h"
+#include "base/util.h"
 #include "files/client.h"
 #include "shim/proto/containerd_types.pb-c.h"
 #include "shim/spec_guest.h"
@@ -27,8 +28,9 @@ int trees_start(const struct trees_config *config, struct trees **ret, struct er
 /* Waits for them and gives them to the server. What is given stays on failure:
  * trees_withdraw(). */
 int trees_give(struct trees *t, struct files_client *files, struct err *err);
-/* For who has given them: by what the agent mounts the rootfs at AGENT_SHARED_DIR/<cid>/rootfs and bind mount n at
- * AGENT_SHARED_DIR/<cid>/mounts/<n>. Valid as long as t. */
+/* For who has given them: by what the agent mounts the rootfs at
+ * AGENT_SHARED_DIR/<cid>/rootfs and bind mount n at AGENT_SHARED_DIR/<cid>/mounts/<n>.
+ * Valid as long as t. */
 Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n);
 /* The server forgets them: after the guest has unmounted them, or if it never did. */
 void trees_withdraw(struct trees *t, struct files_client *files);

@@ -49,7 +49,7 @@ static void path_pop(struct walk *w, size_t len)
 	w->path[len] = '\0';
 }
 
-static int fail(struct walk *w, int code, const char *what)
+static int fail_at(struct walk *w, int code, const char *what)
 {
 	return err_set(w->err, code, "%s %s", *w->path ? w->path : w->root, what);
 }
@@ -94,7 +94,7 @@ static int get_i64(
 	/* json-c answers INT64_MAX for what is larger. */
 	if (value < min || value > max ||
 		(value == INT64_MAX && json_object_get_uint64(json) > INT64_MAX))
-		return fail(w, -ERANGE, "is out of range");
+		return fail_at(w, -ERANGE, "is out of range");
 	*ret = value;
 	return 0;
 }
@@ -104,7 +104,7 @@ static int get_u64(struct walk *w, struct json_object *json, uint64_t *ret)
 	if (!json_object_is_type(json, json_type_int))
 		return wrong_type(w, json, "an integer");
 	if (json_object_get_int64(json) < 0)
-		return fail(w, -ERANGE, "is negative");
+		return fail_at(w, -ERANGE, "is negative");
 	*ret = json_object_get_uint64(json);
 	return 0;
 }
@@ -117,7 +117,7 @@ static int get_string(struct walk *w, struct json_object *json, char **ret)
 		return wrong_type(w, json, "a string");
 	text = json_object_get_string(json);
 	if (strlen(text) != (size_t)json_object_get_string_len(json))
-		return fail(w, -EINVAL, "has a NUL in it");
+		return fail_at(w, -EINVAL, "has a NUL in it");
 	*ret = xstrdup(text);
 	return 0;
 }
@@ -173,7 +173,7 @@ static int get_value(struct walk *w, struct json_object *json,
 	case PROTOBUF_C_TYPE_BYTES:
 		break;
 	}
-	return fail(w, -EOPNOTSUPP, "has a type that the runtime spec has no use for");
+	return fail_at(w, -EOPNOTSUPP, "has a type that the runtime spec has no use for");
 }
 
 static int get_list(struct walk *w, struct json_object *json,
@@ -270,7 +270,7 @@ static int get_fields(struct walk *w, struct json_object *json, ProtobufCMessage
 
 		/* Which of two spellings counts would differ from reader to reader. */
 		if (given & bit)
-			r = fail(w, -EINVAL, "is given twice");
+			r = fail_at(w, -EINVAL, "is given twice");
 		else if (!f)
 			tell_dropped(w);
 		else if (value) /* null: as if it were not there */
@@ -313,7 +313,7 @@ static int get_message(struct walk *w, struct json_object *json,
 	return r;
 }
 
-static int convert(struct walk *w, struct json_object *json,
+static int convert_message(struct walk *w, struct json_object *json,
 	const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret)
 {
 	int r = get_message(w, json, type, ret);
@@ -329,7 +329,7 @@ int oci_spec_from_json(struct json_object *json, Grpc__Spec **ret,
 	struct walk w = {
 		.root = "the OCI spec", .dropped = dropped, .user = user, .err = err};
 	ProtobufCMessage *m = NULL;
-	int r = convert(&w, json, &grpc__spec__descriptor, &m);
+	int r = convert_message(&w, json, &grpc__spec__descriptor, &m);
 
 	if (r == 0)
 		*ret = (Grpc__Spec *)m;
@@ -340,7 +340,7 @@ int oci_process_from_json(struct json_object *json, Grpc__Process **ret, struct 
 {
 	struct walk w = {.root = "the OCI process", .err = err};
 	ProtobufCMessage *m = NULL;
-	int r = convert(&w, json, &grpc__process__descriptor, &m);
+	int r = convert_message(&w, json, &grpc__process__descriptor, &m);
 
 	if (r == 0)
 		*ret = (Grpc__Process *)m;
@@ -352,7 +352,7 @@ int oci_resources_from_json(
 {
 	struct walk w = {.root = "the OCI resources", .err = err};
 	ProtobufCMessage *m = NULL;
-	int r = convert(&w, json, &grpc__linux_resources__descriptor, &m);
+	int r = convert_message(&w, json, &grpc__linux_resources__descriptor, &m);
 
 	if (r == 0)
 		*ret = (Grpc__LinuxResources *)m;

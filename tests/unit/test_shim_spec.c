@@ -209,75 +209,64 @@ static const char full[] =
 
 static void test_guest_mounts(void **state)
 {
-	struct spec_bind *binds;
-	Grpc__Spec *guest;
-	unsigned int n;
+	struct guest_spec g;
 	struct spec s;
-	bool pidns;
 
 	(void)state;
 	LOAD(&s, full);
-	assert_ok(spec_for_guest(&s, "c1", &guest, &binds, &n, &pidns, err));
-	assert_int_equal(n, 2);
-	assert_string_equal(binds[0].source, "/srv/d");
-	assert_true(binds[0].recursive);
-	assert_true(binds[0].readonly);
-	assert_string_equal(binds[1].source, "/srv/hosts");
-	assert_false(binds[1].recursive);
-	assert_false(binds[1].readonly);
-	assert_int_equal(guest->n_mounts, 5);
-	assert_string_equal(guest->mounts[0]->source, "proc");
-	assert_string_equal(guest->mounts[1]->source, AGENT_SHARED_DIR "/c1/mounts/0");
-	assert_string_equal(guest->mounts[2]->type, "tmpfs");
-	assert_string_equal(guest->mounts[2]->source, "shm");
-	assert_string_equal(guest->mounts[3]->source, "/sys/module");
-	assert_string_equal(guest->mounts[4]->source, AGENT_SHARED_DIR "/c1/mounts/1");
-	assert_string_equal(guest->root->path, AGENT_SHARED_DIR "/c1/rootfs");
-	grpc__spec__free_unpacked(guest, NULL);
-	spec_binds_free(binds, n);
+	assert_ok(spec_for_guest(&s, "c1", &g, err));
+	assert_int_equal(g.n_binds, 2);
+	assert_string_equal(g.binds[0].source, "/srv/d");
+	assert_true(g.binds[0].recursive);
+	assert_true(g.binds[0].readonly);
+	assert_string_equal(g.binds[1].source, "/srv/hosts");
+	assert_false(g.binds[1].recursive);
+	assert_false(g.binds[1].readonly);
+	assert_int_equal(g.oci->n_mounts, 5);
+	assert_string_equal(g.oci->mounts[0]->source, "proc");
+	assert_string_equal(g.oci->mounts[1]->source, AGENT_SHARED_DIR "/c1/mounts/0");
+	assert_string_equal(g.oci->mounts[2]->type, "tmpfs");
+	assert_string_equal(g.oci->mounts[2]->source, "shm");
+	assert_string_equal(g.oci->mounts[3]->source, "/sys/module");
+	assert_string_equal(g.oci->mounts[4]->source, AGENT_SHARED_DIR "/c1/mounts/1");
+	assert_string_equal(g.oci->root->path, AGENT_SHARED_DIR "/c1/rootfs");
+	guest_spec_done(&g);
 	spec_done(&s);
 }
 
 static void test_guest_namespaces(void **state)
 {
-	struct spec_bind *binds;
-	Grpc__Spec *guest;
-	unsigned int n;
+	struct guest_spec g;
 	struct spec s;
-	bool pidns;
 
 	(void)state;
 	LOAD(&s, full);
-	assert_ok(spec_for_guest(&s, "c1", &guest, &binds, &n, &pidns, err));
-	assert_true(pidns);
-	assert_int_equal(guest->linux->n_namespaces, 2);
-	assert_string_equal(guest->linux->namespaces[0]->type, "ipc");
-	assert_string_equal(guest->linux->namespaces[1]->type, "mount");
-	assert_string_equal(guest->hostname, "");
-	assert_null(guest->hooks);
+	assert_ok(spec_for_guest(&s, "c1", &g, err));
+	assert_true(g.sandbox_pidns);
+	assert_int_equal(g.oci->linux->n_namespaces, 2);
+	assert_string_equal(g.oci->linux->namespaces[0]->type, "ipc");
+	assert_string_equal(g.oci->linux->namespaces[1]->type, "mount");
+	assert_string_equal(g.oci->hostname, "");
+	assert_null(g.oci->hooks);
 	assert_string_equal(
-		guest->linux->cgroupspath, "/a/b"); /* the agent's to replace */
-	assert_int_equal(guest->linux->n_devices, 0);
-	assert_string_equal(guest->linux->resources->cpu->cpus, "");
-	assert_int_equal(guest->linux->resources->cpu->quota, 100000);
-	grpc__spec__free_unpacked(guest, NULL);
-	spec_binds_free(binds, n);
+		g.oci->linux->cgroupspath, "/a/b"); /* the agent's to replace */
+	assert_int_equal(g.oci->linux->n_devices, 0);
+	assert_string_equal(g.oci->linux->resources->cpu->cpus, "");
+	assert_int_equal(g.oci->linux->resources->cpu->quota, 100000);
+	guest_spec_done(&g);
 	spec_done(&s);
 }
 
 static void test_guest_refused(void **state)
 {
-	struct spec_bind *binds;
-	Grpc__Spec *guest;
-	unsigned int n;
+	struct guest_spec g;
 	struct spec s;
-	bool pidns;
 
 	(void)state;
 	LOAD(&s, "{" PROCESS
 		 ",\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\",\"source\":"
 		 "\"srv\"}]}");
-	assert_err(spec_for_guest(&s, "c1", &guest, &binds, &n, &pidns, err), -EINVAL,
+	assert_err(spec_for_guest(&s, "c1", &g, err), -EINVAL,
 		"config.json: mounts: the source srv of the bind mount on /d is not "
 		"absolute");
 	spec_done(&s);
