@@ -22,22 +22,25 @@
 /* A free loop device can be taken by another process before it is ours. */
 #define LOOP_ATTEMPTS 32
 
-static int restrict_tree(int fd, bool readonly)
+static int restrict_tree(int fd, enum rootfs_readonly readonly)
 {
-	struct mount_attr attr = {
+	struct mount_attr all = {
 		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-			    (readonly ? MOUNT_ATTR_RDONLY : 0),
+			    (readonly == ROOTFS_READONLY_ALL ? MOUNT_ATTR_RDONLY : 0),
 		.propagation = MS_PRIVATE,
 	};
+	struct mount_attr top = {.attr_set = MOUNT_ATTR_RDONLY};
 
-	return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) <
-			       0
-		       ? -errno
-		       : 0;
+	if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &all, sizeof(all)) < 0)
+		return -errno;
+	if (readonly == ROOTFS_READONLY_TOP &&
+		mount_setattr(fd, "", AT_EMPTY_PATH, &top, sizeof(top)) < 0)
+		return -errno;
+	return 0;
 }
 
-int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount_fd,
-	struct err *err)
+int rootfs_clone(const char *path, bool recursive, enum rootfs_readonly readonly,
+	int *ret_mount_fd, struct err *err)
 {
 	_cleanup_close_ int fd = open_tree(AT_FDCWD, path,
 		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
@@ -232,7 +235,9 @@ static int assemble_tree(struct assembly *a)
 		r = mount_parsed(a->folder, m, &o, a->err);
 		mount_options_done(&o);
 	}
-	return r < 0 ? r : rootfs_clone(a->folder, true, false, &a->mount_fd, a->err);
+	return r < 0 ? r
+		     : rootfs_clone(
+			       a->folder, true, ROOTFS_WRITABLE, &a->mount_fd, a->err);
 }
 
 static void *assemble_thread(void *arg)

@@ -22,5 +22,10 @@
 int rootfs_assemble(const char *folder, Containerd__Types__Mount *const *mounts, size_t n,
 	int *ret_mount_fd, struct err *err);
 /* A tree that is there already, or a single file. */
-int rootfs_clone(const char *path, bool recursive, bool readonly, int *ret_mount_fd,
-	struct err *err);
+enum rootfs_readonly {
+	ROOTFS_WRITABLE,
+	ROOTFS_READONLY_TOP, /* "ro": not what is mounted below */
+	ROOTFS_READONLY_ALL, /* "rro" */
+};
+int rootfs_clone(const char *path, bool recursive, enum rootfs_readonly readonly,
+	int *ret_mount_fd, struct err *err);

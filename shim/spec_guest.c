@@ -101,7 +101,8 @@ static int guest_namespaces(
 
 struct mount_words {
 	const char *type, *source, *destination;
-	bool bind, recursive, readonly;
+	bool bind, recursive;
+	enum rootfs_readonly readonly;
 };
 
 static int read_mount(struct json_object *m, struct mount_words *ret, struct err *err)
@@ -126,12 +127,15 @@ static int read_mount(struct json_object *m, struct mount_words *ret, struct err
 		const char *o =
 			json_object_get_string(json_object_array_get_idx(options, i));
 
-		if (o)
+		if (o && strcmp(o, "rro") == 0)
+			ret->readonly = ROOTFS_READONLY_ALL;
+		else if (o)
 			mount_word(o, &flags);
 	}
 	ret->bind |= flags & MS_BIND;
 	ret->recursive = flags & MS_REC;
-	ret->readonly = flags & MS_RDONLY;
+	if (ret->readonly == ROOTFS_WRITABLE && flags & MS_RDONLY)
+		ret->readonly = ROOTFS_READONLY_TOP;
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "shim/oci/from_json.h"
+#include "shim/rootfs.h"
 #include "shim/spec.h"
 
 /*
@@ -21,7 +22,8 @@
  */
 struct spec_bind {
 	char *source;
-	bool recursive, readonly;
+	bool recursive;
+	enum rootfs_readonly readonly;
 };
 #define SPEC_BINDS_MAX 256
 

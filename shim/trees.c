@@ -50,7 +50,7 @@ static int make_root(struct trees *t)
 	}
 	/* Somebody else has made it, and may go on writing: docker cp, for one. */
 	p->cache = TREE_CACHE_SHARED;
-	return rootfs_clone(c->root, true, false, &p->mount_fd, &t->err);
+	return rootfs_clone(c->root, true, ROOTFS_WRITABLE, &p->mount_fd, &t->err);
 }
 
 static int make_bind(struct trees *t, unsigned int i)
@@ -59,7 +59,7 @@ static int make_bind(struct trees *t, unsigned int i)
 	struct tree_place *p = &t->place[i + 1];
 
 	p->cache = TREE_CACHE_SHARED;
-	p->readonly = bind->readonly;
+	p->readonly = bind->readonly == ROOTFS_READONLY_ALL;
 	return rootfs_clone(
 		bind->source, bind->recursive, bind->readonly, &p->mount_fd, &t->err);
 }

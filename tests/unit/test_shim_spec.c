@@ -218,10 +218,10 @@ static void test_guest_mounts(void **state)
 	assert_int_equal(g.n_binds, 2);
 	assert_string_equal(g.binds[0].source, "/srv/d");
 	assert_true(g.binds[0].recursive);
-	assert_true(g.binds[0].readonly);
+	assert_int_equal(g.binds[0].readonly, ROOTFS_READONLY_TOP);
 	assert_string_equal(g.binds[1].source, "/srv/hosts");
 	assert_false(g.binds[1].recursive);
-	assert_false(g.binds[1].readonly);
+	assert_int_equal(g.binds[1].readonly, ROOTFS_WRITABLE);
 	assert_int_equal(g.oci->n_mounts, 5);
 	assert_string_equal(g.oci->mounts[0]->source, "proc");
 	assert_string_equal(g.oci->mounts[1]->source, AGENT_SHARED_DIR "/c1/mounts/0");
