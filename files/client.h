@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A pod's file server, as its shim holds it: starts stencil-files, gives it trees. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "files/tree.h"
+
+struct files_client;
+
+struct files_start {
+	const char *program; /* stencil-files: absolute */
+	uid_t uid;           /* its uid and gid, nobody else's */
+	/* The guest's channel and window (files/wire.h); not taken. */
+	int channel_fd, window_fd;
+	/* cgroup.procs files open for writing, -1: none; not taken. */
+	const int *cgroup_fds;
+	unsigned int n_cgroup_fds;
+	int log_fd; /* its standard error; not taken */
+	/* Called once, from a thread of the client's, when the server has ended by itself. */
+	void (*ended)(void *user);
+	void *user;
+};
+
+/* Returns when the server is confined and serves. */
+int files_client_new(
+	const struct files_start *start, struct files_client **ret, struct err *err);
+/* Ends the server and waits for that. NULL is fine. `ended` is not called any more. */
+void files_client_free(struct files_client *client);
+DEFINE_CLEANUP(files_client, struct files_client *, files_client_free);
+
+struct files_tree {
+	int mount_fd; /* a detached mount (open_tree(2), fsmount(2)), restricted already; not
+			 taken */
+	enum tree_cache cache;
+	bool readonly;
+};
+
+/* From now on the guest may mount *ret_mount (files/wire.h). */
+int files_client_add(struct files_client *client, const struct files_tree *tree,
+	unsigned int *ret_mount, struct err *err);
+/* The server forgets the tree; a guest that still has it mounted gets EIO from then on. Fine
+ * if it is not there. */
+int files_client_remove(
+	struct files_client *client, unsigned int mount, struct err *err);
+
+int files_client_pidfd(const struct files_client *client);

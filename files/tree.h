@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One tree of files, served by FUSE's messages: a mount of the guest. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/*
+ * Requests come from a hostile kernel. Each message is checked before any of it is used
+ * (lengths, the end of names, numbers of inodes and handles); a name is one component, and
+ * is never resolved further than that: what the tree holds it names by a descriptor of its
+ * own. A tree never leaves the mount that it was made of, and what is mounted in that.
+ *
+ * Any number of threads may be in tree_serve() at the same time.
+ */
+
+struct tree;
+
+enum tree_cache {
+	TREE_CACHE_OWN,    /* nobody else writes: long timeouts, writeback */
+	TREE_CACHE_SHARED, /* others write: nothing is believed without asking */
+};
+
+struct tree_options {
+	enum tree_cache cache;
+	bool readonly; /* refuse to change anything, as the mount itself does */
+	/* The most inodes that the guest may have looked up, and files it may have open. */
+	unsigned int inodes_max, handles_max;
+	/* A message to the guest that answers none: an invalidation. Not called from within
+	 * a lock that tree_serve() takes. NULL: none are sent. */
+	void (*notify)(void *user, const void *message, size_t len);
+	/* There are more inodes than three quarters of inodes_max. May be NULL. */
+	void (*crowded)(void *user);
+	void *user;
+};
+
+/* root_fd: an O_PATH descriptor of a folder or of a regular file, the root of a mount (not
+ * taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
+ * the file capabilities. */
+int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
+	struct err *err);
+/* No thread is in tree_serve(). NULL is fine. */
+void tree_free(struct tree *tree);
+
+/*
+ * An answer: struct fuse_out_header and what follows it, len bytes at data. `data` is at first
+ * what the caller has for short answers (size bytes, at least 4096); where it is too small
+ * grow() is called once, before anything was written, which gives at least `size` bytes or
+ * returns NULL: the request fails with ENOMEM.
+ */
+struct tree_answer {
+	uint8_t *data;
+	size_t size, len; /* len 0: the request has no answer */
+	uint8_t *(*grow)(void *user, size_t size);
+	/* Called before a request waits for another's lock. */
+	void (*waits)(void *user);
+	void *user;
+};
+
+/*
+ * Serves one request: message[0..len) is private to the caller and whole, but for the data of
+ * a FUSE_WRITE, which may lie elsewhere (payload, payload_len) in memory that the guest can
+ * change at any time. Returns -EPROTO where the message is none that a kernel sends (the
+ * channel ends); whatever else goes wrong is an answer.
+ */
+struct tree_request {
+	const uint8_t *message;
+	size_t len;
+	const uint8_t *payload; /* NULL: the data is in the message */
+	size_t payload_len;
+};
+int tree_serve(struct tree *tree, const struct tree_request *request,
+	struct tree_answer *answer);
+
+/* Requests that wait for a lock end now, with EINTR. Before tree_free(), and when the guest
+ * has unmounted. */
+void tree_interrupt_all(struct tree *tree);
+/* Forgets all inodes, handles and locks: the guest has unmounted. As for tree_free(). */
+void tree_reset(struct tree *tree);
+
+/* Bytes of the fixed part of a message, after which a FUSE_WRITE's data begins. */
+#define TREE_WRITE_HEADER 80
