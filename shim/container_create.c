@@ -174,11 +174,8 @@ static int grow_pod(struct creation *c, struct err *err)
 static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
-	Grpc__Storage *storages[] = {vm_export_storage()};
 	int r;
 
-	request.storages = storages;
-	request.n_storages = ARRAY_SIZE(storages);
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest_spec;
@@ -190,25 +187,14 @@ static int create_in_guest(struct creation *c, const struct pod_use *use, struct
 	return r < 0 ? err_wrap(err, "create container %s", c->container->id) : 0;
 }
 
-static int attach_trees(struct creation *c, const struct pod_use *use,
-	struct trees *trees, struct err *err)
+static int wait_for_trees(struct creation *c, struct trees *trees, struct err *err)
 {
 	int r;
 
 	trace_begin(&c->pod->trace, TRACE_ROOTFS);
-	r = trees_attach(trees, use->vm, c->container->id, err);
+	r = trees_wait(trees, err);
 	trace_end(&c->pod->trace, TRACE_ROOTFS);
 	return r;
-}
-
-static void detach_trees(struct creation *c, const struct pod_use *use)
-{
-	struct err err = ERR_INIT;
-
-	if (vm_export_detach(use->vm, c->request->id, &err) < 0)
-		log_error(
-			"container %s was not made, but its files stay in the export: %s",
-			c->request->id, err.text);
 }
 
 /* In a pod that is there. */
@@ -219,11 +205,9 @@ static int build_in_pod(struct creation *c, struct trees *trees, struct err *err
 
 	if (r < 0)
 		return r;
-	r = attach_trees(c, &use, trees, err);
+	r = wait_for_trees(c, trees, err);
 	if (r == 0)
 		r = create_in_guest(c, &use, err);
-	if (r < 0 && !c->started_pod)
-		detach_trees(c, &use);
 	pod_use_end(&use);
 	return r;
 }

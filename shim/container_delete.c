@@ -82,7 +82,6 @@ static void join_processes(struct container *c)
 /* Others of the pod go on. */
 static void remove_from_pod(struct container *c)
 {
-	struct err err = ERR_INIT;
 	struct pod_use use;
 
 	if (pod_use_begin(c->pod, &use, NULL) < 0) {
@@ -91,9 +90,6 @@ static void remove_from_pod(struct container *c)
 	}
 	remove_in_guest(c, &use);
 	join_processes(c);
-	if (vm_export_detach(use.vm, c->id, &err) < 0)
-		log_error(
-			"files of container %s stay in the export: %s", c->id, err.text);
 	pod_use_end(&use);
 }
 

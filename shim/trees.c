@@ -69,21 +69,10 @@ static void join(struct trees *t)
 	t->running = false;
 }
 
-int trees_attach(struct trees *t, struct vm *vm, const char *cid, struct err *err)
+int trees_wait(struct trees *t, struct err *err)
 {
-	_cleanup_free_ char *root = xasprintf("%s/rootfs", cid);
-	int r;
-
 	join(t);
-	if (t->r < 0)
-		return err_copy(err, &t->err);
-	r = vm_export_attach(vm, t->root_fd, root, err);
-	for (unsigned int i = 0; r == 0 && i < t->config->n_binds; i++) {
-		_cleanup_free_ char *name = xasprintf("%s/mounts/%u", cid, i);
-
-		r = vm_export_attach(vm, t->bind_fds[i], name, err);
-	}
-	return r;
+	return t->r < 0 ? err_copy(err, &t->err) : 0;
 }
 
 void trees_free(struct trees *t)

@@ -21,8 +21,8 @@ struct trees;
 
 /* Starts making them in a thread; *config outlives it. */
 int trees_start(const struct trees_config *config, struct trees **ret, struct err *err);
-/* Waits for them and attaches them below <cid>/ in the VM's export. */
-int trees_attach(struct trees *t, struct vm *vm, const char *cid, struct err *err);
+/* Waits for them. */
+int trees_wait(struct trees *t, struct err *err);
 /* Waits for the thread. NULL is fine. */
 void trees_free(struct trees *t);
 DEFINE_CLEANUP(trees, struct trees *, trees_free);
