@@ -67,10 +67,12 @@ static const struct config_key keys[] = {
 		1 << 24, NULL,
 		"Most MiB that memory limits may add to that, at most the host's memory; 0 is "
 		"all of it."),
-	KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294900000,
-		NULL, "First uid of the range that QEMU processes run as."),
+	KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294800000,
+		NULL,
+		"First uid of the range that QEMU processes and file servers run as."),
 	KEY("hypervisor", "uid_count", KEY_UINT, uid_count, "4096", 1, 65536, NULL,
-		"Number of uids in that range: one for each VM at a time."),
+		"How many VMs at a time: each has two uids of that range, one for QEMU, and a "
+		"second one for its file server."),
 	KEY("factory", "enable_template", KEY_BOOL, enable_template, "true", 0, 0, NULL,
 		"Clone VMs from a template instead of booting them."),
 	KEY("factory", "template_path", KEY_PATH, template_path, "/run/stencil/template",

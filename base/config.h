@@ -38,8 +38,8 @@ struct config {
 	uint64_t
 		default_memory; /* MiB of a template, and of a VM before its pod's limits */
 	uint64_t default_maxmemory; /* MiB; 0: the host's memory */
-	uint64_t uid_base;          /* first uid of the range for QEMU */
-	uint64_t uid_count;         /* how many uids, so how many VMs at once */
+	uint64_t uid_base;          /* first uid of the range for VMs */
+	uint64_t uid_count;         /* how many VMs at once; twice as many uids */
 	/* [factory] */
 	bool enable_template;
 	char *template_path;           /* where the template tmpfs is mounted */

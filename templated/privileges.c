@@ -9,13 +9,10 @@
  *   CAP_SETGID        … and gid
  *   CAP_SETPCAP       emptying QEMU's bounding set
  *   CAP_CHOWN         QEMU's /dev/kvm
- *   CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP
- *                     what a cached VM's QEMU has to serve files with
- *   CAP_MKNOD         QEMU's /dev/kvm
+ *   CAP_MKNOD         the same
  *   CAP_KILL          ending QEMU, which has another uid
  *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), punching holes of its
  *                     memory (0400), cgroup files of a delegated tree
- *   CAP_FOWNER        modes and times of the generation's files
  *
  * Not among them: anything with the network, modules, raw devices, reboot, clock, audit,
  * bpf.
@@ -39,10 +36,6 @@ static const unsigned int kept[] = {
 	CAP_MKNOD,
 	CAP_KILL,
 	CAP_DAC_OVERRIDE,
-	CAP_FOWNER,
-	CAP_DAC_READ_SEARCH,
-	CAP_FSETID,
-	CAP_SETFCAP,
 };
 
 int privileges_cut(struct err *err)

@@ -49,7 +49,8 @@ static int request_offer_vm(struct connection *c, struct cached *vm,
 	const struct lease_request *request, struct err *err)
 {
 	const struct vm_handover *h = cached_handover(vm);
-	const int fds[LEASE_VM_FDS] = {h->qmp_fd, h->agent_fd, h->pid_fd, h->stderr_fd};
+	const int fds[LEASE_VM_FDS] = {h->qmp_fd, h->agent_fd, h->pid_fd, h->stderr_fd,
+		h->files_fd, h->window_fd};
 	struct json_object *reply = lease_reply_new("vm");
 
 	c->offer = vm;

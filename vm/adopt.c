@@ -59,6 +59,8 @@ static int take_connections(struct vm *vm, struct vm_handover *h, struct err *er
 		.foreign = true};
 	vm->stderr_fd = steal_fd(&h->stderr_fd);
 	vm->agent_fd = steal_fd(&h->agent_fd);
+	vm->files_fd = steal_fd(&h->files_fd);
+	vm->window_fd = steal_fd(&h->window_fd);
 	r = vm_publish_qemu(vm, vm->qemu.pidfd, err);
 	if (r == 0)
 		r = qmp_adopt(steal_fd(&h->qmp_fd), h->qemu_version, &vm->qmp, err);

@@ -9,6 +9,7 @@
 
 #include "agent-client/agent.h"
 #include "base/util.h"
+#include "files/wire.h"
 
 /* pc-dimm slots: one to four a container's memory limit (vm/memory.c), for more
  * containers than a pod has. One costs a template 6 KB. */
@@ -121,11 +122,6 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128));
 }
 
-bool vm_opens_memory_readonly(unsigned int qemu_version)
-{
-	return qemu_version >= 80200;
-}
-
 static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role role)
 {
 	uint64_t mib = m->config->default_memory;
@@ -144,34 +140,43 @@ static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role
 	case VM_ROLE_CLONE:
 		add_option(w, "-object",
 			"memory-backend-file,id=ram,size=%" PRIu64
-			"M,mem-path=%s,share=off%s",
-			mib,
-			vm_opens_memory_readonly(m->qemu_version) ? VM_PATH_MEMORY_FD
-								  : VM_PATH_MEMORY,
-			vm_opens_memory_readonly(m->qemu_version) ? ",readonly=on,rom=off"
-								  : "");
+			"M,mem-path=" VM_PATH_MEMORY ",share=off",
+			mib);
 		return;
 	}
 }
 
-static void add_devices(struct words *w)
+/*
+ * A template has no window. Memory that is shared is not in the saved state, but the
+ * address that the guest has it at is (x-ignore-shared), and a clone whose device is not
+ * mapped yet has it nowhere: QEMU refuses such a state. One device more than the state
+ * knows of is fine, and the clone's guest finds it by looking for new ones on its bus.
+ */
+static void add_window(struct words *w)
+{
+	add_option(w, "-object",
+		"memory-backend-file,id=window,size=%uM,mem-path=" VM_PATH_WINDOW
+		",share=on",
+		FILES_WINDOW_BYTES >> 20);
+	add_option(w, "-device", "ivshmem-plain,memdev=window,master=on,addr=0x3");
+}
+
+static void add_devices(struct words *w, enum vm_role role)
 {
 	/* Fixed slots: a clone's devices must sit where the template's did. */
 	add_option(w, "-chardev", "ringbuf,id=" VM_CHARDEV_CONSOLE ",size=%d",
 		VM_CONSOLE_BYTES);
 	add_option(w, "-device", "isa-serial,chardev=" VM_CHARDEV_CONSOLE);
 	add_option(w, "-device", "vmgenid,guid=auto");
-	add_option(w, "-device", "virtio-serial-pci,id=serial,addr=0x2,max_ports=2");
+	add_option(w, "-device", "virtio-serial-pci,id=serial,addr=0x2,max_ports=3");
 	add_option(w, "-chardev", "socket,id=agent,fd=%d", VM_FD_AGENT);
 	add_option(w, "-device",
-		"virtserialport,bus=serial.0,chardev=agent,name=" AGENT_SERIAL_PORT);
-	/* passthrough: the guest's uids and modes are the rootfs's own. remap: several
-	 * mounts below one export may have the same inode numbers. */
-	add_option(w, "-fsdev",
-		"local,id=export,path=" VM_PATH_EXPORT
-		",security_model=passthrough,multidevs=remap");
+		"virtserialport,bus=serial.0,nr=1,chardev=agent,name=" AGENT_SERIAL_PORT);
+	add_option(w, "-chardev", "socket,id=files,fd=%d", VM_FD_FILES);
 	add_option(w, "-device",
-		"virtio-9p-pci,fsdev=export,mount_tag=" AGENT_9P_TAG ",addr=0x3");
+		"virtserialport,bus=serial.0,nr=2,chardev=files,name=" FILES_PORT);
+	if (role != VM_ROLE_TEMPLATE)
+		add_window(w);
 	for (int i = 0; i < VM_PORTS; i++)
 		add_option(w, "-device",
 			"pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x.%d%s,chassis=%d", i,
@@ -199,7 +204,7 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	add_memory(&w, m, role);
 	add_option(&w, "-chardev", "socket,id=qmp,fd=%d", VM_FD_QMP);
 	add_option(&w, "-mon", "chardev=qmp,mode=control");
-	add_devices(&w);
+	add_devices(&w, role);
 	if (role == VM_ROLE_CLONE) {
 		/* No kernel: what the loader would read is in the template's memory
 		 * already. */

@@ -9,7 +9,6 @@
 #include "hotplug/plug.h"
 #include "vm/accel.h"
 #include "vm/inputs.h"
-#include "vm/qemu_version.h"
 #include "vm/vm_internal.h"
 
 static int boot(struct vm *vm, int memory_fd, struct err *err)
@@ -81,12 +80,8 @@ static int clone_template(
 		.machine.kvm = strcmp(manifest->value[MANIFEST_ACCEL], "kvm") == 0,
 		.memory_fd = template->memory_fd,
 	};
-	int version = qemu_version_parse(manifest->value[MANIFEST_QEMU_VERSION]), r;
+	int r;
 
-	if (version < 0)
-		return err_set(err, version, "the manifest's QEMU version \"%s\" is none",
-			err_quote(manifest->value[MANIFEST_QEMU_VERSION], 80));
-	start.machine.qemu_version = (unsigned int)version;
 	if (strlen(template->generation) >= sizeof(vm->record.generation))
 		return err_set(err, -EINVAL, "%s is no generation's id",
 			err_quote(template->generation, GENERATION_ID_SIZE));

@@ -101,6 +101,29 @@ static int create_in(const char *root, const char *path, int *ret_fd, struct err
 	return 0;
 }
 
+int cgroup_open(const char *path, int procs_fds[CGROUP_MAX], struct err *err)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = cgroup_hierarchies(roots);
+
+	for (unsigned int i = 0; i < CGROUP_MAX; i++)
+		procs_fds[i] = -1;
+	for (unsigned int i = 0; i < n; i++) {
+		_cleanup_free_ char *procs =
+			xasprintf("%s/%s/cgroup.procs", roots[i], path);
+		int r;
+
+		procs_fds[i] = open(procs, O_WRONLY | O_CLOEXEC);
+		if (procs_fds[i] >= 0)
+			continue;
+		r = err_sys(err, errno, "cannot open %s", procs);
+		for (unsigned int k = 0; k < i; k++)
+			close_fd(steal_fd(&procs_fds[k]));
+		return r;
+	}
+	return 0;
+}
+
 int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err)
 {
 	char roots[CGROUP_MAX][64];
@@ -154,21 +177,25 @@ int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err)
 	return err_set(err, -EOPNOTSUPP, "the host has no cpu controller for VMs");
 }
 
-/* Kills every process of the group and waits for each one's end. */
-static void kill_members(const char *path)
+/* Kills every process that is in the group now and waits for each one's end; returns how
+ * many. */
+static unsigned int kill_members(const char *path, int64_t deadline)
 {
 	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", path);
 	_cleanup_fclose_ FILE *f = fopen(procs, "re");
-	int64_t deadline = deadline_after_ms(CGROUP_KILL_MS);
+	unsigned int n = 0;
 	int pid;
 
 	while (f && fscanf(f, "%d", &pid) == 1) {
 		_cleanup_close_ int pidfd = -1;
 
 		if (pid > 0 && pidfd_of(pid, &pidfd) == 0 &&
-			pidfd_kill(pidfd, SIGKILL) == 0)
+			pidfd_kill(pidfd, SIGKILL) == 0) {
 			pidfd_wait(pidfd, deadline);
+			n++;
+		}
 	}
+	return n;
 }
 
 static int remove_in(const char *root, const char *path, struct err *err)
@@ -191,8 +218,11 @@ void cgroup_kill(const char *path)
 
 	for (unsigned int i = 0; i < n; i++) {
 		_cleanup_free_ char *full = xasprintf("%s/%s", roots[i], path);
+		int64_t deadline = deadline_after_ms(CGROUP_KILL_MS);
 
-		kill_members(full);
+		/* What they have forked meanwhile, too. */
+		while (kill_members(full, deadline) && now_ms() < deadline)
+			;
 	}
 }
 

@@ -27,11 +27,14 @@ unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64]);
  */
 int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err);
 
+/* The same for a group that is there. */
+int cgroup_open(const char *path, int procs_fds[CGROUP_MAX], struct err *err);
+
 /* What the group may use in percent of one CPU; 0: as much as there is. -EOPNOTSUPP where
  * no hierarchy has the cpu controller for it. */
 int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err);
 
-/* Kills what is still in the group and waits for it to be empty. */
+/* Kills what is in the group, until nothing is. */
 void cgroup_kill(const char *path);
 
 /* Removes an empty group, and its parent if it was the last in it. One that isn't there is

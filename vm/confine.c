@@ -24,12 +24,6 @@
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
 
-/* What serving a rootfs takes: creating files as any uid, passing the checks the guest's
- * kernel has made already. Not CAP_MKNOD, not CAP_SETUID. */
-#define FILE_CAPABILITIES                                                                \
-	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
-		1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP)
-
 static int try(int result, const char *step, const char **ret_step)
 {
 	if (result >= 0)
@@ -84,15 +78,6 @@ static int make_devices(const struct spawn *s)
 	return chown("dev/kvm", s->uid, s->uid);
 }
 
-/* The guest can make files at the top of the export: bounded, and nowhere else. */
-static int make_export(void)
-{
-	if (mkdir("export", 0755) < 0)
-		return -1;
-	return mount("stencil-export", "export", "tmpfs",
-		MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=4096");
-}
-
 static int enter_root(const struct confine *c, const char **ret_step)
 {
 	const char *jail = c->spawn->jail;
@@ -115,8 +100,6 @@ static int enter_root(const struct confine *c, const char **ret_step)
 			ret_step);
 	if (r == 0)
 		r = try(make_devices(c->spawn), "make /dev/kvm", ret_step);
-	if (r == 0)
-		r = try(make_export(), "make /export", ret_step);
 	if (r == 0)
 		r = try(mount(NULL, jail, NULL,
 				MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
@@ -148,14 +131,20 @@ static int close_others(const struct confine *c, unsigned int first)
 	return close_from_to(high + 1, ~0u);
 }
 
-/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent, 5 the memory where QEMU opens it by
- * that; the rest is closed by exec. */
+/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent, 5 files; the rest is closed by
+ * exec. */
 static int arrange_fds(const struct confine *c)
 {
 	const struct spawn *s = c->spawn;
-	int from[] = {c->stdin_fd, s->stderr_fd, s->stderr_fd, s->qmp_fd, s->agent_fd,
-		s->memory_fd};
-	size_t n = s->memory_by_fd ? VM_FD_MEMORY + 1 : VM_FD_AGENT + 1;
+	int from[] = {
+		[STDIN_FILENO] = c->stdin_fd,
+		[STDOUT_FILENO] = s->stderr_fd,
+		[STDERR_FILENO] = s->stderr_fd,
+		[VM_FD_QMP] = s->qmp_fd,
+		[VM_FD_AGENT] = s->agent_fd,
+		[VM_FD_FILES] = s->files_fd,
+	};
+	const size_t n = ARRAY_SIZE(from);
 	int high[ARRAY_SIZE(from)];
 
 	/* Out of the way first: a source may stand where a target goes. */
@@ -179,34 +168,21 @@ static int set_limits(void)
 	return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
-static int drop_bounding(uint64_t keep)
+static int drop_bounding(void)
 {
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (!(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return -1;
-	return 0;
-}
-
-static int raise_ambient(uint64_t keep)
-{
-	for (int cap = 0; cap < 64; cap++)
-		if (keep >> cap & 1 &&
-			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return -1;
 	return 0;
 }
 
 static int drop_privileges(const struct spawn *s, const char **ret_step)
 {
-	uint64_t keep = s->serves_files ? FILE_CAPABILITIES : 0;
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {0};
+	struct __user_cap_data_struct none[2] = {0};
 	int r;
 
-	for (int i = 0; i < 2; i++)
-		data[i].effective = data[i].permitted = data[i].inheritable =
-			(uint32_t)(keep >> 32 * i);
-	r = try(drop_bounding(keep), "drop the bounding set", ret_step);
+	r = try(drop_bounding(), "drop the bounding set", ret_step);
 	/* The raw calls: glibc's would signal threads that a forked child does not have.
 	 */
 	if (r == 0)
@@ -215,15 +191,10 @@ static int drop_privileges(const struct spawn *s, const char **ret_step)
 		r = try((int)syscall(SYS_setresgid, s->uid, s->uid, s->uid), "setresgid",
 			ret_step);
 	if (r == 0)
-		r = try(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities",
-			ret_step);
-	if (r == 0)
 		r = try((int)syscall(SYS_setresuid, s->uid, s->uid, s->uid), "setresuid",
 			ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_capset, &header, data), "capset", ret_step);
-	if (r == 0)
-		r = try(raise_ambient(keep), "raise ambient capabilities", ret_step);
+		r = try((int)syscall(SYS_capset, &header, none), "capset", ret_step);
 	if (r == 0)
 		r = try(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs", ret_step);
 	return r;

@@ -15,18 +15,14 @@
  *   cgroup    into its own cgroups                       needs write access to cgroup.procs
  *   root      own mount namespace; a 1 MiB tmpfs with    needs CAP_SYS_ADMIN
  *             the libraries and firmware QEMU reads (read-only binds), its kernel and initrd when
- *             it boots, /dev/kvm under KVM; all of it read-only; a tmpfs at /export; the old root is
- *             gone
- *   limits    no core dumps, no transparent huge pages, descriptors 0-4 only, and 5 where QEMU opens
- *             the memory itself
- *   uid       its uid and gid, no groups; bounding, inheritable, permitted and ambient sets empty
- *             but for the file capabilities where it serves 9p; no_new_privs
- *   filter    no sockets, no tracing, no io_uring, no namespaces, no program but QEMU, …; the open of
- *             the memory is a user notification where QEMU insists on O_RDWR
+ *             it boots, /dev/kvm under KVM; all of it read-only, no /proc; the old root is gone
+ *   limits    no core dumps, no transparent huge pages, descriptors 0-5 only
+ *   uid       its uid and gid, no groups, no capability in any set; no_new_privs
+ *   filter    no sockets, no tracing, no io_uring, no namespaces, no program but QEMU, …; the opens of
+ *             the template's memory and of the window are user notifications
  *
- * A QEMU with the file capabilities may change mode and owner of whatever it has a descriptor of,
- * and open it again by /proc/self/fd with any access. So each of its descriptors is of its own
- * (memfd, socket), or was opened through a read-only mount, which stops all of that.
+ * What QEMU has a descriptor of is its own (memfd, socket), or was opened through a read-only
+ * mount: whatever it comes to, it changes no file's mode, owner or times.
  *
  * After exec QEMU adds its own filter (-sandbox on,…,spawn=deny).
  */
@@ -59,7 +55,7 @@ extern const char confine_exec_path[1];
 int confine_init(struct confine *c, const struct spawn *s, struct err *err);
 void confine_done(struct confine *c);
 
-/* A descriptor above those that the child lays over 0 to 4; fd is closed. -1 with errno.
+/* A descriptor above those that the child lays over 0 to 5; fd is closed. -1 with errno.
  */
 int confine_fd_high(int fd);
 

@@ -160,12 +160,6 @@ static void plan_binds(struct confine *c)
 		add_path(c, prefix);
 	else
 		add_path(c, s->qemu_path);
-	/* The 9p server changes modes by /proc/self/fd/<n> (its fchmodat_nofollow()). No
-	 * more of /proc than that folder, which is the child's and stays so through exec;
-	 * what a descriptor was opened through, a read-only mount for the template's
-	 * files, still decides what may be opened by it again. */
-	if (s->serves_files)
-		add_bind(c, "/proc/self/fd", "/proc/self/fd", false);
 	if (s->kernel)
 		add_bind(c, s->kernel, VM_PATH_KERNEL, true);
 	if (s->initrd)
@@ -263,7 +257,7 @@ static int open_stdin(void)
 int confine_init(struct confine *c, const struct spawn *s, struct err *err)
 {
 	*c = (struct confine){.spawn = s,
-		.notifies = s->memory_fd >= 0 && !s->memory_by_fd,
+		.notifies = s->n_opens > 0,
 		.qemu_fd = -1,
 		.stdin_fd = open_stdin()};
 	if (c->stdin_fd < 0)

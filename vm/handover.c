@@ -13,6 +13,8 @@ void vm_handover_done(struct vm_handover *h)
 	close_fd(h->agent_fd);
 	close_fd(h->pid_fd);
 	close_fd(h->stderr_fd);
+	close_fd(h->files_fd);
+	close_fd(h->window_fd);
 	*h = VM_HANDOVER_INIT;
 }
 

@@ -26,13 +26,18 @@
  */
 struct vm_handover {
 	int qmp_fd, agent_fd, pid_fd, stderr_fd;
+	int files_fd, window_fd; /* vm_files() */
 	unsigned int qemu_version;
 	unsigned int number;
 };
 
 #define VM_HANDOVER_INIT                                                                 \
-	((struct vm_handover){                                                           \
-		.qmp_fd = -1, .agent_fd = -1, .pid_fd = -1, .stderr_fd = -1})
+	((struct vm_handover){.qmp_fd = -1,                                              \
+		.agent_fd = -1,                                                          \
+		.pid_fd = -1,                                                            \
+		.stderr_fd = -1,                                                         \
+		.files_fd = -1,                                                          \
+		.window_fd = -1})
 
 /* Closes the descriptors. Idempotent. */
 void vm_handover_done(struct vm_handover *h);

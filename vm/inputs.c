@@ -84,7 +84,6 @@ struct cached {
 	char *path;
 	char digest[SHA256_DIGEST_SIZE * 2 + 1];
 	char *version; /* of QEMU only */
-	unsigned int version_number;
 };
 
 enum cached_file {
@@ -174,7 +173,7 @@ static int look_at(struct cached *file, const char *path, bool is_qemu, struct e
 		return 0;
 	forget(file);
 	if (is_qemu)
-		r = vm_qemu_version(path, &file->version, &file->version_number, err);
+		r = vm_qemu_version(path, &file->version, err);
 	if (r < 0)
 		return r;
 	r = digest_fd(fd, file->digest);
@@ -290,7 +289,6 @@ int vm_inputs_collect(struct vm_inputs *inputs, const struct config *c,
 		r = look_at_firmware(&inputs->firmware, c->qemu_path, err);
 	if (r == 0) {
 		machine.kvm = accel.kvm;
-		machine.qemu_version = files[CACHED_QEMU].version_number;
 		manifest_init(ret);
 		manifest_set(ret, MANIFEST_QEMU_VERSION, files[CACHED_QEMU].version);
 		manifest_set(ret, MANIFEST_QEMU_SHA256, files[CACHED_QEMU].digest);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ struct range {
 static struct range range_of(const struct config *c)
 {
 	return (struct range){.first = vm_number_uid(c, 0),
-		.last = vm_number_uid(c, (unsigned int)c->uid_count - 1)};
+		.last = vm_number_files_uid(c, (unsigned int)c->uid_count - 1)};
 }
 
 void vm_unlock(int fd)
@@ -88,7 +89,7 @@ static int check_claim(int claims_fd, const struct claim *other, const char *sta
 {
 	if (other->uids.last < ours->first || other->uids.first > ours->last)
 		return 0;
-	/* Our own of another uid_count: number n has the same uid in both. */
+	/* Our own of another uid_count: see is_clear(). */
 	if (other->uids.first == ours->first && strcmp(other->state_dir, state_dir) == 0)
 		return 0;
 	if (!has_vms(other->state_dir))
@@ -143,8 +144,47 @@ static void drop_claims(int claims_fd, const struct config *c)
 
 /* ---- numbers; the host's lock is held ---- */
 
-static int make_folder(
-	const struct config *c, unsigned int *ret, char **ret_dir, struct err *err)
+/* Whether there is a VM with that number, and it may have been made under that uid_count. */
+static bool has_vm(const char *vms, int64_t number, int64_t uid_count)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/%" PRId64, vms, number);
+
+	return number >= 0 && number < uid_count && access(dir, F_OK) == 0;
+}
+
+/*
+ * Whether the uids of a number are no other VM's. Under another uid_count the file servers
+ * have other uids: that of a VM which was made so may be what is QEMU's or the file
+ * server's here, and the other way round.
+ */
+static bool is_clear(
+	int claims_fd, const struct config *c, const char *vms, unsigned int number)
+{
+	_cleanup_closedir_ DIR *all = opendir(VM_CLAIMS);
+	const int64_t ours = (int64_t)c->uid_count;
+	struct dirent *entry;
+	struct claim claim;
+
+	while (all && (entry = readdir(all))) {
+		int64_t theirs;
+
+		if (!read_claim(claims_fd, entry->d_name, &claim) ||
+			claim.uids.first != vm_number_uid(c, 0) ||
+			strcmp(claim.state_dir, c->state_dir) != 0)
+			continue;
+		theirs = ((int64_t)claim.uids.last - claim.uids.first + 1) / 2;
+		if (theirs == ours)
+			continue;
+		if (has_vm(vms, number - theirs, theirs) ||
+			has_vm(vms, number + ours, theirs) ||
+			has_vm(vms, number + ours - theirs, theirs))
+			return false;
+	}
+	return true;
+}
+
+static int make_folder(int claims_fd, const struct config *c, unsigned int *ret,
+	char **ret_dir, struct err *err)
 {
 	_cleanup_free_ char *vms = xasprintf("%s/" VM_FOLDERS, c->state_dir);
 	uint64_t first;
@@ -160,6 +200,8 @@ static int make_folder(
 		unsigned int number = (unsigned int)((first + i) % c->uid_count);
 		_cleanup_free_ char *dir = xasprintf("%s/%u", vms, number);
 
+		if (access(dir, F_OK) < 0 && !is_clear(claims_fd, c, vms, number))
+			continue;
 		if (mkdir(dir, 0700) == 0) {
 			*ret = number;
 			*ret_dir = steal_ptr(dir);
@@ -169,7 +211,7 @@ static int make_folder(
 			return err_sys(err, errno, "cannot make the VM's folder %s", dir);
 	}
 	return err_set(err, -EBUSY,
-		"all %llu uids for QEMU are taken; raise uid_count of [hypervisor]",
+		"all %llu uids for VMs are taken; raise uid_count of [hypervisor]",
 		(unsigned long long)c->uid_count);
 }
 
@@ -184,6 +226,7 @@ static int record_and_group(const struct config *c, const char *dir, unsigned in
 		return err_sys(err, errno, "cannot open %s", dir);
 	snprintf(name, sizeof(name), "%u", vm_number_uid(c, number));
 	cgroup_path(c, name, record->cgroup);
+	record->files_uid = vm_number_files_uid(c, number);
 	r = vm_record_write(dir_fd, record, err);
 	return r < 0 ? r : cgroup_create(record->cgroup, procs_fds, err);
 }
@@ -211,7 +254,7 @@ int vm_number_take(const struct config *c, struct vm_record *record, unsigned in
 		return claims_fd;
 	r = claim_uids(claims_fd, c, err);
 	if (r == 0)
-		r = make_folder(c, &number, &dir, err);
+		r = make_folder(claims_fd, c, &number, &dir, err);
 	if (r < 0) {
 		drop_claims(claims_fd, c);
 		return r;

@@ -10,8 +10,8 @@
 
 /*
  * Number n, below uid_count, is taken by making <state_dir>/vms/<n>/ and is the VM's for
- * life, whoever owns it. Its uid and gid are uid_base + n, its cgroup is
- * <cgroup_parent>/<uid>.
+ * life, whoever owns it. QEMU's uid and gid are uid_base + n, those of its file server
+ * uid_base + uid_count + n; the cgroup of both is <cgroup_parent>/<QEMU's uid>.
  *
  * No two VMs of a host have one uid, not even of two instances of Stencil that know
  * nothing of each other: whoever takes a number has claimed the range of its
@@ -25,8 +25,8 @@
 #define VM_FOLDERS "vms" /* below state_dir */
 
 /*
- * Takes a free number: its folder, the record in it (record->cgroup is filled in) and its
- * cgroup, with an open cgroup.procs of each hierarchy as by cgroup_create(). *ret_dir is
+ * Takes a free number: its folder, the record in it (record->cgroup and files_uid are
+ * filled in) and its cgroup, with an open cgroup.procs of each hierarchy as by cgroup_create(). *ret_dir is
  * the caller's. -EBUSY: all are taken; -EADDRINUSE: another instance has claimed some of
  * the uids. Both name the key.
  */
@@ -44,6 +44,13 @@ int vm_number_give_unrecorded(const struct config *c, const char *dir, struct er
 static inline uid_t vm_number_uid(const struct config *c, unsigned int number)
 {
 	return (uid_t)(c->uid_base + number);
+}
+
+/* Of the taker's own configuration; whose VM it was made by another one's, its record
+ * tells. */
+static inline uid_t vm_number_files_uid(const struct config *c, unsigned int number)
+{
+	return (uid_t)(c->uid_base + c->uid_count + number);
 }
 
 /* The lock of VM_CLAIMS, for who else makes and removes cgroups in cgroup_parent: a

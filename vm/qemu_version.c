@@ -77,8 +77,7 @@ static int read_output(int fd, char *buf, size_t size)
 	}
 }
 
-int vm_qemu_version(
-	const char *path, char **ret_line, unsigned int *ret_version, struct err *err)
+int vm_qemu_version(const char *path, char **ret_line, struct err *err)
 {
 	char text[VERSION_BYTES_MAX] = "";
 	int fds[2], r, status = 0, version;
@@ -110,6 +109,5 @@ int vm_qemu_version(
 			"%s is %s; Stencil needs QEMU 7.2 or later", err_quote(path, 256),
 			err_quote(text, 80));
 	*ret_line = xstrdup(text);
-	*ret_version = (unsigned int)version;
 	return 0;
 }

@@ -37,6 +37,7 @@ int vm_record_write(int dir_fd, const struct vm_record *record, struct err *err)
 	json_set_string(obj, "sandbox", record->sandbox);
 	json_set_string(obj, "generation", record->generation);
 	json_set_string(obj, "cgroup", record->cgroup);
+	json_set_u64(obj, "files_uid", record->files_uid);
 	json_object_object_add(obj, "qemu", process_to_json(&record->qemu));
 	text = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN);
 	return file_write_atomic(dir_fd, RECORD, text, strlen(text), 0600, err);
@@ -75,6 +76,20 @@ static int take_text(
 	return 0;
 }
 
+/* One of a version that had no file server is still there to be swept. */
+static int take_files_uid(struct json_object *obj, uid_t *ret, struct err *err)
+{
+	uint64_t uid;
+	int r = json_get_u64_opt(obj, "files_uid", 0, &uid, err);
+
+	if (r < 0)
+		return r;
+	if (uid >= UINT32_MAX)
+		return err_set(err, -EBADMSG, "\"files_uid\": there is no such uid");
+	*ret = (uid_t)uid;
+	return 0;
+}
+
 static int parse(struct json_object *obj, struct vm_record *ret, struct err *err)
 {
 	int r;
@@ -91,6 +106,8 @@ static int parse(struct json_object *obj, struct vm_record *ret, struct err *err
 			obj, "generation", ret->generation, GENERATION_ID_SIZE, err);
 	if (r == 0)
 		r = take_text(obj, "cgroup", ret->cgroup, CGROUP_PATH_BYTES, err);
+	if (r == 0)
+		r = take_files_uid(obj, &ret->files_uid, err);
 	if (r == 0)
 		r = take_process(obj, "qemu", &ret->qemu, err);
 	if (r == 0 && !cgroup_path_valid(ret->cgroup))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/proc.h"
@@ -27,6 +28,7 @@ struct vm_record {
 	char generation
 		[GENERATION_ID_SIZE];   /* that it is a clone of; "": it was booted */
 	char cgroup[CGROUP_PATH_BYTES]; /* for cgroup_remove() */
+	uid_t files_uid;                /* its file server's */
 	struct proc_id qemu;            /* pid 0: not started */
 };
 

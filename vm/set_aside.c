@@ -65,6 +65,8 @@ int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err)
 	}
 	h.number = vm->number;
 	h.stderr_fd = steal_fd(&vm->stderr_fd);
+	h.files_fd = steal_fd(&vm->files_fd);
+	h.window_fd = steal_fd(&vm->window_fd);
 	*ret = h;
 	return 0;
 }

@@ -135,8 +135,7 @@ static int follow_child(
 		r = err_set(err, -ECHILD,
 			"the process that was to become QEMU ended at once");
 	if (r == 0 && listener >= 0) {
-		r = supervise_start(
-			steal_fd(&listener), q->pid, s->memory_fd, &q->supervisor, err);
+		r = supervise_start(steal_fd(&listener), q->pid, s, &q->supervisor, err);
 		q->supervised = r == 0;
 	}
 	if (r == 0)

@@ -8,25 +8,25 @@
 
 #include "base/err.h"
 
+/* What QEMU opens O_RDWR by a name that leads nowhere: its open is answered with a duplicate
+ * of fd, whatever that one's access is (vm/supervise.h). */
+struct spawn_open {
+	const char *path;
+	int fd;
+};
+#define SPAWN_OPENS_MAX 2
+
 struct spawn {
 	const char *qemu_path; /* absolute */
 	char *const *argv;
-	const char *jail;  /* an existing empty folder; QEMU's root is mounted on it, in
+	const char *jail; /* an existing empty folder; QEMU's root is mounted on it, in
 			      its namespace */
-	uid_t uid;         /* also its gid */
-	bool serves_files; /* 9p: keeps the file capabilities */
-	bool kvm;          /* gets a /dev/kvm */
+	uid_t uid;        /* also its gid */
+	bool kvm;         /* gets a /dev/kvm */
 	const char *kernel, *initrd; /* NULL for a clone */
-	int qmp_fd, agent_fd, stderr_fd;
-	/*
-	 * The template's memory, -1: there is none. QEMU opens it as VM_PATH_MEMORY, a
-	 * name that leads nowhere; its open is answered with a duplicate of this
-	 * descriptor, whatever access it asked for. Or, memory_by_fd, it has the
-	 * descriptor as VM_FD_MEMORY and opens VM_PATH_MEMORY_FD itself, which takes a
-	 * QEMU that asks for O_RDONLY (8.2 and later) and the file capabilities.
-	 */
-	int memory_fd;
-	bool memory_by_fd;
+	int qmp_fd, agent_fd, files_fd, stderr_fd;
+	struct spawn_open opens[SPAWN_OPENS_MAX];
+	unsigned int n_opens;
 	/* cgroup.procs files open for writing; -1: none. */
 	const int *cgroup_fds;
 	/* Called in the parent with the child's process before QEMU is executed; a failure
@@ -40,7 +40,7 @@ struct spawned {
 	int pidfd;
 	bool foreign; /* adopted: not a child of ours, so there is no status to reap */
 	bool supervised;
-	/* Answers the open of the memory; ends with QEMU at the latest. */
+	/* Answers those opens; ends with QEMU at the latest. */
 	pthread_t supervisor;
 };
 

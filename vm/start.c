@@ -53,9 +53,59 @@ static void limit_cpu(const struct vm *vm)
 		log_warn("VMs that are being prepared may use all CPUs: %s", err.text);
 }
 
-static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int agent_fd,
+/* Each is a socket pair: ours, QEMU's. */
+struct channels {
+	int qmp[2], agent[2], files[2];
+};
+
+static void close_channels(struct channels *c)
+{
+	for (int i = 0; i < 2; i++) {
+		close_fd(steal_fd(&c->qmp[i]));
+		close_fd(steal_fd(&c->agent[i]));
+		close_fd(steal_fd(&c->files[i]));
+	}
+}
+
+static int make_channels(struct channels *ret, struct err *err)
+{
+	int *pairs[] = {ret->qmp, ret->agent, ret->files};
+
+	*ret = (struct channels){{-1, -1}, {-1, -1}, {-1, -1}};
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i]) < 0) {
+			int r = err_sys(err, errno, "socketpair");
+
+			close_channels(ret);
+			return r;
+		}
+	return 0;
+}
+
+static int add_opens(struct vm *vm, const struct vm_start *start, struct spawn *s,
+	int *ret_window_fd, struct err *err)
+{
+	int r;
+
+	if (start->memory_fd >= 0)
+		s->opens[s->n_opens++] =
+			(struct spawn_open){VM_PATH_MEMORY, start->memory_fd};
+	if (start->role == VM_ROLE_TEMPLATE)
+		return 0;
+	r = vm_make_window(vm, err);
+	if (r == 0)
+		r = vm_open_window(vm, err);
+	if (r < 0)
+		return r;
+	*ret_window_fd = r;
+	s->opens[s->n_opens++] = (struct spawn_open){VM_PATH_WINDOW, r};
+	return 0;
+}
+
+static int spawn(struct vm *vm, const struct vm_start *start, const struct channels *c,
 	struct err *err)
 {
+	_cleanup_close_ int window_fd = -1;
 	_cleanup_free_ char *jail = xasprintf("%s/jail", vm->dir);
 	char **argv = vm_argv_new(&start->machine, start->role);
 	bool boots = start->role != VM_ROLE_CLONE;
@@ -64,15 +114,12 @@ static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int ag
 		.argv = argv,
 		.jail = jail,
 		.uid = vm_number_uid(vm->config, vm->number),
-		.serves_files = start->role != VM_ROLE_TEMPLATE,
 		.kvm = start->machine.kvm,
 		.kernel = boots ? vm->config->kernel : NULL,
 		.initrd = boots ? vm->config->initrd : NULL,
-		.qmp_fd = qmp_fd,
-		.agent_fd = agent_fd,
-		.memory_fd = start->memory_fd,
-		.memory_by_fd = start->role == VM_ROLE_CLONE &&
-				vm_opens_memory_readonly(start->machine.qemu_version),
+		.qmp_fd = c->qmp[1],
+		.agent_fd = c->agent[1],
+		.files_fd = c->files[1],
 		.cgroup_fds = vm->cgroup_fds,
 		.record = record_qemu,
 		.user = vm,
@@ -85,6 +132,8 @@ static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int ag
 		r = make_stderr(vm, err);
 	s.stderr_fd = vm->stderr_fd;
 	if (r == 0)
+		r = add_opens(vm, start, &s, &window_fd, err);
+	if (r == 0)
 		r = spawn_qemu(&s, &vm->qemu, err);
 	for (int i = 0; i < CGROUP_MAX; i++)
 		close_fd(steal_fd(&vm->cgroup_fds[i]));
@@ -92,42 +141,28 @@ static int spawn(struct vm *vm, const struct vm_start *start, int qmp_fd, int ag
 	return r;
 }
 
-static int make_channels(int qmp[2], int agent[2], struct err *err)
-{
-	int r;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) < 0)
-		return err_sys(err, errno, "socketpair");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) == 0)
-		return 0;
-	r = err_sys(err, errno, "socketpair");
-	close(qmp[0]);
-	close(qmp[1]);
-	return r;
-}
-
 int vm_start(struct vm *vm, const struct vm_start *start, struct err *err)
 {
-	int qmp[2], agent[2], r;
+	struct channels c;
+	int qmp_fd, r;
 
 	r = vm_take_number(vm, err);
 	if (r == 0)
-		r = make_channels(qmp, agent, err);
+		r = make_channels(&c, err);
 	if (r < 0)
 		return r;
 	limit_cpu(vm);
-	vm->agent_fd = agent[0];
+	vm->agent_fd = steal_fd(&c.agent[0]);
+	vm->files_fd = steal_fd(&c.files[0]);
 	trace_begin(vm->trace, TRACE_SPAWN);
-	r = spawn(vm, start, qmp[1], agent[1], err);
-	close(qmp[1]);
-	close(agent[1]);
-	if (r < 0) {
-		close(qmp[0]);
+	r = spawn(vm, start, &c, err);
+	qmp_fd = r < 0 ? -1 : steal_fd(&c.qmp[0]);
+	close_channels(&c);
+	if (r < 0)
 		return r;
-	}
 	trace_end(vm->trace, TRACE_SPAWN);
 	trace_begin(vm->trace, TRACE_QMP);
-	r = qmp_new(qmp[0], vm_call_deadline(vm), &vm->qmp, err);
+	r = qmp_new(qmp_fd, vm_call_deadline(vm), &vm->qmp, err);
 	if (r < 0) {
 		err_wrap(err, "QEMU (%s) does not answer", vm->config->qemu_path);
 		return vm_explain(vm, err);

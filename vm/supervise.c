@@ -6,12 +6,16 @@
  * of a memory backend with O_RDWR even where it maps it privately. So QEMU's open is held
  * by a seccomp user notification and answered by planting a descriptor that was opened
  * read-only (SECCOMP_IOCTL_NOTIF_ADDFD with SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). A
- * private writable mapping asks no more of it. The name it opens leads nowhere.
+ * private writable mapping asks no more of it. The name it opens leads nowhere. (From 8.2
+ * on QEMU can be told to open it O_RDONLY, but would need a name that leads there.)
+ *
+ * The window of the file channel, which QEMU maps shared, comes in the same way: it is a
+ * memfd, and a QEMU without /proc has no name for one.
  *
  * The filter can only look at numbers: it holds every openat(AT_FDCWD, …, O_RDWR). The
  * name is read from QEMU's memory here; QEMU has run no guest code yet, and the worst a
- * changed name could reach is the same read-only descriptor or QEMU's own empty file
- * system. Once the answer is given the listener is closed, and the kernel answers all
+ * changed name could reach is one of the same descriptors or QEMU's own empty file
+ * system. Once each answer is given the listener is closed, and the kernel answers all
  * later opens of that kind with ENOSYS.
  */
 #include "vm/supervise.h"
@@ -29,60 +33,102 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
-#include "vm/argv.h"
 
 struct supervisor {
-	int listener, memory_fd;
+	int listener;
 	pid_t pid;
+	struct supervised {
+		char *path;
+		int fd; /* -1: it has been answered */
+	} opens[SPAWN_OPENS_MAX];
+	unsigned int n_opens;
 };
 
-static bool asks_for_memory(pid_t pid, uint64_t address)
+static bool is_name(pid_t pid, uint64_t address, const char *path)
 {
-	char path[sizeof(VM_PATH_MEMORY)];
-	struct iovec local = {.iov_base = path, .iov_len = sizeof(path)};
-	struct iovec remote = {
-		.iov_base = (void *)(uintptr_t)address, .iov_len = sizeof(path)};
+	size_t size = strlen(path) + 1;
+	_cleanup_free_ char *name = xmalloc(size);
+	struct iovec local = {.iov_base = name, .iov_len = size};
+	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = size};
 
-	/* A shorter string at the end of a page reads short: not ours either. */
-	return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof(path) &&
-	       memcmp(path, VM_PATH_MEMORY, sizeof(path)) == 0;
+	/* A shorter string at the end of a page reads short: not that one either. */
+	return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)size &&
+	       memcmp(name, path, size) == 0;
 }
 
-/* Plants the memory's descriptor as the result of the system call. */
-static int answer(const struct supervisor *s, uint64_t id)
+static struct supervised *find_open(struct supervisor *s, const struct seccomp_notif *n)
+{
+	for (unsigned int i = 0; i < s->n_opens; i++)
+		if (s->opens[i].fd >= 0 &&
+			is_name((pid_t)n->pid, n->data.args[1], s->opens[i].path))
+			return &s->opens[i];
+	return NULL;
+}
+
+/* Plants the descriptor as the result of the system call. */
+static int answer(const struct supervisor *s, struct supervised *open, uint64_t id)
 {
 	struct seccomp_notif_addfd add = {
 		.id = id,
 		.flags = SECCOMP_ADDFD_FLAG_SEND,
-		.srcfd = (uint32_t)s->memory_fd,
+		.srcfd = (uint32_t)open->fd,
 		.newfd_flags = O_CLOEXEC,
 	};
+	int r = ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
 
-	return ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? -errno : 0;
+	close_fd(steal_fd(&open->fd));
+	return r;
 }
 
-/* One held system call; true when it was the one that is waited for. */
-static bool serve_one(const struct supervisor *s)
+static void let_pass(const struct supervisor *s, uint64_t id)
 {
-	struct seccomp_notif request = {0};
-	struct seccomp_notif_resp pass = {.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
-	int r;
+	struct seccomp_notif_resp pass = {
+		.id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
 
-	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
-		return false; /* killed meanwhile: poll tells */
-	if (asks_for_memory((pid_t)request.pid, request.data.args[1])) {
-		r = answer(s, request.id);
-		if (r < 0)
-			log_error("cannot hand QEMU (pid %d) the template's memory: %s",
-				s->pid, strerror(-r));
-		return true;
-	}
-	pass.id = request.id;
 	/* ENOENT: the caller died, there is nobody to answer. */
 	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &pass) < 0 && errno != ENOENT)
 		log_error("cannot let QEMU's system call pass (pid %d): %s", s->pid,
 			strerror(errno));
-	return false;
+}
+
+static bool all_answered(const struct supervisor *s)
+{
+	for (unsigned int i = 0; i < s->n_opens; i++)
+		if (s->opens[i].fd >= 0)
+			return false;
+	return true;
+}
+
+/* One held system call; true when none more is waited for. */
+static bool serve_one(struct supervisor *s)
+{
+	struct seccomp_notif request = {0};
+	struct supervised *open;
+	int r;
+
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
+		return false; /* killed meanwhile: poll tells */
+	open = find_open(s, &request);
+	if (!open) {
+		let_pass(s, request.id);
+		return false;
+	}
+	r = answer(s, open, request.id);
+	if (r == 0)
+		return all_answered(s);
+	/* The call is held until the listener closes. */
+	log_error("cannot hand QEMU (pid %d) %s: %s", s->pid, open->path, strerror(-r));
+	return true;
+}
+
+static void supervisor_free(struct supervisor *s)
+{
+	for (unsigned int i = 0; i < s->n_opens; i++) {
+		free(s->opens[i].path);
+		close_fd(s->opens[i].fd);
+	}
+	close_fd(s->listener);
+	free(s);
 }
 
 static void *supervise(void *arg)
@@ -100,29 +146,30 @@ static void *supervise(void *arg)
 			break; /* POLLHUP: the last task under the filter has ended */
 		}
 	}
-	close(s->listener);
-	close(s->memory_fd);
-	free(s);
+	supervisor_free(s);
 	return NULL;
 }
 
-int supervise_start(
-	int listener, pid_t pid, int memory_fd, pthread_t *ret_thread, struct err *err)
+int supervise_start(int listener, pid_t pid, const struct spawn *spawn,
+	pthread_t *ret_thread, struct err *err)
 {
 	struct supervisor *s = xnew0(struct supervisor);
 	int r = 0;
 
 	s->listener = listener;
 	s->pid = pid;
-	s->memory_fd = fcntl(memory_fd, F_DUPFD_CLOEXEC, 3);
-	if (s->memory_fd < 0)
-		r = -errno;
+	for (unsigned int i = 0; r == 0 && i < spawn->n_opens; i++) {
+		struct supervised *open = &s->opens[s->n_opens++];
+
+		open->path = xstrdup(spawn->opens[i].path);
+		open->fd = fcntl(spawn->opens[i].fd, F_DUPFD_CLOEXEC, 3);
+		if (open->fd < 0)
+			r = -errno;
+	}
 	if (r == 0)
 		r = thread_start(supervise, s, 0, false, ret_thread);
 	if (r < 0) {
-		close_fd(s->memory_fd);
-		close(s->listener);
-		free(s);
+		supervisor_free(s);
 		return err_sys(err, r, "cannot start the open supervisor");
 	}
 	return 0;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The open supervisor: answers QEMU's open of the template's memory. */
+/* The open supervisor: answers QEMU's opens of the memory that it has from us. */
 #pragma once
 
 #include <pthread.h>
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "vm/spawn.h"
 
 /*
- * listener: QEMU's seccomp notification fd (taken, also on failure). memory_fd: not
- * taken, a duplicate is kept. The thread ends after the one answer, or with QEMU.
+ * listener: QEMU's seccomp notification fd (taken, also on failure). The descriptors of
+ * spawn->opens are not taken, duplicates are kept. The thread ends when each was answered
+ * once, or with QEMU.
  */
-int supervise_start(
-	int listener, pid_t pid, int memory_fd, pthread_t *ret_thread, struct err *err);
+int supervise_start(int listener, pid_t pid, const struct spawn *spawn,
+	pthread_t *ret_thread, struct err *err);

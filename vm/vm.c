@@ -68,6 +68,7 @@ int vm_new(const struct vm_options *options, struct vm **ret, struct err *err)
 	vm->ended = options->ended;
 	vm->user = options->user;
 	vm->stderr_fd = vm->agent_fd = vm->qemu.pidfd = vm->kill_fd = -1;
+	vm->files_fd = vm->window_fd = -1;
 	for (int i = 0; i < CGROUP_MAX; i++)
 		vm->cgroup_fds[i] = -1;
 	pthread_mutex_init(&vm->lock, NULL);
@@ -156,6 +157,8 @@ static void close_all(struct vm *vm)
 	agent_free(steal_ptr(vm->agent));
 	qmp_free(steal_ptr(vm->qmp));
 	close_fd(steal_fd(&vm->agent_fd));
+	close_fd(steal_fd(&vm->files_fd));
+	close_fd(steal_fd(&vm->window_fd));
 	close_fd(steal_fd(&vm->stderr_fd));
 	for (int i = 0; i < CGROUP_MAX; i++)
 		close_fd(steal_fd(&vm->cgroup_fds[i]));

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "agent-client/agent.h"
 #include "base/config.h"
@@ -11,6 +12,7 @@
 #include "base/trace.h"
 #include "base/util.h"
 #include "mm/manifest.h"
+#include "vm/cgroup.h"
 
 /*
  * One struct vm is one QEMU process, the connections to it, and what it has on the host: a
@@ -108,17 +110,16 @@ struct vm_nic {
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
 
 /*
- * The export: what the guest sees by 9p at AGENT_SHARED_DIR. A detached mount
- * (open_tree(2) or fsmount(2); not taken) is attached at <name> below it ("<cid>/rootfs",
- * "<cid>/mounts/0"; made as a folder or, for a file, an empty file) inside QEMU's own mount
- * namespace only: the host sees no mount, and the death of QEMU ends it.
+ * The file channel, for the pod's file server (files/wire.h): its host end, and the window's
+ * memory, a memfd whose size is sealed. Borrowed; valid until vm_free(). The VM reads and
+ * writes neither.
  */
-int vm_export_attach(struct vm *vm, int mount_fd, const char *name, struct err *err);
-/* Detaches whatever is below <name> and removes it; fine if nothing is there. */
-int vm_export_detach(struct vm *vm, const char *name, struct err *err);
-/* By which the agent mounts it, among the storages of each container: of several that ask
- * for it the first one's mount serves all. Static. */
-Grpc__Storage *vm_export_storage(void);
+void vm_files(const struct vm *vm, int *ret_channel_fd, int *ret_window_fd);
+/* Uid and gid for that server, nobody else's as long as the VM has its number. */
+uid_t vm_files_uid(const struct vm *vm);
+/* The VM's cgroup.procs of each hierarchy, as of cgroup_create(); the caller closes them.
+ * Who joins is ended with the VM, at the latest, also by vm_sweep(). */
+int vm_open_cgroup(const struct vm *vm, int ret_fds[CGROUP_MAX], struct err *err);
 
 /* Borrowed; valid until vm_free(). */
 struct agent *vm_agent(struct vm *vm);

@@ -32,6 +32,8 @@ struct vm {
 	struct agent *agent;
 	int stderr_fd; /* a sealed memfd that QEMU's standard error goes to */
 	int agent_fd;  /* host end of the channel until the agent client has it */
+	int files_fd;  /* host end of the file channel */
+	int window_fd; /* its memory; -1: a template's VM has none */
 	bool watched;
 	pthread_t watch;
 	bool taken; /* by another process: the VM is not ours to undo */
@@ -67,6 +69,11 @@ struct vm_start {
 int vm_start(struct vm *vm, const struct vm_start *start, struct err *err);
 /* Waits for the agent's first answer; a silent guest's last words are in err. */
 int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err);
+
+/* Makes the window's memory (files.c). */
+int vm_make_window(struct vm *vm, struct err *err);
+/* Another descriptor of it, for QEMU: whose flags (O_APPEND) are not those of ours. */
+int vm_open_window(const struct vm *vm, struct err *err);
 
 /* A number, unless it has one. */
 int vm_take_number(struct vm *vm, struct err *err);

@@ -108,7 +108,7 @@ static int take_vm(struct json_object *reply, struct lease *lease, struct err *e
 		r = json_get_u64(reply, "qemu_version", &version, err);
 	if (r < 0)
 		return r;
-	if (lease->vm.stderr_fd < 0 || version > INT_MAX || number > INT_MAX)
+	if (lease->vm.window_fd < 0 || version > INT_MAX || number > INT_MAX)
 		return err_set(err, -EPROTO, "templated offered half a VM");
 	lease->vm.qemu_version = (unsigned int)version;
 	lease->vm.number = (unsigned int)number;
@@ -128,6 +128,8 @@ static void sort_fds(const char *result, struct lease *lease, int fds[LEASE_VM_F
 		lease->vm.agent_fd = steal_fd(&fds[1]);
 		lease->vm.pid_fd = steal_fd(&fds[2]);
 		lease->vm.stderr_fd = steal_fd(&fds[3]);
+		lease->vm.files_fd = steal_fd(&fds[4]);
+		lease->vm.window_fd = steal_fd(&fds[5]);
 	}
 }
 
@@ -170,7 +172,7 @@ static int lease_ask(const char *endpoint, struct json_object *request, int64_t 
 	_cleanup_json_ struct json_object *reply = NULL;
 	struct lease lease = LEASE_INIT;
 	struct err why = ERR_INIT;
-	int fds[LEASE_VM_FDS] = {-1, -1, -1, -1}, r;
+	int fds[LEASE_VM_FDS] = {-1, -1, -1, -1, -1, -1}, r;
 
 	r = unix_connect(endpoint, SOCK_SEQPACKET, deadline, &lease.conn_fd, &why);
 	if (r < 0)

@@ -15,7 +15,7 @@
  * SOCK_SEQPACKET on template_endpoint, root only; a message is one JSON object of at most
  * LEASE_MESSAGE_MAX bytes. The client speaks first, and has LEASE_REQUEST_MS to do so.
  *
- *   request   {"version": 1, "request": <verb>, …}
+ *   request   {"version": 2, "request": <verb>, …}
  *     acquire   "sandbox": <id>,
  *               "config": {<every key of enum lease_want>: <its value as in the file>},
  *               where a VM is welcome "state_dir": <path>,
@@ -24,13 +24,13 @@
  *     refresh   "now": <bool>, may be missing: retire what there is before building
  *     status, init, destroy, size, watch       nothing more
  *
- *   reply     {"version": 1, "result": <result>, …}
+ *   reply     {"version": 2, "result": <result>, …}
  *     template  "generation", "manifest": {…} and, where a VM was welcome,
  *               "reason": <sentence on why there is none>;
  *               beside it the descriptors of memory and state
  *     vm        "generation" (or ""), "number", "qemu_version";
- *               beside it the descriptors of QMP, agent, process and standard error: see
- *               vm/handover.h
+ *               beside it the descriptors of QMP, agent, process, standard error, file
+ *               channel and window: see vm/handover.h
  *     none      "reason": <sentence>, "field": <manifest field or "">
  *     done      of init, refresh, destroy: "generation", "built", "text",
  *               "held": [<sandbox>…] (of destroy)
@@ -41,7 +41,7 @@
  *     error     "error": <sentence>
  *
  * Before their reply init and refresh send any number of
- * {"version": 1, "progress": <step>}.
+ * {"version": 2, "progress": <step>}.
  *
  * After `template` the connection is the lease: it lasts until the client closes it, and
  * nothing more may be sent. After `vm` the client takes the VM and sends `taken` within
@@ -49,11 +49,11 @@
  * the next request may follow. A message that is not understood is answered with `error`
  * and the connection is closed.
  */
-#define LEASE_VERSION     1
+#define LEASE_VERSION     2
 #define LEASE_REQUEST_MS  5000
 #define LEASE_SEND_MS     5000
 #define LEASE_DEPTH_MAX   8
-#define LEASE_VM_FDS      4   /* beside the reply `vm` */
+#define LEASE_VM_FDS      6   /* beside the reply `vm` */
 #define LEASE_SANDBOX_MAX 128 /* bytes of a sandbox id, with the NUL */
 
 enum lease_verb {
@@ -108,7 +108,7 @@ bool lease_request_is_own(const struct lease_request *request, const struct conf
 int lease_request_config(const struct lease_request *request, const struct config *base,
 	struct config *ret, struct err *err);
 
-/* {"version": 1, "result": result}, to add to. */
+/* {"version": 2, "result": result}, to add to. */
 struct json_object *lease_reply_new(const char *result);
 
 /* Sends obj (taken) with n_fds descriptors: 0, -EMSGSIZE if it is too large, else as

@@ -5,10 +5,10 @@
  * attempt on its standard error as "<attempt> <outcome>": OK, the name of an errno, or
  * the signal that ended it. test_readonly.c knows what each has to come to.
  *
- *   escape MEMORY PARENT NEIGHBOUR HANDLE PATH...
+ *   escape MEMORY WINDOW PARENT NEIGHBOUR HANDLE PATH...
  *
- * MEMORY     the name under which QEMU would open its memory, opened O_RDWR or, below
- *            /proc, O_RDONLY
+ * MEMORY     the name under which QEMU would open its memory
+ * WINDOW     and the window of its file channel
  * PARENT     the pid of the shim's place
  * NEIGHBOUR  the pid of another sandbox's QEMU
  * HANDLE     the memory file's, in hexadecimal: "<type>:<bytes>"
@@ -115,6 +115,7 @@ static void attack_descriptor(int fd)
 		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE));
 	TRY("fchmod", fchmod(fd, 0666));
 	TRY("fchown", fchown(fd, getuid(), getgid()));
+	TRY("fchown-empty", fchownat(fd, "", getuid(), getgid(), AT_EMPTY_PATH));
 	TRY("fsetxattr", fsetxattr(fd, "user.x", "x", 1, 0));
 	TRY("fsetxattr-capability", fsetxattr(fd, "security.capability", "x", 1, 0));
 	TRY("fremovexattr", fremovexattr(fd, "user.x"));
@@ -149,11 +150,10 @@ static void attack_by_name(int fd)
 	TRY("chown", chown(self, getuid(), getgid()));
 	TRY("utimensat", utimensat(AT_FDCWD, self, now, 0));
 	TRY("setxattr", setxattr(self, "user.x", "x", 1, 0));
-	TRY("link-empty-path", linkat(fd, "", AT_FDCWD, "/export/link", AT_EMPTY_PATH));
-	TRY("link-self-fd",
-		linkat(AT_FDCWD, self, AT_FDCWD, "/export/link", AT_SYMLINK_FOLLOW));
-	TRY("rename", rename(self, "/export/renamed"));
-	TRY("rename-onto", rename("/export", self));
+	TRY("link-empty-path", linkat(fd, "", AT_FDCWD, "/link", AT_EMPTY_PATH));
+	TRY("link-self-fd", linkat(AT_FDCWD, self, AT_FDCWD, "/link", AT_SYMLINK_FOLLOW));
+	TRY("rename", rename(self, "/renamed"));
+	TRY("rename-onto", rename("/usr", self));
 	TRY("unlink", unlink(self));
 	TRY("unlinkat-empty", unlinkat(fd, "", 0));
 	TRY("parent-by-name", open(up, O_RDONLY));
@@ -163,16 +163,15 @@ static void attack_by_name(int fd)
 				     &(struct mount_attr){.attr_clr = MOUNT_ATTR_RDONLY},
 				     sizeof(struct mount_attr)));
 	TRY("remount", mount(NULL, self, NULL, MS_REMOUNT | MS_BIND, NULL));
-	TRY("bind", mount(self, "/export", NULL, MS_BIND, NULL));
+	TRY("bind", mount(self, "/usr/lib", NULL, MS_BIND, NULL));
 	TRY("open-tree", syscall(SYS_open_tree, fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE));
 }
 
-/* ---- the memory by the name that QEMU opens ---- */
+/* ---- what QEMU opens by a name ---- */
 
-static int open_memory(const char *name)
+static int open_name(const char *name)
 {
-	int access = strncmp(name, "/proc/", 6) == 0 ? O_RDONLY : O_RDWR;
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, name, access | O_CLOEXEC);
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, name, O_RDWR | O_CLOEXEC);
 
 	TRY("open", fd);
 	if (fd < 0)
@@ -180,7 +179,7 @@ static int open_memory(const char *name)
 	return fd;
 }
 
-static void attack_memory_name(const char *name)
+static void attack_name(const char *name)
 {
 	struct {
 		unsigned long long flags, mode, resolve;
@@ -193,6 +192,23 @@ static void attack_memory_name(const char *name)
 	TRY("make", syscall(SYS_open, name, O_RDWR | O_CREAT, 0600));
 }
 
+/* It is there to be written to; its size is the host's, which has it mapped. */
+static void attack_window(int fd)
+{
+	int seals = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+
+	TRY("map", try_map((long)mmap(
+			   NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)));
+	TRY("shrink", ftruncate(fd, 0));
+	TRY("grow", ftruncate(fd, 64 << 20));
+	TRY("append", pwrite(fd, "x", 1, 64 << 20));
+	TRY("allocate", fallocate(fd, 0, 64 << 20, PAGE));
+	TRY("seal", fcntl(fd, F_ADD_SEALS, seals));
+	TRY("fchmod", fchmod(fd, 0));
+	TRY("fchown", fchown(fd, getuid(), getgid()));
+	TRY("set-append", fcntl(fd, F_SETFL, O_APPEND));
+}
+
 /* ---- walls ---- */
 
 static void attack_mounts(void)
@@ -202,20 +218,19 @@ static void attack_mounts(void)
 	static const unsigned long spaces[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID,
 		CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP};
 
-	TRY("mount-tmpfs", mount("x", "/export", "tmpfs", 0, NULL));
-	TRY("mount-proc", mount("x", "/export", "proc", 0, NULL));
+	TRY("mount-tmpfs", mount("x", "/usr", "tmpfs", 0, NULL));
+	TRY("mount-proc", mount("x", "/usr", "proc", 0, NULL));
 	TRY("remount-root", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL));
 	TRY("remount-lib", mount(NULL, "/usr/lib", NULL, MS_REMOUNT | MS_BIND, NULL));
 	TRY("umount", umount2("/usr/lib", MNT_DETACH));
-	TRY("umount-proc", umount2("/proc/self/fd", MNT_DETACH));
 	TRY("open-tree-root", syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE));
 	TRY("open-tree-plain", syscall(SYS_open_tree, AT_FDCWD, "/", 0));
 	TRY("move-mount",
-		syscall(SYS_move_mount, AT_FDCWD, "/usr/lib", AT_FDCWD, "/export", 0));
+		syscall(SYS_move_mount, AT_FDCWD, "/usr/lib", AT_FDCWD, "/usr", 0));
 	TRY("fsopen", syscall(SYS_fsopen, "tmpfs", 0));
 	TRY("fspick", syscall(SYS_fspick, AT_FDCWD, "/", 0));
-	TRY("pivot-root", syscall(SYS_pivot_root, "/export", "/export"));
-	TRY("chroot", chroot("/export"));
+	TRY("pivot-root", syscall(SYS_pivot_root, "/usr/lib", "/usr/lib"));
+	TRY("chroot", chroot("/usr"));
 	TRY("unshare-mount", unshare(CLONE_NEWNS));
 	TRY("unshare-user", unshare(CLONE_NEWUSER));
 	for (size_t i = 0; i < sizeof(spaces) / sizeof(*spaces); i++)
@@ -224,14 +239,14 @@ static void attack_mounts(void)
 	TRY("clone3", syscall(SYS_clone3, clone_args, sizeof(clone_args)));
 	TRY("write-root", open("/made", O_WRONLY | O_CREAT, 0600));
 	TRY("mkdir-root", mkdir("/made", 0700));
-	TRY("rename-export", rename("/export", "/made"));
-	TRY("symlink-root", symlink("/export", "/made"));
+	TRY("rename-root", rename("/usr", "/made"));
+	TRY("symlink-root", symlink("/usr", "/made"));
 	TRY("write-lib", open("/usr/lib/made", O_WRONLY | O_CREAT, 0600));
 	TRY("chmod-lib", chmod("/usr/lib", 0777));
 	TRY("chmod-program", chmod("/usr/lib/x86_64-linux-gnu/libc.so.6", 0777));
-	TRY("mknod-block", mknod("/export/disk", S_IFBLK | 0666, makedev(8, 0)));
-	TRY("mknod-mem", mknod("/export/mem", S_IFCHR | 0666, makedev(1, 1)));
-	TRY("mknod-null", mknod("/export/null", S_IFCHR | 0666, makedev(1, 3)));
+	TRY("mknod-block", mknod("/disk", S_IFBLK | 0666, makedev(8, 0)));
+	TRY("mknod-mem", mknod("/mem", S_IFCHR | 0666, makedev(1, 1)));
+	TRY("mknod-null", mknod("/null", S_IFCHR | 0666, makedev(1, 3)));
 }
 
 /* One attempt against a process that is not ours. */
@@ -302,7 +317,7 @@ static void attack_kernel(void)
 	TRY("module", syscall(SYS_finit_module, 0, "", 0));
 	TRY("kexec", syscall(SYS_kexec_load, 0, 0, NULL, 0));
 	TRY("reboot", syscall(SYS_reboot, 0xfee1dead, 672274793, 0, NULL));
-	TRY("swapon", swapon("/export", 0));
+	TRY("swapon", swapon("/usr", 0));
 	TRY("iopl", syscall(SYS_iopl, 3));
 	TRY("personality", syscall(SYS_personality, 0xffffffff));
 	TRY("hostname", sethostname("x", 1));
@@ -409,9 +424,9 @@ static void attack_handles(const char *text, int fd)
 {
 	struct file_handle *h = parse_handle(text);
 	struct file_handle *mine = parse_handle("0:");
-	int export = open("/export", O_RDONLY | O_DIRECTORY), id;
+	int root = open("/", O_RDONLY | O_DIRECTORY), id;
 
-	TRY("handle-by-export", open_by_handle_at(export, h, O_RDWR));
+	TRY("handle-by-root", open_by_handle_at(root, h, O_RDWR));
 	TRY("handle-by-file", open_by_handle_at(fd, h, O_RDWR));
 	TRY("handle-by-cwd", open_by_handle_at(AT_FDCWD, h, O_RDWR));
 	mine->handle_bytes = MAX_HANDLE_SZ;
@@ -442,7 +457,7 @@ static void attack_device(int fd)
 /* Those that it was started with: no file of the host may change by them. */
 static void attack_inherited(void)
 {
-	for (int fd = 0; fd <= 4; fd++) {
+	for (int fd = 0; fd <= 5; fd++) {
 		char self[64];
 
 		snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
@@ -450,8 +465,7 @@ static void attack_inherited(void)
 		fchown(fd, getuid(), getgid());
 		chmod(self, 0777);
 	}
-	TRY("write-stdin",
-		pwrite((int)syscall(SYS_open, "/proc/self/fd/0", O_RDWR), "x", 1, 0));
+	TRY("write-stdin", pwrite(0, "x", 1, 0));
 }
 
 static void receive(int *fds, size_t n)
@@ -473,11 +487,10 @@ static void attack_paths(char **paths)
 	static const char *const always[] = {
 		"/etc/passwd",
 		"/../etc/passwd",
-		"/export/../../etc/passwd",
-		"/proc/self/fd/../mem",
-		"/proc/self/fd/../root",
-		"/proc/self/fd/../../1/root",
-		"/proc/self/fd/../../../../etc/passwd",
+		"/usr/../../etc/passwd",
+		"/export",
+		"/proc",
+		"/proc/self/fd",
 		"/proc/self/root",
 		"/proc/self/mem",
 		"/proc/1/root",
@@ -520,16 +533,22 @@ static void wait_for_the_end(void)
 
 int main(int argc, char **argv)
 {
-	int fd, fds[2];
+	int fd, window, fds[2];
 
 	if (argc < 2)
 		wait_for_the_end();
-	if (argc < 6)
+	if (argc < 7)
 		return 1;
 	receive(fds, 2);
 	subject = "memory ";
-	fd = open_memory(argv[1]);
-	attack_memory_name(argv[1]);
+	fd = open_name(argv[1]);
+	TRY("open-twice", syscall(SYS_openat, AT_FDCWD, argv[1], O_RDWR));
+	subject = "window ";
+	window = open_name(argv[2]);
+	attack_window(window);
+	attack_name(argv[2]);
+	subject = "memory ";
+	attack_name(argv[1]);
 	attack_descriptor(fd);
 	attack_by_name(fd);
 	subject = "state ";
@@ -538,16 +557,16 @@ int main(int argc, char **argv)
 	subject = "device ";
 	attack_device(fds[1]);
 	subject = "parent ";
-	attack_process((pid_t)strtol(argv[2], NULL, 10));
-	subject = "neighbour ";
 	attack_process((pid_t)strtol(argv[3], NULL, 10));
+	subject = "neighbour ";
+	attack_process((pid_t)strtol(argv[4], NULL, 10));
 	subject = "";
-	attack_handles(argv[4], fd);
+	attack_handles(argv[5], fd);
 	attack_mounts();
 	attack_privileges();
 	attack_kernel();
-	attack_sockets(argv[5]);
-	attack_paths(argv + 5);
+	attack_sockets(argv[6]);
+	attack_paths(argv + 6);
 	attack_exec();
 	attack_inherited();
 	fprintf(stderr, "end OK\n");

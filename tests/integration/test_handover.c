@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,6 +30,9 @@
 		}                                                                        \
 	} while (0)
 
+/* In the window. */
+#define WORD "from the giver"
+
 static struct config *config(void)
 {
 	return &template_get()->config;
@@ -52,7 +54,10 @@ static struct vm *set_aside(struct vm_handover *ret)
 {
 	struct vm *vm = template_clone("giver");
 	struct err err = ERR_INIT;
+	int channel_fd, window_fd;
 
+	vm_files(vm, &channel_fd, &window_fd);
+	assert_int_equal(sizeof(WORD), pwrite(window_fd, WORD, sizeof(WORD), 0));
 	if (vm_set_aside(vm, ret, &err) < 0)
 		fail_msg("%s", err.text);
 	return vm;
@@ -173,23 +178,36 @@ enum kill_at {
 	NOT,
 };
 
+/* The file channel is the one that the giver had. */
+static int check_files(struct vm *vm, struct err *err)
+{
+	int channel_fd, window_fd;
+	char word[sizeof(WORD)] = "";
+
+	vm_files(vm, &channel_fd, &window_fd);
+	if (pread(window_fd, word, sizeof(word), 0) != sizeof(word) ||
+		strcmp(word, WORD) != 0)
+		return err_set(err, -EIO, "the window is another one");
+	if (wait_fd(channel_fd, POLLIN, now_ms()) != -ETIMEDOUT)
+		return err_set(err, -EIO, "the channel is closed");
+	if (vm_files_uid(vm) != config()->uid_base + config()->uid_count + vm_number(vm))
+		return err_set(err, -EIO, "the uid is another one");
+	return 0;
+}
+
 /* All that a shim does with its VM. */
 static int use(struct vm *vm, struct err *err)
 {
-	_cleanup_close_ int folder =
-		open_tree(AT_FDCWD, "/usr", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	char why[2048];
 	int r;
 
-	r = vm_make_unique(vm, "pod", err);
+	r = check_files(vm, err);
+	if (r == 0)
+		r = vm_make_unique(vm, "pod", err);
 	if (r == 0)
 		r = vm_resize(vm, 2, 128 * MiB, err);
 	if (r == 0 && template_count_vcpus(vm) != 2)
 		r = err_set(err, -EIO, "it has not 2 vCPUs");
-	if (r == 0)
-		r = vm_export_attach(vm, folder, "c1/rootfs", err);
-	if (r == 0)
-		r = vm_export_detach(vm, "c1", err);
 	if (r < 0)
 		return r;
 	vm_post_mortem(vm, why, sizeof(why));
@@ -271,21 +289,24 @@ static void test_taker_killed_after_resume(void **state)
 
 static void send_handover(int sock, const struct vm_handover *h)
 {
-	int fds[] = {h->qmp_fd, h->agent_fd, h->pid_fd, h->stderr_fd};
+	int fds[] = {h->qmp_fd, h->agent_fd, h->pid_fd, h->stderr_fd, h->files_fd,
+		h->window_fd};
 
-	CHILD(sock_send(sock, h, sizeof(*h), fds, 4, soon()));
+	CHILD(sock_send(sock, h, sizeof(*h), fds, ARRAY_SIZE(fds), soon()));
 }
 
 static struct vm_handover receive_handover(int sock)
 {
 	struct vm_handover h = VM_HANDOVER_INIT;
-	int fds[4];
+	int fds[6];
 
-	assert_int_equal(sizeof(h), sock_recv(sock, &h, sizeof(h), fds, 4, soon()));
+	assert_int_equal(sizeof(h), sock_recv(sock, &h, sizeof(h), fds, 6, soon()));
 	h.qmp_fd = fds[0];
 	h.agent_fd = fds[1];
 	h.pid_fd = fds[2];
 	h.stderr_fd = fds[3];
+	h.files_fd = fds[4];
+	h.window_fd = fds[5];
 	return h;
 }
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mount.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/io.h"
@@ -27,27 +27,37 @@ static void age(struct vm *vm)
 		fail_msg("%s", err.text);
 }
 
-/* A root file system of the probe alone, attached as <cid>/rootfs. */
-static void attach_rootfs(struct vm *vm, const char *cid)
+/* One piece of a file that the guest is to have. */
+static void copy_piece(
+	struct vm *vm, const char *path, const char *text, size_t len, size_t offset)
 {
-	_cleanup_free_ char *rootfs = template_make_dir("rootfs");
-	_cleanup_free_ char *target = xasprintf("%s/probe", rootfs);
-	_cleanup_free_ char *name = xasprintf("%s/rootfs", cid);
+	Grpc__CopyFileRequest request = GRPC__COPY_FILE_REQUEST__INIT;
+	struct err err = ERR_INIT;
+
+	request.path = (char *)(uintptr_t)path;
+	request.file_size = (int64_t)len;
+	request.file_mode = S_IFREG | 0755;
+	request.dir_mode = 0755;
+	request.offset = (int64_t)offset;
+	request.data.data = (uint8_t *)(uintptr_t)text + offset;
+	request.data.len = MIN(len - offset, (size_t)MiB);
+	check_result(agent_copy_file(vm_agent(vm), &request, soon(), &err), &err);
+}
+
+/* A root file system of the probe alone, in the guest's memory. */
+static void copy_rootfs(struct vm *vm, const char *cid)
+{
+	_cleanup_free_ char *path = xasprintf(AGENT_SHARED_DIR "/%s/rootfs/probe", cid);
 	const char *probe = getenv("STENCIL_PROBE");
 	_cleanup_free_ char *program = NULL;
-	_cleanup_close_ int fd = -1;
 	struct err err = ERR_INIT;
 	size_t len;
 
 	if (!probe)
 		probe = "build/tests/system/probe";
-	if (file_read(AT_FDCWD, probe, 16 * MiB, &program, &len, &err) < 0 ||
-		file_write_atomic(AT_FDCWD, target, program, len, 0755, &err) < 0)
-		fail_msg("%s", err.text);
-	fd = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	assert_true(fd >= 0);
-	if (vm_export_attach(vm, fd, name, &err) < 0)
-		fail_msg("%s", err.text);
+	check_result(file_read(AT_FDCWD, probe, 16 * MiB, &program, &len, &err), &err);
+	for (size_t offset = 0; offset < len; offset += MiB)
+		copy_piece(vm, path, program, len, offset);
 }
 
 static Grpc__Spec *make_spec(const char *cid)
@@ -74,11 +84,8 @@ static void create_and_start(struct vm *vm, const char *cid)
 {
 	Grpc__CreateContainerRequest create = GRPC__CREATE_CONTAINER_REQUEST__INIT;
 	Grpc__StartContainerRequest start = GRPC__START_CONTAINER_REQUEST__INIT;
-	Grpc__Storage *storages[] = {vm_export_storage()};
 	struct err err = ERR_INIT;
 
-	create.storages = storages;
-	create.n_storages = ARRAY_SIZE(storages);
 	create.container_id = create.exec_id = start.container_id =
 		(char *)(uintptr_t)cid;
 	create.oci = make_spec(cid);
@@ -126,7 +133,7 @@ static void check_clock(struct vm *vm, const char *cid)
 	_cleanup_free_ char *text = NULL;
 	const char *line;
 
-	attach_rootfs(vm, cid);
+	copy_rootfs(vm, cid);
 	create_and_start(vm, cid);
 	text = read_output(vm, cid);
 	after = host_ms();

@@ -115,7 +115,7 @@ static void test_strange_clients(void **state)
 					 &silent[i], &err),
 			0);
 		if (i % 2)
-			assert_int_equal(sock_send(silent[i], "{\"version\":1,", 13, NULL,
+			assert_int_equal(sock_send(silent[i], "{\"version\":2,", 13, NULL,
 						 0, soon()),
 				0);
 		grant();

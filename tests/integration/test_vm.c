@@ -11,15 +11,17 @@
 #include <cmocka.h>
 #include <inttypes.h>
 #include <nettle/sha2.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/util.h"
+#include "files/wire.h"
 #include "hotplug/plug.h"
 #include "tests/lib/template.h"
 #include "tests/lib/test.h"
@@ -99,6 +101,8 @@ static int held_flags(int pid, const struct stat *st)
 static void test_walls(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("walls");
+	static const char *const sets[] = {
+		"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
 	_cleanup_close_ int fd = open_memory();
 	char value[64];
 	struct stat st;
@@ -112,12 +116,10 @@ static void test_walls(void **state)
 	assert_string_equal("1", value);
 	proc_status(vm_pid(vm), "Uid", value, sizeof(value));
 	assert_true(strtoull(value, NULL, 10) >= template_get()->config.uid_base);
-	/* chown, dac_override, dac_read_search, fowner, fsetid, setfcap: to serve files,
-	 * no more. */
-	proc_status(vm_pid(vm), "CapEff", value, sizeof(value));
-	assert_string_equal("000000008000001f", value);
-	proc_status(vm_pid(vm), "CapBnd", value, sizeof(value));
-	assert_string_equal("000000008000001f", value);
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		proc_status(vm_pid(vm), sets[i], value, sizeof(value));
+		assert_string_equal("0000000000000000", value);
+	}
 }
 
 /* A clone works and grows; its template stays as it was. */
@@ -137,72 +139,38 @@ static void test_clone(void **state)
 	assert_memory_equal(template_digest, digest, sizeof(digest));
 }
 
-static bool visible(const struct vm *vm, const char *name)
+/* The host's ends of the file channel, which the guest has not said anything to yet. */
+static void test_files(void **state)
 {
-	_cleanup_free_ char *path =
-		xasprintf("/proc/%d/root/export/%s", vm_pid(vm), name);
+	const struct config *config = &template_get()->config;
+	_cleanup_(vm) struct vm *vm = template_clone("files");
+	int channel_fd, window_fd;
+	struct stat st;
+	char byte;
 
-	return access(path, F_OK) == 0;
-}
-
-static bool host_mounts_mention(const char *text)
-{
-	_cleanup_free_ char *mounts = NULL;
-	size_t len;
-
+	(void)state;
+	vm_files(vm, &channel_fd, &window_fd);
+	assert_int_equal(0, fstat(window_fd, &st));
+	assert_int_equal(FILES_WINDOW_BYTES, st.st_size);
 	assert_int_equal(
-		0, file_read(AT_FDCWD, "/proc/self/mountinfo", MiB, &mounts, &len, NULL));
-	return strstr(mounts, text) != NULL;
+		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL, fcntl(window_fd, F_GET_SEALS));
+	assert_int_equal(
+		config->uid_base + config->uid_count + vm_number(vm), vm_files_uid(vm));
+	assert_int_equal(-1, recv(channel_fd, &byte, 1, MSG_DONTWAIT));
+	assert_int_equal(EAGAIN, errno);
+	vm_kill(vm);
+	assert_int_equal(0, wait_fd(channel_fd, POLLIN, soon()));
+	assert_int_equal(0, recv(channel_fd, &byte, 1, MSG_DONTWAIT));
 }
 
-static void test_export(void **state)
+/* Not in the saved state, so not in the template. */
+static void check_template_has_no_window(struct vm *vm)
 {
-	_cleanup_(vm) struct vm *vm = template_clone("export");
-	_cleanup_free_ char *rootfs = template_make_dir("rootfs"), *file = NULL;
-	_cleanup_close_ int folder_fd = -1, file_fd = -1;
-	struct err err = ERR_INIT;
+	int channel_fd, window_fd;
 
-	(void)state;
-	file = xasprintf("%s/hello", rootfs);
-	assert_int_equal(0, file_write_atomic(AT_FDCWD, file, "x", 1, 0644, &err));
-	folder_fd = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	file_fd = open_tree(AT_FDCWD, file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	assert_int_equal(0, vm_export_attach(vm, folder_fd, "c1/rootfs", &err));
-	assert_int_equal(0, vm_export_attach(vm, file_fd, "c1/mounts/0", &err));
-	assert_true(visible(vm, "c1/rootfs/hello"));
-	assert_true(visible(vm, "c1/mounts/0"));
-	assert_false(host_mounts_mention("/c1/rootfs"));
-	assert_int_equal(0, vm_export_detach(vm, "c1", &err));
-	assert_false(visible(vm, "c1"));
-	assert_int_equal(0, vm_export_detach(vm, "c1", &err));
-	assert_int_equal(0, access(file, F_OK));
-}
-
-/* A guest may put anything into its export before us: no wait, no mount, an error. */
-static void test_export_of_a_hostile_guest(void **state)
-{
-	_cleanup_(vm) struct vm *vm = template_clone("hostile");
-	_cleanup_free_ char *rootfs = template_make_dir("hostile-rootfs");
-	_cleanup_free_ char *export = xasprintf("/proc/%d/root/export", vm_pid(vm));
-	_cleanup_free_ char *file = xasprintf("%s/hello", rootfs);
-	_cleanup_close_ int export_fd = -1, file_fd = -1, folder_fd = -1;
-	struct err err = ERR_INIT;
-
-	(void)state;
-	export_fd = open(export, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(export_fd >= 0);
-	assert_int_equal(0, mkdirat(export_fd, "c1", 0755));
-	assert_int_equal(0, mkfifoat(export_fd, "c1/fifo", 0644));
-	assert_int_equal(0, symlinkat("/", export_fd, "c1/link"));
-	assert_int_equal(0, file_write_atomic(AT_FDCWD, file, "x", 1, 0644, &err));
-	file_fd = open_tree(AT_FDCWD, file, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	folder_fd = open_tree(AT_FDCWD, rootfs, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	assert_error_names(
-		vm_export_attach(vm, file_fd, "c1/fifo", &err), -EEXIST, "c1/fifo");
-	assert_error_names(
-		vm_export_attach(vm, file_fd, "c1/link", &err), -EEXIST, "c1/link");
-	assert_error_names(vm_export_attach(vm, folder_fd, "c1/link/x", &err), -ENOTDIR,
-		"c1/link/x");
+	vm_files(vm, &channel_fd, &window_fd);
+	assert_true(channel_fd >= 0);
+	assert_int_equal(-1, window_fd);
 }
 
 /* What cannot be plugged is an error, and the ports have an end. */
@@ -230,27 +198,57 @@ static bool has_ended(int pidfd)
 	return wait_fd(pidfd, 1 /* POLLIN */, now_ms()) == 0;
 }
 
-/* An owner that is killed leaves its VM to the sweep, which undoes it once. */
+/* A process that has joined the VM's cgroup, as its file server has; says that it has. */
+static void run_member(struct vm *vm, int said_fd)
+{
+	int fds[CGROUP_MAX];
+
+	if (vm_open_cgroup(vm, fds, NULL) < 0)
+		_exit(1);
+	for (int i = 0; i < CGROUP_MAX; i++)
+		if (fds[i] >= 0 && write(fds[i], "0", 1) != 1)
+			_exit(1);
+	if (write(said_fd, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* An owner that is killed leaves its VM to the sweep, which undoes it once, with all that is
+ * in its cgroup. */
 static void test_sweep(void **state)
 {
 	struct config *config = &template_get()->config;
 	_cleanup_free_ char *vms = xasprintf("%s/" VM_FOLDERS, config->state_dir);
 	struct err err = ERR_INIT;
-	int status;
+	int status, member[2];
 	pid_t pid;
+	char byte;
 
 	(void)state;
+	assert_int_equal(0, pipe2(member, O_CLOEXEC));
 	pid = fork();
 	if (pid == 0) {
-		template_clone("orphan");
+		struct vm *vm = template_clone("orphan");
+
+		if (fork() == 0)
+			run_member(vm, member[1]);
+		if (read(member[0], &byte, 1) != 1)
+			_exit(1);
 		raise(SIGKILL);
 	}
+	close(member[1]);
 	assert_int_equal(pid, waitpid(pid, &status, 0));
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(0, access(vms, F_OK));
+	/* It lives: its end of the pipe is open. */
+	assert_int_equal(-ETIMEDOUT, wait_fd(member[0], POLLIN, now_ms()));
 	for (int i = 0; i < 2; i++)
 		check_result(vm_sweep(config, "test", "orphan", &err), &err);
 	assert_int_equal(-1, access(vms, F_OK));
+	assert_int_equal(0, wait_fd(member[0], POLLIN, soon()));
+	assert_int_equal(0, read(member[0], &byte, 1));
+	close(member[0]);
 }
 
 /* Told once when QEMU dies, not at all when it is killed by us. */
@@ -459,8 +457,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_walls),
 		cmocka_unit_test(test_clone),
-		cmocka_unit_test(test_export),
-		cmocka_unit_test(test_export_of_a_hostile_guest),
+		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_ports_run_out),
 		cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_ended),
@@ -471,5 +468,6 @@ int main(void)
 		cmocka_unit_test(test_not_qemu),
 	};
 
+	template_on_save(check_template_has_no_window);
 	return cmocka_run_group_tests(tests, enter, template_leave);
 }

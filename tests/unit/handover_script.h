@@ -63,6 +63,8 @@ int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err)
 	ret->qmp_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->agent_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->stderr_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ret->files_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ret->window_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ret->qemu_version = 70222;
 	return 0;
 }

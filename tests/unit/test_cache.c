@@ -78,6 +78,7 @@ static void acquire_vm(struct lease *lease)
 	assert_int_equal(70222, lease->vm.qemu_version);
 	assert_true(lease->vm.qmp_fd >= 0 && lease->vm.agent_fd >= 0);
 	assert_true(lease->vm.pid_fd >= 0 && lease->vm.stderr_fd >= 0);
+	assert_true(lease->vm.files_fd >= 0 && lease->vm.window_fd >= 0);
 }
 
 /* As a shim does. */

@@ -122,14 +122,14 @@ static void test_garbage(void **state)
 		{"\x01\x02", "not valid JSON"},
 		{"[1]", "not a JSON object"},
 		{"{}", "\"version\" is missing"},
-		{"{\"version\":2,\"request\":\"status\"}", "version 2"},
-		{"{\"version\":1}", "\"request\" is missing"},
-		{"{\"version\":1,\"request\":\"dance\"}", "unknown request \"dance\""},
-		{"{\"version\":1,\"request\":\"acquire\"}", "\"sandbox\" is missing"},
-		{"{\"version\":1,\"request\":\"acquire\",\"sandbox\":\"../"
+		{"{\"version\":9,\"request\":\"status\"}", "version 9"},
+		{"{\"version\":2}", "\"request\" is missing"},
+		{"{\"version\":2,\"request\":\"dance\"}", "unknown request \"dance\""},
+		{"{\"version\":2,\"request\":\"acquire\"}", "\"sandbox\" is missing"},
+		{"{\"version\":2,\"request\":\"acquire\",\"sandbox\":\"../"
 		 "x\",\"config\":{}}",
 			"no sandbox id"},
-		{"{\"version\":1,\"request\":\"acquire\",\"sandbox\":\"x\",\"config\":{}"
+		{"{\"version\":2,\"request\":\"acquire\",\"sandbox\":\"x\",\"config\":{}"
 		 "}",
 			"has 0 keys"},
 		{"[[[[[[[[[[[[[[[[[[[[[[[[", "nesting too deep"},
@@ -279,12 +279,12 @@ static void test_client(void **state)
 	misbehave(NULL, 50, "templated does not answer");
 	misbehave("nonsense", 5000, "not valid JSON");
 	misbehave("{\"version\":3}", 5000, "version 3");
-	misbehave("{\"version\":1,\"result\":\"none\"}", 5000, "\"reason\" is missing");
+	misbehave("{\"version\":2,\"result\":\"none\"}", 5000, "\"reason\" is missing");
 	misbehave(
-		"{\"version\":1,\"result\":\"error\",\"error\":\"busy\"}", 5000, "busy");
-	misbehave("{\"version\":1,\"result\":\"template\"}", 5000,
+		"{\"version\":2,\"result\":\"error\",\"error\":\"busy\"}", 5000, "busy");
+	misbehave("{\"version\":2,\"result\":\"template\"}", 5000,
 		"\"generation\" is missing");
-	misbehave("{\"version\":1,\"result\":\"template\",\"generation\":\"x\","
+	misbehave("{\"version\":2,\"result\":\"template\",\"generation\":\"x\","
 		  "\"manifest\":{}}",
 		5000, "format: the field is missing");
 	assert_int_equal(config_set(&client, "factory", "template_endpoint",

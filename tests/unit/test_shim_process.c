@@ -23,12 +23,6 @@ void pod_stop(struct pod *p)
 	n_stops++;
 }
 
-int vm_export_detach(struct vm *v, const char *id, struct err *err)
-{
-	(void)v, (void)id, (void)err;
-	return 0;
-}
-
 void events_publish(struct events *e, const char *topic, const ProtobufCMessage *message)
 {
 	(void)e, (void)message;

@@ -97,16 +97,14 @@ static void test_not_qemu(void **state)
 	_cleanup_free_ char *other = file_in(f, "other", chatty, sizeof(chatty) - 1);
 	_cleanup_free_ char *aged = file_in(f, "old", old, sizeof(old) - 1);
 	_cleanup_free_ char *line = NULL;
-	unsigned int version;
 
-	assert_int_equal(-ENOEXEC, vm_qemu_version(other, &line, &version, &f->err));
+	assert_int_equal(-ENOEXEC, vm_qemu_version(other, &line, &f->err));
 	assert_non_null(strstr(f->err.text, other));
 	assert_non_null(strstr(f->err.text, "is not a QEMU"));
 	assert_non_null(strstr(f->err.text, "coreutils"));
-	assert_int_equal(-EOPNOTSUPP, vm_qemu_version(aged, &line, &version, &f->err));
+	assert_int_equal(-EOPNOTSUPP, vm_qemu_version(aged, &line, &f->err));
 	assert_non_null(strstr(f->err.text, "7.2 or later"));
-	assert_int_equal(
-		-ENOENT, vm_qemu_version("/nowhere/qemu", &line, &version, &f->err));
+	assert_int_equal(-ENOENT, vm_qemu_version("/nowhere/qemu", &line, &f->err));
 	assert_non_null(strstr(f->err.text, "/nowhere/qemu"));
 	assert_null(line);
 }
@@ -247,11 +245,13 @@ static void test_numbers(void **state)
 	assert_int_equal(0, take(f, &record, &b));
 	assert_int_not_equal(a, b);
 	assert_int_equal(f->config.uid_base + a, vm_number_uid(&f->config, a));
+	assert_int_equal(f->config.uid_base + 2 + a, vm_number_files_uid(&f->config, a));
 	assert_int_equal(-EBUSY, take(f, &record, &c));
 	assert_non_null(strstr(f->err.text, "uid_count"));
 	dir_fd = open_vm(f, b);
 	assert_int_equal(0, vm_record_read(dir_fd, &written, &f->err));
 	assert_string_equal("pod", written.sandbox);
+	assert_int_equal(vm_number_files_uid(&f->config, b), written.files_uid);
 	give(f, a);
 	assert_int_equal(0, take(f, &record, &c));
 	assert_int_equal(a, c);
@@ -330,6 +330,8 @@ static void test_two_instances(void **state)
 	assert_non_null(strstr(other.err.text, f->config.state_dir));
 	/* A range of its own, right behind. */
 	other.config.uid_base = f->config.uid_base + f->config.uid_count;
+	assert_int_equal(-EADDRINUSE, take(&other, &record, &b));
+	other.config.uid_base += f->config.uid_count;
 	assert_int_equal(0, take(&other, &record, &b));
 	give(&other, b);
 	/* One's own, with more of them, stands in nobody's way but others'. */
@@ -349,6 +351,30 @@ static void test_two_instances(void **state)
 	assert_int_equal(0, take(&other, &record, &b));
 	give(&other, b);
 	config_done(&other.config);
+}
+
+/* With another uid_count nobody gets a uid that a VM of before has. */
+static void test_other_uid_count(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_record record = own_record();
+	unsigned int first, number;
+
+	f->config.uid_count = 2;
+	assert_int_equal(0, take(f, &record, &first));
+	/* QEMU's uid would be the first one's file server's: number first + 2. */
+	f->config.uid_count = 4;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(0, take(f, &record, &number));
+		assert_int_not_equal(first, number);
+		assert_int_not_equal(first + 2, number);
+	}
+	assert_int_equal(-EBUSY, take(f, &record, &number));
+	give(f, first);
+	assert_int_equal(0, take(f, &record, &number));
+	for (unsigned int i = 0; i < 4; i++)
+		give(f, i);
+	assert_nothing_left(f);
 }
 
 /* Of VMs whose owner is gone all goes, of others nothing; twice is as good as once. */
@@ -419,32 +445,44 @@ static bool has_word(char **argv, const char *part)
 	return false;
 }
 
-/* What keeps a template whole: shared only where it is made, private in clones, and from
- * QEMU 8.2 opened read-only by QEMU itself. */
+/* What keeps a template whole: shared only where it is made, private in clones. */
 static void test_argv_memory(void **state)
 {
 	struct fixture *f = *state;
-	struct vm_machine m = {.config = &f->config, .qemu_version = 70222};
-	char **clone = vm_argv_new(&m, VM_ROLE_CLONE), **newer, **template, **direct;
+	struct vm_machine m = {.config = &f->config};
+	char **clone = vm_argv_new(&m, VM_ROLE_CLONE);
+	char **template = vm_argv_new(&m, VM_ROLE_TEMPLATE);
+	char **direct = vm_argv_new(&m, VM_ROLE_DIRECT);
 
-	m.qemu_version = 100002;
-	newer = vm_argv_new(&m, VM_ROLE_CLONE);
-	template = vm_argv_new(&m, VM_ROLE_TEMPLATE);
-	direct = vm_argv_new(&m, VM_ROLE_DIRECT);
-	assert_true(has_word(clone, "share=off"));
-	assert_false(has_word(clone, "share=on"));
-	assert_false(has_word(clone, "readonly=on"));
+	assert_true(has_word(clone, ",mem-path=" VM_PATH_MEMORY ",share=off"));
 	assert_false(has_word(clone, "-kernel"));
-	assert_true(has_word(clone, "mem-path=" VM_PATH_MEMORY ","));
-	assert_true(has_word(
-		newer, "mem-path=" VM_PATH_MEMORY_FD ",share=off,readonly=on,rom=off"));
-	assert_true(has_word(template, "share=on"));
-	assert_false(has_word(direct, "memory-backend-file"));
-	for (char ***argv = (char **[]){clone, newer, template, direct, NULL}; *argv;
-		argv++) {
+	assert_true(has_word(template, ",mem-path=" VM_PATH_MEMORY ",share=on"));
+	assert_false(has_word(direct, VM_PATH_MEMORY));
+	for (char ***argv = (char **[]){clone, template, direct, NULL}; *argv; argv++) {
 		assert_true(has_word(*argv, "spawn=deny"));
 		assert_true(has_word(*argv, "vmgenid,guid=auto"));
 		vm_argv_free(*argv);
+	}
+}
+
+/* The port is where the template's was; the window is a clone's own, or of who boots. */
+static void test_argv_files(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_machine m = {.config = &f->config};
+
+	for (int role = VM_ROLE_DIRECT; role <= VM_ROLE_CLONE; role++) {
+		char **argv = vm_argv_new(&m, (enum vm_role)role);
+		bool window = role != VM_ROLE_TEMPLATE;
+
+		assert_true(has_word(argv, ",nr=2,chardev=files,name=stencil.files.0"));
+		assert_true(has_word(argv, "socket,id=files,fd=5"));
+		assert_int_equal(window, has_word(argv, "ivshmem-plain,memdev=window"));
+		assert_int_equal(window,
+			has_word(argv, "id=window,size=4M,mem-path=" VM_PATH_WINDOW
+				       ",share=on"));
+		assert_false(has_word(argv, "9p"));
+		vm_argv_free(argv);
 	}
 }
 
@@ -535,10 +573,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_numbers_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_two_instances, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_other_uid_count, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_killed_before_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_argv_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cmdline, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_accel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_firmware, set_up, tear_down),
