@@ -29,7 +29,6 @@ struct job {
 	unsigned int number;
 	struct mount *mount; /* NULL: there is no such mount */
 	uint8_t slot;        /* the guest's, to be given back; or FILES_NO_SLOT */
-	bool interrupted;    /* before it was begun */
 	bool credited;       /* the guest has its credit back */
 	uint32_t opcode;
 	uint64_t unique;

@@ -118,33 +118,6 @@ static int copy_message(const struct channel *c, const struct files_frame *f,
 	return 0;
 }
 
-static bool mark_interrupted(struct job_list *list, const struct job *interrupt)
-{
-	struct fuse_interrupt_in in;
-
-	memcpy(&in, interrupt->message + sizeof(struct fuse_in_header), sizeof(in));
-	for (struct job *job = list->first; job; job = job->next)
-		if (job->kind == JOB_MESSAGE && job->number == interrupt->number &&
-			job->unique == in.unique) {
-			job->interrupted = true;
-			return true;
-		}
-	return false;
-}
-
-/* An interrupt overtakes the queue, and so it may overtake what it is for. */
-static bool interrupts_queued(struct channel *c, const struct job *job)
-{
-	struct mount *mount = c->mounts[job->number];
-
-	if (job->opcode != FUSE_INTERRUPT ||
-		job->len !=
-			sizeof(struct fuse_in_header) + sizeof(struct fuse_interrupt_in))
-		return false;
-	return mark_interrupted(&c->queue, job) ||
-	       (mount && mark_interrupted(&mount->held, job));
-}
-
 /* What has no answer and takes no credit. */
 static bool is_one_way(const struct job *job)
 {
@@ -164,7 +137,8 @@ static void wait_for_nothing(void *user)
 	(void)user;
 }
 
-/* A FUSE_FORGET comes after the answer that it is about, by the guest's kernel's own order. */
+/* A FUSE_FORGET comes after the answer that it is about, by the guest's kernel's own order. A
+ * FUSE_INTERRUPT may overtake what it is for; the tree remembers it. */
 static int serve_one_way(struct channel *c, const struct job *job)
 {
 	_Alignas(8) uint8_t unused[4096];
@@ -173,12 +147,11 @@ static int serve_one_way(struct channel *c, const struct job *job)
 		.size = sizeof(unused),
 		.grow = grow_nothing,
 		.waits = wait_for_nothing};
-	struct mount *mount = NULL;
+	struct mount *mount;
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	if (!interrupts_queued(c, job))
-		mount = channel_mount_enter(c, job->number);
+	mount = channel_mount_enter(c, job->number);
 	pthread_mutex_unlock(&c->lock);
 	if (!mount)
 		return 0;

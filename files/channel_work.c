@@ -250,7 +250,7 @@ static void send_answer(struct worker *w, const struct tree_answer *answer)
 
 /* ---- serving ---- */
 
-/* 0: it is to be served. As the kernel does, only a wait for a lock ends by a signal. */
+/* 0: it is to be served, and what the mount has of it is taken back by leave_mount(). */
 static int refuse(struct worker *w)
 {
 	struct channel *c = w->channel;
@@ -260,8 +260,6 @@ static int refuse(struct worker *w)
 	pthread_mutex_lock(&c->lock);
 	if (!job->mount || job->mount->removing)
 		error = -ENOTCONN;
-	else if (job->opcode == FUSE_SETLKW && job->interrupted)
-		error = -EINTR;
 	else if (job->opcode == FUSE_SETLKW && c->lockers >= CHANNEL_WAITERS_MAX)
 		error = -ENOLCK;
 	else if (job->opcode == FUSE_SETLKW)

@@ -10,7 +10,7 @@
  * Stages, in this order. The process has one thread, and starts as root.
  *
  *   descriptors  jail_close_others(): nothing is open but what the caller has counted
- *   (caller)     opens what it needs of the old root: caller_prepare() of files/caller.h holds
+ *   (caller)     opens what it needs of the old root: tree_prepare() of files/tree.h holds
  *                /proc/self/fd by an O_PATH descriptor, to open files anew. It leads to the
  *                descriptors of this process and nowhere else
  *   namespaces   mount, network (empty, not even lo is up), IPC, UTS      needs CAP_SYS_ADMIN

@@ -99,7 +99,9 @@ static const int allowed[] = {
 	SCMP_SYS(renameat2),
 	/* files/lock */
 	SCMP_SYS(flock),
-	/* files/wait: ends a wait for a lock; see the rule for its first argument */
+	/* files/wait */
+	SCMP_SYS(dup3),
+	SCMP_SYS(rt_sigtimedwait),
 	/* files/watch */
 	SCMP_SYS(inotify_init1),
 	SCMP_SYS(inotify_add_watch),

@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "base/thread.h"
-#include "files/caller.h"
 #include "files/control.h"
 #include "files/jail.h"
 
@@ -76,7 +75,7 @@ static int start(int argc, char **argv, struct err *err)
 	if (r == 0)
 		r = jail_close_others(FILES_FD_FIRST, err);
 	if (r == 0)
-		r = caller_prepare(err);
+		r = tree_prepare(err);
 	if (r == 0)
 		r = jail_enter(uid, err);
 	/* What libseccomp has left behind. */
