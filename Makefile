@@ -32,7 +32,7 @@ LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsan
 
 # ---- what is built ---------------------------------------------------------------------------
 
-LIBS	 = shim templated vm mm hotplug agent-client base
+LIBS	 = shim templated vm files mm hotplug agent-client base
 HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl
 # The agent is static and PID 1 of a guest: never sanitized, a SAN build takes the plain one.
 PLAIN	 = $(if $(SAN),build,$(B))

@@ -43,7 +43,6 @@ int files_client_add(struct files_client *client, const struct files_tree *tree,
 	unsigned int *ret_mount, struct err *err);
 /* The server forgets the tree; a guest that still has it mounted gets EIO from then on. Fine
  * if it is not there. */
-int files_client_remove(
-	struct files_client *client, unsigned int mount, struct err *err);
+int files_client_remove(struct files_client *client, unsigned int mount, struct err *err);
 
 int files_client_pidfd(const struct files_client *client);
