@@ -32,8 +32,8 @@ LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsan
 
 # ---- what is built ---------------------------------------------------------------------------
 
-LIBS	 = shim templated vm mm hotplug agent-client base
-HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl
+LIBS	 = shim templated vm files mm hotplug agent-client base
+HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl $(B)/stencil-files
 # The agent is static and PID 1 of a guest: never sanitized, a SAN build takes the plain one.
 PLAIN	 = $(if $(SAN),build,$(B))
 AGENT	 = $(PLAIN)/stencil-agent
@@ -80,13 +80,23 @@ $(B)/templatectl: $(B)/obj/templated/main_templatectl.o $(call lib_a,$(filter-ou
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_BASE) $(LIB_SEC) $(LIB_HASH)
 
 ifeq ($(SAN),)
+# Static: each pod has one, and what it relocates and what libraries keep is memory of its own.
+$(B)/stencil-files: $(B)/obj/files/main_files.o $(call lib_a,files base)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -static-pie -o $@ $^ -lseccomp -lcap-ng
+else
+# Its system calls are counted: a sanitizer's are not among them.
+$(B)/stencil-files: build/stencil-files
+	$(call say,COPY,$@)mkdir -p $(@D); cp $< $@
+endif
+
+ifeq ($(SAN),)
 # Static: the guest has no libraries but those crun came with.
 $(AGENT): $(B)/obj/guest/main_agent.o $(call lib_o,guest) $(call lib_a,agent-client base)
 	$(call say,LINK,$@)$(CC) -static -pthread -Wl,--gc-sections -o $@ $^ \
 		-lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lm
 else
-.PHONY: $(AGENT) $(GUEST)
-$(AGENT) $(GUEST):
+.PHONY: $(AGENT) $(GUEST) build/stencil-files
+$(AGENT) $(GUEST) build/stencil-files:
 	@$(MAKE) --no-print-directory SAN= B=$(PLAIN) $@
 endif
 

@@ -50,6 +50,7 @@ struct config {
 	uint64_t vm_cache_cpu_percent; /* of one CPU, for preparing them; 0: no limit */
 	bool strict;                   /* no cold boot behind a miss: an error instead */
 	/* [runtime] */
+	char *file_server;        /* the program that serves a pod's files */
 	char *state_dir;          /* one folder a sandbox */
 	char *cgroup_parent;      /* the VMs' cgroups are below it */
 	int log_level;            /* enum log_level */

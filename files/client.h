@@ -28,7 +28,8 @@ struct files_start {
 /* Returns when the server is confined and serves. */
 int files_client_new(
 	const struct files_start *start, struct files_client **ret, struct err *err);
-/* Ends the server and waits for that. NULL is fine. `ended` is not called any more. */
+/* Ends the server and waits for that. NULL is fine. `ended` is not called any more; not from
+ * within it. */
 void files_client_free(struct files_client *client);
 DEFINE_CLEANUP(files_client, struct files_client *, files_client_free);
 
@@ -42,9 +43,8 @@ struct files_tree {
 /* From now on the guest may mount *ret_mount (files/wire.h). */
 int files_client_add(struct files_client *client, const struct files_tree *tree,
 	unsigned int *ret_mount, struct err *err);
-/* The server forgets the tree; a guest that still has it mounted gets EIO from then on. Fine
+/* The server forgets the tree; a guest that still has it mounted gets ENOTCONN from then on. Fine
  * if it is not there. */
-int files_client_remove(
-	struct files_client *client, unsigned int mount, struct err *err);
+int files_client_remove(struct files_client *client, unsigned int mount, struct err *err);
 
 int files_client_pidfd(const struct files_client *client);

@@ -37,6 +37,13 @@ struct tree_options {
 	void *user;
 };
 
+/*
+ * Once for the process, while /proc is there: opens /proc/self/fd, by which held files are
+ * opened anew, and installs a handler of SIGRTMIN, which ends waits. tree_new() does it, too,
+ * for who needs no jail. The descriptor stays, and so /proc may go.
+ */
+int tree_prepare(struct err *err);
+
 /* root_fd: an O_PATH descriptor of a folder or of a regular file, the root of a mount (not
  * taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
  * the file capabilities. */
@@ -61,6 +68,9 @@ struct tree_answer {
 };
 
 /*
+ * A thread that calls this gets a working folder and a umask of its own, and keeps them
+ * (unshare(CLONE_FS)). SIGRTMIN is blocked in it, but while it waits for a lock.
+ *
  * Serves one request: message[0..len) is private to the caller and whole, but for the data of
  * a FUSE_WRITE, which may lie elsewhere (payload, payload_len) in memory that the guest can
  * change at any time. Returns -EPROTO where the message is none that a kernel sends (the
@@ -75,8 +85,8 @@ struct tree_request {
 int tree_serve(struct tree *tree, const struct tree_request *request,
 	struct tree_answer *answer);
 
-/* Requests that wait for a lock end now, with EINTR. Before tree_free(), and when the guest
- * has unmounted. */
+/* Requests that wait for a lock end now, with EINTR, and until tree_reset() none waits. Before
+ * tree_free(), and when the guest has unmounted. */
 void tree_interrupt_all(struct tree *tree);
 /* Forgets all inodes, handles and locks: the guest has unmounted. As for tree_free(). */
 void tree_reset(struct tree *tree);

@@ -159,6 +159,7 @@ stencil_config() # [SECTION KEY=VALUE]...
 	initrd = $STENCIL_GUEST/initrd.img
 	${STENCIL_QEMU:+path = $STENCIL_QEMU}
 	[runtime]
+	file_server = $STENCIL_BUILD/stencil-files
 	cgroup_parent = $WORLD
 	boot_timeout_ms = ${WAIT_SECONDS}000
 	call_timeout_ms = ${WAIT_SECONDS}000

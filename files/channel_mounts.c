@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The channel: its mounts, who uses them, and how they end. */
+#include <errno.h>
+
+#include "base/util.h"
+#include "files/channel_internal.h"
+
+void channel_mount_leave(struct mount *mount)
+{
+	struct job *job;
+
+	if (--mount->users > 0)
+		return;
+	if (mount->removing) {
+		pthread_cond_broadcast(&mount->channel->left);
+		return;
+	}
+	if (!mount->unmounting)
+		return;
+	job = channel_job_new(JOB_RESET, mount->number, 0);
+	job->mount = mount;
+	mount->users++;
+	channel_queue(mount->channel, job);
+}
+
+struct mount *channel_mount_enter(struct channel *c, unsigned int number)
+{
+	struct mount *mount = c->mounts[number];
+
+	if (!mount || mount->unmounting)
+		return NULL;
+	mount->users++;
+	return mount;
+}
+
+static void queue_message(struct mount *mount, struct job *job)
+{
+	mount->users++;
+	job->mount = mount;
+	channel_queue(mount->channel, job);
+}
+
+void channel_mount_message(struct channel *c, struct job *job)
+{
+	struct mount *mount = c->mounts[job->number];
+
+	if (!mount) {
+		channel_queue(c, job);
+		return;
+	}
+	mount->used = true;
+	if (mount->unmounting)
+		channel_jobs_add(&mount->held, job);
+	else
+		queue_message(mount, job);
+}
+
+/* Twice without a message between is once, so that no more of these are held than messages
+ * are. */
+void channel_mount_unmounted(struct channel *c, unsigned int number)
+{
+	struct mount *mount;
+
+	pthread_mutex_lock(&c->lock);
+	mount = c->mounts[number];
+	if (mount && !mount->used)
+		mount = NULL;
+	if (mount && mount->unmounting) {
+		channel_jobs_add(&mount->held, channel_job_new(JOB_UNMOUNTED, number, 0));
+		mount->used = false;
+		mount = NULL;
+	}
+	if (mount) {
+		mount->used = false;
+		mount->unmounting = true;
+		mount->users++;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (!mount)
+		return;
+	tree_interrupt_all(mount->tree);
+	pthread_mutex_lock(&c->lock);
+	channel_mount_leave(mount);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* What was held goes on, up to the next end of the mount. With the lock. */
+static void release_held(struct mount *mount)
+{
+	struct job *job;
+
+	mount->unmounting = false;
+	while (!mount->unmounting && (job = channel_jobs_take(&mount->held))) {
+		if (job->kind == JOB_UNMOUNTED) {
+			mount->unmounting = true;
+			free(job);
+		} else {
+			queue_message(mount, job);
+		}
+	}
+}
+
+void channel_mount_reset(struct mount *mount)
+{
+	struct channel *c = mount->channel;
+	bool again = false;
+
+	tree_reset(mount->tree);
+	pthread_mutex_lock(&c->lock);
+	if (!mount->removing) {
+		release_held(mount);
+		again = mount->unmounting;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (again)
+		tree_interrupt_all(mount->tree);
+	pthread_mutex_lock(&c->lock);
+	channel_mount_leave(mount);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void notify_guest(void *user, const void *message, size_t len)
+{
+	struct mount *mount = user;
+
+	if (len > FILES_INLINE_BYTES)
+		abort(); /* an invalidation has a header and a name */
+	channel_send(mount->channel, &(struct outgoing){.kind = FILES_MESSAGE,
+					     .number = mount->number,
+					     .data = message,
+					     .len = len,
+					     .slot = FILES_NO_SLOT,
+					     .done = FILES_NO_SLOT});
+}
+
+/* Told by the worker, when the request is through: the tree may be locked here. */
+static void note_crowded(void *user)
+{
+	struct mount *mount = user;
+
+	pthread_mutex_lock(&mount->channel->lock);
+	mount->crowded = true;
+	pthread_mutex_unlock(&mount->channel->lock);
+}
+
+int channel_add(struct channel *c, unsigned int number, int root_fd,
+	const struct tree_options *options, struct err *err)
+{
+	struct tree_options own = *options;
+	struct mount *mount;
+	bool taken;
+	int r;
+
+	if (number >= FILES_MOUNTS_MAX)
+		return err_set(err, -EINVAL, "mount %u; they are below %u", number,
+			FILES_MOUNTS_MAX);
+	pthread_mutex_lock(&c->lock);
+	taken = c->mounts[number];
+	pthread_mutex_unlock(&c->lock);
+	if (taken)
+		return err_set(err, -EEXIST, "mount %u has a tree", number);
+	mount = xnew0(struct mount);
+	mount->channel = c;
+	mount->number = number;
+	channel_jobs_init(&mount->held);
+	own.notify = notify_guest;
+	own.crowded = note_crowded;
+	own.user = mount;
+	r = tree_new(root_fd, &own, &mount->tree, err);
+	if (r < 0) {
+		free(mount);
+		return r;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->mounts[number] = mount;
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+/* From here on nobody finds it, and its requests end soon. With the lock. */
+static void begin_removing(struct channel *c, struct mount *mount)
+{
+	struct job *job;
+
+	c->mounts[mount->number] = NULL;
+	mount->removing = true;
+	pthread_cond_broadcast(&c->slot_freed);
+	while ((job = channel_jobs_take(&mount->held))) {
+		if (job->kind == JOB_MESSAGE)
+			channel_queue(c, job);
+		else
+			free(job);
+	}
+}
+
+void channel_remove(struct channel *c, unsigned int number)
+{
+	struct mount *mount;
+
+	if (number >= FILES_MOUNTS_MAX)
+		return;
+	pthread_mutex_lock(&c->lock);
+	mount = c->mounts[number];
+	if (mount)
+		begin_removing(c, mount);
+	pthread_mutex_unlock(&c->lock);
+	if (!mount)
+		return;
+	tree_interrupt_all(mount->tree);
+	pthread_mutex_lock(&c->lock);
+	/* Once the channel has ended nobody serves the queue: channel_free() waits for the
+	 * workers and frees the rest. */
+	while (mount->users > 0 && !c->ended)
+		pthread_cond_wait(&c->left, &c->lock);
+	if (mount->users > 0) {
+		c->mounts[number] = mount;
+		mount = NULL;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (!mount)
+		return;
+	tree_free(mount->tree);
+	free(mount);
+}

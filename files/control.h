@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a shim and its file server say to each other, and the server's end of it. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "files/channel.h"
+
+/* The descriptors that the server starts with; 0 to 2 are its log. */
+#define FILES_FD_CONTROL 3 /* AF_UNIX, SOCK_SEQPACKET */
+#define FILES_FD_CHANNEL 4
+#define FILES_FD_WINDOW  5
+#define FILES_FD_FIRST   6 /* the first that is its own */
+
+/*
+ * Messages are these structs, one at a time: a request is answered before the next one comes.
+ * The server speaks first, with the number 0: the outcome of its start. It ends when the
+ * socket does.
+ */
+enum control_kind {
+	CONTROL_ADD = 1, /* with the tree's descriptor */
+	CONTROL_REMOVE,
+};
+
+struct control_request {
+	uint32_t id; /* comes back in the answer: one whose time ran out is told by it */
+	uint32_t kind; /* enum control_kind */
+	uint32_t mount;
+	uint32_t cache; /* enum tree_cache */
+	uint32_t readonly;
+};
+
+struct control_answer {
+	uint32_t id;
+	int32_t code;                               /* 0 or a negative errno */
+	char text[sizeof(((struct err *)0)->text)]; /* with it */
+};
+
+int control_answer(int fd, uint32_t id, const struct err *err);
+/* Serves requests: 0 when the shim is gone. inodes_max and handles_max are for each tree. */
+int control_run(int fd, struct channel *channel, const struct tree_options *options,
+	struct err *err);

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The walls around the file server: see jail.h. */
+#include "files/jail.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <grp.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "files/channel.h"
+
+/* A mount point that every host has, in a namespace where nobody else sees it. */
+#define ROOT_MOUNT_POINT "/proc"
+
+/*
+ * The channel's threads, its reader, the control's, and some of trees that watch for changes.
+ * The limit counts what the uid has, which is nobody else's.
+ */
+#define THREADS_MAX (CHANNEL_WAITERS_MAX + CHANNEL_WORKERS_MAX + 64u)
+/*
+ * Private writable memory: the stacks of all these threads, 137 MiB; 64 trees whose guest has
+ * looked up as much as it may, at some 5 MiB each; messages, 2 MiB; the rest is room for the
+ * allocator's waste.
+ */
+#define MEMORY_MAX (512 * MiB)
+
+/* Four trees that are as full as they may be (main_files.c). */
+#define DESCRIPTORS_MAX ((rlim_t)256 << 10)
+
+static const unsigned int capabilities[] = {
+	CAP_CHOWN,
+	CAP_DAC_OVERRIDE,
+	CAP_DAC_READ_SEARCH,
+	CAP_FOWNER,
+	CAP_FSETID,
+	CAP_SETFCAP,
+	CAP_SETUID,
+	CAP_SETGID,
+};
+
+int jail_close_others(unsigned int first, struct err *err)
+{
+	if (syscall(SYS_close_range, first, ~0u, 0) < 0)
+		return err_sys(err, errno, "cannot close what was inherited");
+	return 0;
+}
+
+static int enter_namespaces(struct err *err)
+{
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+		return err_sys(err, errno, "cannot make namespaces");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_sys(err, errno, "cannot make / private");
+	return 0;
+}
+
+static int enter_root(struct err *err)
+{
+	unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+	if (mount("stencil-files", ROOT_MOUNT_POINT, "tmpfs", flags,
+		    "mode=0555,size=4k,nr_inodes=1") < 0)
+		return err_sys(err, errno, "cannot mount an empty root");
+	if (chdir(ROOT_MOUNT_POINT) < 0)
+		return err_sys(err, errno, "cannot enter the empty root");
+	if (syscall(SYS_pivot_root, ".", ".") < 0)
+		return err_sys(err, errno, "pivot_root");
+	if (umount2(".", MNT_DETACH) < 0)
+		return err_sys(err, errno, "cannot leave the old root");
+	if (chdir("/") < 0)
+		return err_sys(err, errno, "chdir /");
+	return 0;
+}
+
+/* Soft and hard: there is no going back. At most what the host allows already. */
+static int limit(int resource, rlim_t most, const char *what, struct err *err)
+{
+	struct rlimit now;
+
+	if (getrlimit((__rlimit_resource_t)resource, &now) < 0)
+		return err_sys(err, errno, "cannot read the limit of %s", what);
+	now.rlim_max = MIN(now.rlim_max, most);
+	now.rlim_cur = now.rlim_max;
+	if (setrlimit((__rlimit_resource_t)resource, &now) < 0)
+		return err_sys(err, errno, "cannot limit %s", what);
+	return 0;
+}
+
+unsigned int jail_descriptors(void)
+{
+	struct rlimit now = {0};
+
+	getrlimit(RLIMIT_NOFILE, &now);
+	return (unsigned int)now.rlim_cur;
+}
+
+/* More than the host's hard limit takes CAP_SYS_RESOURCE, or it has to do. */
+static int limit_descriptors(struct err *err)
+{
+	struct rlimit wanted = {DESCRIPTORS_MAX, DESCRIPTORS_MAX};
+
+	if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+		return 0;
+	return limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err);
+}
+
+static int set_limits(struct err *err)
+{
+	int r;
+
+	r = limit(RLIMIT_CORE, 0, "core dumps", err);
+	if (r == 0)
+		r = limit(RLIMIT_NPROC, THREADS_MAX, "threads", err);
+	if (r == 0)
+		r = limit(RLIMIT_DATA, MEMORY_MAX, "memory", err);
+	if (r == 0)
+		r = limit_descriptors(err);
+	/* A file's size is for the disk and the guest's own limits to bound. */
+	return r;
+}
+
+/* NO_SETUID_FIXUP: a change of the file system uid leaves the capabilities alone. NOROOT: nor
+ * does uid 0 have any by itself. */
+static int lock_securebits(struct err *err)
+{
+	unsigned long bits = SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+			     SECBIT_NOROOT | SECBIT_NOROOT_LOCKED;
+
+	if (prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot set the securebits");
+	return 0;
+}
+
+static int cut_capabilities(struct err *err)
+{
+	int r;
+
+	capng_clear(CAPNG_SELECT_ALL);
+	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
+		capng_update(CAPNG_ADD,
+			CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+			capabilities[i]);
+	r = capng_apply(CAPNG_SELECT_ALL);
+	if (r < 0)
+		return err_set(err, -EPERM, "cannot give up capabilities (%d)", r);
+	return 0;
+}
+
+static int drop_privileges(uid_t uid, struct err *err)
+{
+	int r;
+
+	r = lock_securebits(err);
+	if (r < 0)
+		return r;
+	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
+		setresuid(uid, uid, uid) < 0)
+		return err_sys(err, errno, "cannot become uid %u", uid);
+	r = cut_capabilities(err);
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot set no_new_privs");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot hide from tracers");
+	return 0;
+}
+
+int jail_enter(uid_t uid, struct err *err)
+{
+	int r;
+
+	r = enter_namespaces(err);
+	if (r == 0)
+		r = enter_root(err);
+	if (r == 0)
+		r = set_limits(err);
+	if (r == 0)
+		r = drop_privileges(uid, err);
+	if (r == 0)
+		r = jail_filter_enter(err);
+	return r;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stencil-files UID: a pod's file server. Its descriptors are those of control.h. */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "files/control.h"
+#include "files/jail.h"
+
+/* Numbers of ids that are none. */
+#define UID_MIN 1
+#define UID_MAX 4294967294
+
+static struct channel *channel;
+
+/*
+ * Each inode and each open file is a descriptor. A tree may have a fourth of them as inodes
+ * and a sixteenth as open files, so that three trees that are as full as they may be leave
+ * some to others. With jail.c's number that is 64 Ki inodes, each some 1.5 KiB of the kernel's
+ * memory.
+ */
+static struct tree_options tree_limits(void)
+{
+	unsigned int descriptors = jail_descriptors();
+
+	return (struct tree_options){
+		.inodes_max = descriptors / 4,
+		.handles_max = descriptors / 16,
+	};
+}
+
+/* The shim is gone, and with it the pod: nothing is left to be done in order. */
+static void *control_main(void *arg)
+{
+	const struct tree_options *limits = arg;
+	struct err err = ERR_INIT;
+
+	if (control_run(FILES_FD_CONTROL, channel, limits, &err) < 0) {
+		log_error("the file server ends: %s", err.text);
+		_exit(EXIT_FAILURE);
+	}
+	_exit(EXIT_SUCCESS);
+}
+
+static int parse_uid(int argc, char **argv, uid_t *ret, struct err *err)
+{
+	unsigned long long uid;
+	char *end;
+
+	if (argc != 2 || *argv[1] < '0' || *argv[1] > '9')
+		return err_set(err, -EINVAL, "a uid is wanted as the only argument");
+	errno = 0;
+	uid = strtoull(argv[1], &end, 10);
+	if (errno || *end || uid < UID_MIN || uid > UID_MAX)
+		return err_set(err, -EINVAL, "%s is no uid that it may have",
+			err_quote(argv[1], 32));
+	*ret = (uid_t)uid;
+	return 0;
+}
+
+static int start(int argc, char **argv, struct err *err)
+{
+	static struct tree_options limits;
+	uid_t uid = 0;
+	int r;
+
+	umask(0);
+	/* One arena for all threads: what they allocate is small and short-lived. */
+	mallopt(M_ARENA_MAX, 1);
+	r = parse_uid(argc, argv, &uid, err);
+	if (r == 0)
+		r = jail_close_others(FILES_FD_FIRST, err);
+	if (r == 0)
+		r = tree_prepare(err);
+	if (r == 0)
+		r = jail_enter(uid, err);
+	/* What libseccomp has left behind. */
+	malloc_trim(0);
+	if (r == 0)
+		r = channel_new(FILES_FD_CHANNEL, FILES_FD_WINDOW, &channel, err);
+	if (r < 0)
+		return r;
+	limits = tree_limits();
+	r = thread_start(control_main, &limits, CHANNEL_STACK_BYTES, true, NULL);
+	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct err err = ERR_INIT;
+	int r;
+
+	log_init("files", STDERR_FILENO, LOG_LEVEL_INFO);
+	r = start(argc, argv, &err);
+	if (control_answer(FILES_FD_CONTROL, 0, &err) < 0 || r < 0) {
+		log_error("the file server cannot start: %s",
+			r < 0 ? err.text : "nobody waits for it");
+		return EXIT_FAILURE;
+	}
+	r = channel_run(channel, &err);
+	if (r < 0)
+		log_error("the file server ends, and with it the pod: %s", err.text);
+	/* Requests may be waiting for a disk: they end with the process. */
+	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}

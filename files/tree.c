@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tree's life: made, started by the guest's kernel, reset, freed. */
+#include "files/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "files/call.h"
+#include "files/caller.h"
+#include "files/wire.h"
+
+#define PAGE_BYTES 4096u
+
+int tree_prepare(struct err *err)
+{
+	int r = caller_prepare(err);
+
+	return r < 0 ? r : waits_prepare(err);
+}
+
+int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
+	struct err *err)
+{
+	_cleanup_close_ int fd = -1;
+	struct tree *tree;
+	struct statx root;
+	int r;
+
+	r = tree_prepare(err);
+	if (r < 0)
+		return r;
+	r = file_stat(root_fd, &root);
+	if (r < 0)
+		return err_sys(err, r, "the root of a tree");
+	if (!S_ISDIR(root.stx_mode) && !S_ISREG(root.stx_mode))
+		return err_set(err, -EINVAL,
+			"the root of a tree is neither a folder nor a regular file");
+	fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(err, errno, "the root of a tree");
+	tree = xnew0(struct tree);
+	tree->options = *options;
+	pthread_mutex_init(&tree->lock, NULL);
+	inodes_init(tree, steal_fd(&fd), &root);
+	handles_init(tree);
+	*ret = tree;
+	return 0;
+}
+
+void tree_free(struct tree *tree)
+{
+	if (!tree)
+		return;
+	handles_done(tree);
+	inodes_done(tree);
+	pthread_mutex_destroy(&tree->lock);
+	free(tree);
+}
+
+void tree_reset(struct tree *tree)
+{
+	handles_clear(tree);
+	inodes_clear(tree);
+	waits_clear(tree);
+	tree->started = false;
+	tree->setxattr_ext = false;
+}
+
+void tree_interrupt_all(struct tree *tree)
+{
+	waits_end(tree);
+}
+
+bool tree_is_own(const struct tree *tree)
+{
+	return tree->options.cache == TREE_CACHE_OWN;
+}
+
+int call_check_writable(const struct call *c)
+{
+	return c->tree->options.readonly ? -EROFS : 0;
+}
+
+int call_become(const struct call *c, mode_t mask)
+{
+	return caller_become(c->header.uid, c->header.gid, mask);
+}
+
+/* ---- FUSE_INIT ---- */
+
+#define WANTED_BY_ALL                                                                    \
+	(FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC |                      \
+		FUSE_EXPORT_SUPPORT | FUSE_BIG_WRITES | FUSE_DONT_MASK |                 \
+		FUSE_FLOCK_LOCKS | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |         \
+		FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |                 \
+		FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |           \
+		FUSE_INIT_EXT)
+/* The guest's kernel need not ask before it believes its cache. */
+#define WANTED_BY_OWN (FUSE_WRITEBACK_CACHE | FUSE_CACHE_SYMLINKS)
+/* A file that has grown or has another time drops what is cached of it. */
+#define WANTED_BY_SHARED FUSE_AUTO_INVAL_DATA
+
+static uint64_t init_flags(const struct tree *tree, const struct fuse_init_in *in)
+{
+	uint64_t wanted = WANTED_BY_ALL;
+	uint64_t known = in->flags;
+
+	if (in->flags & FUSE_INIT_EXT)
+		known |= (uint64_t)in->flags2 << 32;
+	wanted |= tree_is_own(tree) ? WANTED_BY_OWN : WANTED_BY_SHARED;
+	return wanted & known;
+}
+
+int call_init(struct call *c)
+{
+	const struct fuse_init_in *in = &c->in.init;
+	struct fuse_init_out out = {
+		.major = FUSE_KERNEL_VERSION, .minor = FUSE_OUR_MINOR};
+	uint64_t flags = init_flags(c->tree, in);
+
+	/* A kernel with a later major version asks again in ours. */
+	if (in->major > FUSE_KERNEL_VERSION)
+		return call_put(c, &out, sizeof(out));
+	if (in->major < FUSE_KERNEL_VERSION || in->minor < FUSE_LEAST_MINOR)
+		return -EPROTO;
+	out.max_readahead = MIN(in->max_readahead, FILES_DATA_BYTES);
+	out.flags = (uint32_t)flags;
+	out.flags2 = flags >> 32;
+	out.max_background = FILES_CREDITS;
+	out.congestion_threshold = FILES_CREDITS / 4 * 3;
+	out.max_write = FILES_DATA_BYTES;
+	out.max_pages = FILES_DATA_BYTES / PAGE_BYTES;
+	out.time_gran = 1;
+	pthread_mutex_lock(&c->tree->lock);
+	c->tree->started = true;
+	c->tree->setxattr_ext = flags & FUSE_SETXATTR_EXT;
+	pthread_mutex_unlock(&c->tree->lock);
+	return call_put(c, &out, sizeof(out));
+}
+
+/* The inodes stay until tree_reset(): other requests may be under way. */
+int call_destroy(struct call *c)
+{
+	(void)c;
+	return 0;
+}
+
+/* No FUSE_IOCTL has a meaning for a file on the host; the flags of a file (chattr) are not
+ * the guest's to set. */
+int call_ioctl(struct call *c)
+{
+	(void)c;
+	return -ENOTTY;
+}
