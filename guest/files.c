@@ -30,6 +30,8 @@
 #define CONNECTIONS    "/sys/fs/fuse/connections"
 #define BDI            "/sys/class/bdi"
 #define START_LIMIT_MS 30000
+/* A mount with this number that ends: its last requests have to be answered. */
+#define REUSE_LIMIT_MS 10000
 
 /* ---- the pump ---- */
 
@@ -155,25 +157,21 @@ static int open_abort(dev_t dev, int *ret_fd, struct err *err)
 	return *ret_fd < 0 ? err_sys(err, errno, "open %s", path) : 0;
 }
 
-static int add_mount(
-	const struct files_mount *m, unsigned int number, int fuse_fd, struct err *err)
+static int add_mount(struct pump *pump, unsigned int number, const char *at, int fuse_fd,
+	struct err *err)
 {
-	_cleanup_close_ int abort_fd = -1;
-	struct pump *pump;
+	struct pump_descriptors fds = {.fuse_fd = fuse_fd, .abort_fd = -1};
 	dev_t dev;
 	int r;
 
-	r = find_device(m->at, &dev, err);
+	r = find_device(at, &dev, err);
 	if (r == 0)
-		r = open_abort(dev, &abort_fd, err);
+		r = open_abort(dev, &fds.abort_fd, err);
 	if (r == 0)
-		r = get_pump(&pump, err);
-	if (r == 0)
-		r = pump_add(pump, number, fuse_fd, abort_fd, err);
+		r = pump_add(pump, number, &fds, deadline_after_ms(REUSE_LIMIT_MS), err);
 	if (r < 0)
-		return r;
-	abort_fd = -1;
-	return 0;
+		close_fd(fds.abort_fd);
+	return r;
 }
 
 /* ---- how the kernel caches ---- */
@@ -209,29 +207,44 @@ static void set_limits(dev_t dev)
 	set_limit(dev, "read_ahead_kb", ahead);
 }
 
+/* The first access: fails if the server has no such mount. */
+static int ask_server(const char *at, dev_t *ret, struct err *err)
+{
+	struct stat st;
+
+	if (lstat(at, &st) < 0)
+		return err_sys(
+			err, errno, "the file server, about %s", err_quote(at, 256));
+	*ret = st.st_dev;
+	return 0;
+}
+
 int files_mount(const struct files_mount *m, struct err *err)
 {
 	_cleanup_close_ int fuse_fd = -1;
+	struct pump *pump = NULL;
 	unsigned int number = 0;
-	struct stat st;
+	dev_t dev = 0;
 	int r;
 
 	r = parse_number(m->number, &number, err);
+	if (r == 0)
+		r = get_pump(&pump, err);
 	if (r == 0)
 		r = make_mount_point(m, err);
 	if (r == 0)
 		r = mount_fuse(m, &fuse_fd, err);
 	if (r < 0)
 		return r;
-	r = add_mount(m, number, fuse_fd, err);
-	if (r == 0)
-		fuse_fd = -1;
-	if (r == 0 && lstat(m->at, &st) < 0)
-		r = err_sys(err, errno, "mount %u: the file server", number);
+	r = add_mount(pump, number, m->at, fuse_fd, err);
+	if (r == 0) {
+		fuse_fd = -1; /* the pump's */
+		r = ask_server(m->at, &dev, err);
+	}
 	if (r < 0) {
 		umount2(m->at, UMOUNT_NOFOLLOW | MNT_DETACH);
 		return r;
 	}
-	set_limits(st.st_dev);
+	set_limits(dev);
 	return 0;
 }

@@ -75,11 +75,12 @@ uint8_t *pump_slot(struct pump *p, unsigned int slot)
 
 /* ---- mounts ---- */
 
-static void close_mount(struct pump_mount *m)
+static void close_mount(struct pump *p, struct pump_mount *m)
 {
 	close_fd(m->fuse_fd);
 	close_fd(m->abort_fd);
 	*m = (struct pump_mount){0};
+	pthread_cond_broadcast(&p->forgot);
 }
 
 int pump_pin(struct pump *p, unsigned int mount)
@@ -102,7 +103,7 @@ void pump_unpin(struct pump *p, unsigned int mount)
 
 	pthread_mutex_lock(&p->lock);
 	if (--m->pins == 0 && m->gone)
-		close_mount(m);
+		close_mount(p, m);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -113,37 +114,41 @@ void pump_forget(struct pump *p, unsigned int mount)
 	pthread_mutex_lock(&p->lock);
 	m->gone = true;
 	if (m->pins == 0)
-		close_mount(m);
+		close_mount(p, m);
 	pthread_mutex_unlock(&p->lock);
 }
 
-static int check_mount(struct pump *p, unsigned int mount, struct err *err)
+/* The number can be used; p->lock is held, but not while this waits. */
+static int wait_number(
+	struct pump *p, unsigned int mount, int64_t deadline, struct err *err)
 {
+	int r = 0;
+
 	if (mount >= FILES_MOUNTS_MAX)
 		return err_set(err, -ERANGE, "mount %u, they end at %u", mount,
 			FILES_MOUNTS_MAX);
+	while (r == 0 && !p->broken && p->mounts[mount].used)
+		r = cond_wait(&p->forgot, &p->lock, deadline);
 	if (p->broken)
 		return err_set(err, -ENOTCONN, "the file server has gone");
-	if (p->mounts[mount].used)
-		return err_set(err, -EBUSY, "mount %u is there already", mount);
-	return 0;
+	return r < 0 ? err_set(err, -EBUSY, "mount %u is still in use", mount) : 0;
 }
 
-int pump_add(
-	struct pump *p, unsigned int mount, int fuse_fd, int abort_fd, struct err *err)
+int pump_add(struct pump *p, unsigned int mount, const struct pump_descriptors *fds,
+	int64_t deadline, struct err *err)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = mount};
 	int r;
 
 	pthread_mutex_lock(&p->lock);
-	r = check_mount(p, mount, err);
+	r = wait_number(p, mount, deadline, err);
 	/* Within the lock: the up thread must find the mount as soon as there is a message,
 	 * and pump_break() must not miss it. */
-	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fuse_fd, &event) < 0)
+	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fds->fuse_fd, &event) < 0)
 		r = err_sys(err, errno, "watch the mount");
 	if (r == 0)
 		p->mounts[mount] = (struct pump_mount){
-			.used = true, .fuse_fd = fuse_fd, .abort_fd = abort_fd};
+			.used = true, .fuse_fd = fds->fuse_fd, .abort_fd = fds->abort_fd};
 	pthread_mutex_unlock(&p->lock);
 	return r;
 }
@@ -167,6 +172,7 @@ static void ring_stop(struct pump *p)
 	if (write(p->stop_fd, &one, sizeof(one)) < 0)
 		log_warn("stop the pump: %s", strerror(errno));
 	pthread_cond_broadcast(&p->noted);
+	pthread_cond_broadcast(&p->forgot);
 }
 
 void pump_break(struct pump *p, const char *why)
@@ -213,13 +219,14 @@ void pump_free(struct pump *p)
 	stop_threads(p);
 	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
 		if (p->mounts[i].used)
-			close_mount(&p->mounts[i]);
+			close_mount(p, &p->mounts[i]);
 	close_fd(p->port_fd);
 	close_fd(p->epoll_fd);
 	close_fd(p->wake_fd);
 	close_fd(p->stop_fd);
 	if (p->memory)
 		munmap(p->memory, MEMORY_BYTES);
+	pthread_cond_destroy(&p->forgot);
 	pthread_cond_destroy(&p->noted);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -299,6 +306,7 @@ int pump_new(int port_fd, void *window, struct pump **ret, struct err *err)
 
 	pthread_mutex_init(&p->lock, NULL);
 	cond_init(&p->noted);
+	cond_init(&p->forgot);
 	p->window = window;
 	p->credits = FILES_CREDITS;
 	p->free_slots = (1u << FILES_GUEST_SLOTS) - 1;

@@ -2,6 +2,8 @@
 /* The pump: moves FUSE messages between the guest's kernel and the pod's file server. */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/err.h"
 
 struct pump;
@@ -19,8 +21,12 @@ void pump_free(struct pump *pump);
  * From now on serves the mount of this number, whose /dev/fuse is fuse_fd (O_NONBLOCK, and
  * mounted: before that there is nothing to read). abort_fd: its "abort" file of fusectl,
  * open for writing: how its processes are let go when the server has ended. Both are taken
- * on success. The mount is forgotten when the kernel has unmounted it. -EBUSY while the
- * number is in use, -ENOTCONN when the server has gone.
+ * on success. The mount is forgotten when the kernel has unmounted it; a number that is in
+ * use is waited for until the deadline (-EBUSY), since that takes a moment. -ENOTCONN when
+ * the server has gone.
  */
-int pump_add(struct pump *pump, unsigned int mount, int fuse_fd, int abort_fd,
-	struct err *err);
+struct pump_descriptors {
+	int fuse_fd, abort_fd;
+};
+int pump_add(struct pump *pump, unsigned int mount, const struct pump_descriptors *fds,
+	int64_t deadline, struct err *err);

@@ -32,10 +32,11 @@ struct pump {
 	pthread_t up, down, notes;
 	unsigned int n_threads;
 
-	pthread_mutex_t lock; /* of what follows, held for moments */
-	pthread_cond_t noted;
-	bool stopped, broken; /* broken: the server has gone */
-	bool up_waits;        /* for a credit or a slot */
+	pthread_mutex_t lock;  /* of what follows, held for moments */
+	pthread_cond_t noted;  /* for the third thread */
+	pthread_cond_t forgot; /* a mount's number is free, or the pump has ended */
+	bool stopped, broken;  /* broken: the server has gone */
+	bool up_waits;         /* for a credit or a slot */
 	unsigned int credits;
 	unsigned int free_slots; /* bits: the guest's slots that it may fill */
 	unsigned int done_slots; /* bits: the server's that it does not know to be free */
