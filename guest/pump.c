@@ -17,8 +17,8 @@
  * OOM killer never chooses.
  *
  * /dev/fuse can't be read into the window, nor written from it: FUSE takes the pages of the
- * user's buffer, and those of a BAR have no struct page (EFAULT). So messages are copied
- * once more, which at 64 KiB and more is little beside the rest.
+ * user's buffer, and those of a BAR have no struct page (EFAULT, and the request is lost).
+ * So what goes through the window is copied once more: 0.14 ms for 256 KiB, emulated.
  */
 #include "guest/pump_internal.h"
 

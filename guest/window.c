@@ -28,38 +28,51 @@
 #include "base/util.h"
 #include "files/wire.h"
 
-#define DEVICES_DIR "/sys/bus/pci/devices"
+#define DEVICES     "/proc/bus/pci/devices"
+#define DEVICES_MAX 65536
+#define SYSFS       "/sys/bus/pci/devices"
 #define RESCAN      "/sys/devices/pci0000:00/pci_bus/0000:00/rescan"
 
-static bool has_id(int device_fd, const char *file, unsigned long id)
+/*
+ * Whether the text has a device of our kind, and which folder of sysfs is its. Lines begin
+ * with "<bus and devfn> <vendor and device> " in hexadecimal. One file instead of two for
+ * each device: 24 files are 5 ms under emulation.
+ */
+static bool find_line(char *text, char *ret_name, size_t size)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t len;
+	char *line;
 
-	return file_read(device_fd, file, 64, &text, &len, NULL) == 0 &&
-	       strtoul(text, NULL, 16) == id;
+	while ((line = strsep(&text, "\n"))) {
+		char *end;
+		unsigned long at = strtoul(line, &end, 16), id = strtoul(end, NULL, 16);
+
+		if (id != (FILES_WINDOW_VENDOR << 16 | FILES_WINDOW_DEVICE))
+			continue;
+		snprintf(ret_name, size, SYSFS "/0000:%02lx:%02lx.%lx", at >> 8 & 0xff,
+			at >> 3 & 0x1f, at & 7);
+		return true;
+	}
+	return false;
 }
 
 /* The folder of the first device of our kind; -ENOENT if there is none. */
 static int find_device(int *ret_fd)
 {
-	_cleanup_closedir_ DIR *dir = opendir(DEVICES_DIR);
-	struct dirent *entry;
+	_cleanup_free_ char *text = NULL;
+	char name[64];
+	size_t len;
+	int fd, r;
 
-	if (!dir)
+	r = file_read(AT_FDCWD, DEVICES, DEVICES_MAX, &text, &len, NULL);
+	if (r < 0)
+		return r;
+	if (!find_line(text, name, sizeof(name)))
+		return -ENOENT;
+	fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	while ((entry = readdir(dir))) {
-		_cleanup_close_ int fd = openat(
-			dirfd(dir), entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-		if (entry->d_name[0] == '.' || fd < 0 ||
-			!has_id(fd, "vendor", FILES_WINDOW_VENDOR) ||
-			!has_id(fd, "device", FILES_WINDOW_DEVICE))
-			continue;
-		*ret_fd = steal_fd(&fd);
-		return 0;
-	}
-	return -ENOENT;
+	*ret_fd = fd;
+	return 0;
 }
 
 static int find_or_scan(int *ret_fd, struct err *err)
