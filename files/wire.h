@@ -73,6 +73,8 @@ struct files_frame {
 	uint8_t kind; /* enum files_kind */
 	uint8_t slot; /* where the message is, or FILES_NO_SLOT: it follows */
 	uint8_t done; /* a slot of the peer's that is free again, or FILES_NO_SLOT */
-	uint8_t zero[3];
+	/* Server, with an answer: 1 if its credit was given back before, by FILES_CREDIT. */
+	uint8_t credited;
+	uint8_t zero[2];
 };
 _Static_assert(sizeof(struct files_frame) == 12, "the wire's layout");

@@ -2,11 +2,9 @@
 /* The agent's channel to the host: see channel.h. */
 #include "guest/channel.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -14,13 +12,11 @@
 #include <unistd.h>
 
 #include "agent-client/agent.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
-#include "guest/uevent.h"
+#include "guest/port.h"
 
-#define PORTS_DIR       "/sys/class/virtio-ports"
 #define PORT_TIMEOUT_MS 60000
 
 static struct {
@@ -28,75 +24,9 @@ static struct {
 	int port_fd, vsock_fd;
 } channel = {.port_fd = -1, .vsock_fd = -1};
 
-static bool has_name(const char *port, const char *name)
-{
-	char path[300];
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-
-	snprintf(path, sizeof(path), PORTS_DIR "/%s/name", port);
-	if (file_read(AT_FDCWD, path, 256, &text, &len, NULL) < 0)
-		return false;
-	text[strcspn(text, "\n")] = '\0';
-	return strcmp(text, name) == 0;
-}
-
-/* The port's device file, or -ENOENT as long as there is none of that name. */
-static int find_port(const char *name, char *ret_path, size_t size)
-{
-	_cleanup_closedir_ DIR *dir = opendir(PORTS_DIR);
-	struct dirent *entry;
-
-	if (!dir)
-		return -errno;
-	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] != '.' && has_name(entry->d_name, name)) {
-			snprintf(ret_path, size, "/dev/%s", entry->d_name);
-			return 0;
-		}
-	}
-	return -ENOENT;
-}
-
-/* The driver announces a port first and its name, which comes in a message of its own,
- * with a later change event. */
-static int wait_port(const char *name, char *ret_path, size_t size, struct err *err)
-{
-	int64_t deadline = deadline_after_ms(PORT_TIMEOUT_MS);
-	_cleanup_close_ int events = -1;
-	int r;
-
-	r = uevent_open(&events, err);
-	if (r < 0)
-		return r;
-	while ((r = find_port(name, ret_path, size)) == -ENOENT) {
-		r = uevent_wait(events, NULL, -1, deadline);
-		if (r < 0)
-			break;
-	}
-	if (r < 0)
-		return err_sys(err, r, "no virtio-serial port named %s", name);
-	return 0;
-}
-
-/*
- * While nobody is at the host's end, reading the port gives 0 at once and poll(2) a
- * permanent POLLHUP. Edge-triggered epoll tells changes only: the driver wakes the port's
- * queue when the host connects or data comes.
- */
-static int watch_port(int port_fd)
-{
-	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
-	_cleanup_close_ int fd = epoll_create1(EPOLL_CLOEXEC);
-
-	if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, port_fd, &event) < 0)
-		return -errno;
-	return steal_fd(&fd);
-}
-
 static void *serve_port(void *arg)
 {
-	int watch = watch_port(channel.port_fd);
+	int watch = port_watch(channel.port_fd);
 
 	(void)arg;
 	if (watch < 0) {
@@ -151,16 +81,13 @@ static int listen_vsock(void)
 
 int channel_start(struct ttrpc_server *server, struct err *err)
 {
-	char path[300];
 	int r;
 
 	channel.server = server;
-	r = wait_port(AGENT_SERIAL_PORT, path, sizeof(path), err);
+	r = port_open(AGENT_SERIAL_PORT, O_RDWR, deadline_after_ms(PORT_TIMEOUT_MS),
+		&channel.port_fd, err);
 	if (r < 0)
 		return r;
-	channel.port_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (channel.port_fd < 0)
-		return err_sys(err, errno, "open %s", path);
 	r = thread_start(serve_port, NULL, 0, true, NULL);
 	if (r < 0)
 		return err_sys(err, r, "start the channel's thread");

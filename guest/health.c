@@ -8,6 +8,7 @@
 #include "agent-client/proto/health.pb-c.h"
 #include "base/io.h"
 #include "base/util.h"
+#include "files/wire.h"
 #include "guest/message.h"
 #include "guest/service.h"
 
@@ -50,7 +51,7 @@ static int read_block_size(uint64_t *ret, struct err *err)
 
 static Grpc__AgentDetails *details_new(void)
 {
-	static const char *const handlers[] = {"9p", "ephemeral", "local"};
+	static const char *const handlers[] = {FILES_DRIVER, "ephemeral", "local"};
 	Grpc__AgentDetails *d = message_new(&grpc__agent_details__descriptor);
 
 	d->version = xstrdup(STENCIL_VERSION);

@@ -7,12 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mount_word.h"
 #include "base/util.h"
+#include "files/wire.h"
+#include "guest/files.h"
 #include "guest/init.h"
 #include "guest/message.h"
 #include "guest/spec.h"
@@ -65,14 +68,61 @@ static int mount_fs(
 	return 0;
 }
 
+/* "rootmode=40000", and flags: what the file server's mounts have. */
+static int parse_root_mode(const char *data, mode_t *ret, struct err *err)
+{
+	static const struct {
+		const char *word;
+		mode_t mode;
+	} modes[] = {
+		{"rootmode=40000", S_IFDIR},
+		{"rootmode=100000", S_IFREG},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (strcmp(data, modes[i].word) == 0) {
+			*ret = modes[i].mode;
+			return 0;
+		}
+	}
+	return err_set(err, -EINVAL, "%s: rootmode=40000 or 100000 is what is wanted",
+		err_quote(data, 256));
+}
+
+static int mount_files(const Grpc__Storage *s, struct err *err)
+{
+	struct files_mount m = {.number = s->source, .at = s->mount_point};
+	_cleanup_free_ char *data = NULL;
+	int r = storage_parse_options(s->options, s->n_options, &m.flags, &data, err);
+
+	if (r == 0)
+		r = parse_root_mode(data, &m.root_mode, err);
+	return r == 0 ? files_mount(&m, err) : r;
+}
+
+/* ---- drivers ---- */
+
+static int mount_tmpfs(const Grpc__Storage *s, struct err *err)
+{
+	int r = mkdir_parents(s->mount_point, 0755, err);
+
+	return r == 0 ? mount_fs(s, "tmpfs", "tmpfs", err) : r;
+}
+
+static int make_folder(const Grpc__Storage *s, struct err *err)
+{
+	return mkdir_parents(s->mount_point, 0755, err);
+}
+
 static const struct driver {
 	const char *name;
-	const char *type; /* NULL: the folder is all there is */
-	bool has_source;
+	int (*mount)(const Grpc__Storage *s, struct err *err);
+	bool mounts; /* else a folder is all there is */
+	bool shares; /* a mount point that is there already is used, too */
 } drivers[] = {
-	{"9p", "9p", true},
-	{"ephemeral", "tmpfs", false},
-	{"local", NULL, false},
+	{FILES_DRIVER, mount_files, true, false},
+	{"ephemeral", mount_tmpfs, true, true},
+	{"local", make_folder, false, false},
 };
 
 static const struct driver *find_driver(const char *name)
@@ -88,10 +138,12 @@ static const struct driver *find_driver(const char *name)
 struct mount_point {
 	struct mount_point *next;
 	unsigned int users;
+	bool busy; /* being mounted or unmounted, which may wait for the file server */
 	char path[];
 };
 
 static pthread_mutex_t points_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t points_changed = PTHREAD_COND_INITIALIZER;
 static struct mount_point *points;
 
 static struct mount_point **find_point(const char *path)
@@ -103,15 +155,59 @@ static struct mount_point **find_point(const char *path)
 	return at;
 }
 
-static void add_point(const char *path)
+static struct mount_point *add_point(const char *path)
 {
 	size_t len = strlen(path);
 	struct mount_point *point = xzalloc(sizeof(*point) + len + 1);
 
 	memcpy(point->path, path, len + 1);
 	point->users = 1;
+	point->busy = true;
 	point->next = points;
 	points = point;
+	return point;
+}
+
+static void remove_point(struct mount_point *point)
+{
+	*find_point(point->path) = point->next;
+	free(point);
+}
+
+/* Waits until nobody mounts or unmounts there. */
+static struct mount_point *wait_point(const char *path)
+{
+	struct mount_point *point;
+
+	while ((point = *find_point(path)) && point->busy)
+		pthread_cond_wait(&points_changed, &points_lock);
+	return point;
+}
+
+/* The caller's, with what is mounted there already, or by mounting; points_lock is held, but
+ * not meanwhile. */
+static int take_point(
+	const struct driver *driver, const Grpc__Storage *s, struct err *err)
+{
+	struct mount_point *point = wait_point(s->mount_point);
+	int r;
+
+	if (point && !driver->shares)
+		return err_set(err, -EBUSY, "something is mounted on %s already",
+			err_quote(s->mount_point, 256));
+	if (point) {
+		point->users++;
+		return 0;
+	}
+	point = add_point(s->mount_point);
+	pthread_mutex_unlock(&points_lock);
+	r = driver->mount(s, err);
+	pthread_mutex_lock(&points_lock);
+	point->busy = false;
+	if (r < 0)
+		remove_point(point);
+	pthread_cond_broadcast(&points_changed);
+	return r;
 }
 
 /* 1 if something is mounted there for the caller, 0 if nothing had to be. */
@@ -121,37 +217,47 @@ static int mount_one(const Grpc__Storage *s, struct err *err)
 	int r;
 
 	if (!driver)
-		return err_set(err, -EOPNOTSUPP, "storage driver %s is not known, 9p is",
+		return err_set(err, -EOPNOTSUPP,
+			"storage driver %s is not known, " FILES_DRIVER " is",
 			err_quote(s->driver, 64));
 	if (!path_is_below(s->mount_point, GUEST_SHARED_ROOT))
 		return err_set(err, -EINVAL,
 			"mount point %s is not below " GUEST_SHARED_ROOT,
 			err_quote(s->mount_point, 256));
-	r = mkdir_parents(s->mount_point, 0755, err);
-	if (r < 0 || !driver->type)
-		return r;
-	if (*find_point(s->mount_point)) {
-		(*find_point(s->mount_point))->users++;
-		return 1;
-	}
-	r = mount_fs(s, driver->type, driver->has_source ? s->source : "tmpfs", err);
-	if (r < 0)
-		return r;
-	add_point(s->mount_point);
-	return 1;
+	if (!driver->mounts)
+		return driver->mount(s, err);
+	pthread_mutex_lock(&points_lock);
+	r = take_point(driver, s, err);
+	pthread_mutex_unlock(&points_lock);
+	return r < 0 ? r : 1;
+}
+
+static int unmount(const char *path)
+{
+	if (umount2(path, UMOUNT_NOFOLLOW) < 0 &&
+		umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+		return -errno;
+	return 0;
 }
 
 static void unmount_one(const char *path)
 {
-	struct mount_point **at = find_point(path), *point = *at;
+	struct mount_point *point;
+	int r;
 
-	if (!point || --point->users > 0)
-		return;
-	if (umount2(path, UMOUNT_NOFOLLOW) < 0 &&
-		umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
-		log_warn("cannot unmount %s, it stays: %s", path, strerror(errno));
-	*at = point->next;
-	free(point);
+	pthread_mutex_lock(&points_lock);
+	point = wait_point(path);
+	if (point && --point->users == 0) {
+		point->busy = true;
+		pthread_mutex_unlock(&points_lock);
+		r = unmount(path);
+		if (r < 0)
+			log_warn("cannot unmount %s, it stays: %s", path, strerror(-r));
+		pthread_mutex_lock(&points_lock);
+		remove_point(point);
+		pthread_cond_broadcast(&points_changed);
+	}
+	pthread_mutex_unlock(&points_lock);
 }
 
 /* ---- lists of storages ---- */
@@ -167,9 +273,7 @@ int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
 		return err_set(
 			err, -E2BIG, "%zu storages, at most %d fit", n, STORAGES_MAX);
 	for (size_t i = 0; r >= 0 && i < n; i++) {
-		pthread_mutex_lock(&points_lock);
 		r = mount_one(storages[i], err);
-		pthread_mutex_unlock(&points_lock);
 		if (r > 0)
 			MESSAGE_APPEND(
 				n_mounts, mounts, xstrdup(storages[i]->mount_point));
@@ -188,9 +292,7 @@ void storage_unmount(char ***mounts, size_t *n)
 	while (*n > 0) {
 		char *path = (*mounts)[--*n];
 
-		pthread_mutex_lock(&points_lock);
 		unmount_one(path);
-		pthread_mutex_unlock(&points_lock);
 		free(path);
 	}
 	free(*mounts);

@@ -92,8 +92,8 @@ else
 	builtin=
 fi
 missing=
-for name in virtio_pci virtio_console virtio_net virtio_blk virtio_balloon virtio_mem 9p \
-	9pnet_virtio overlay; do
+for name in virtio_pci virtio_console virtio_net virtio_blk virtio_balloon virtio_mem fuse \
+	overlay; do
 	[ -n "${seen[$name]:-}" ] || grep -qx "$name" <<<"$builtin" || missing+="$name "
 done
 is "$missing" '' 'what devices and containers need is there or built in'

@@ -42,8 +42,8 @@ static void test_options(void **state)
 	assert_options("noatime nodiratime relatime sync dirsync",
 		MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_SYNCHRONOUS | MS_DIRSYNC,
 		"");
-	assert_options("trans=virtio ro msize=512000 cache=mmap", MS_RDONLY,
-		"trans=virtio,msize=512000,cache=mmap");
+	assert_options("mode=0700 ro size=512000 huge=never", MS_RDONLY,
+		"mode=0700,size=512000,huge=never");
 	/* Not a word that we know: the file system's to refuse. */
 	assert_options("RO roo ,", 0, "RO,roo,,");
 }
@@ -162,12 +162,12 @@ static void refuse(Grpc__Storage *bad, int code, const char *text)
 static void test_refused(void **state)
 {
 	Grpc__Storage b = storage("blk", B);
-	char *options[] = {"size=lots"};
+	char *options[] = {"size=lots"}, *modes[] = {"rootmode=40000", "x"};
 
 	(void)state;
-	refuse(&b, -EOPNOTSUPP, "storage driver blk is not known, 9p is");
+	refuse(&b, -EOPNOTSUPP, "storage driver blk is not known, stencil-files is");
 	b = storage("", B);
-	refuse(&b, -EOPNOTSUPP, "storage driver  is not known, 9p is");
+	refuse(&b, -EOPNOTSUPP, "storage driver  is not known, stencil-files is");
 	b = storage("local", "/etc");
 	refuse(&b, -EINVAL, "mount point /etc is not below " GUEST_SHARED_ROOT);
 	b = storage("ephemeral", GUEST_SHARED_ROOT "/../etc");
@@ -181,6 +181,18 @@ static void test_refused(void **state)
 	b.n_options = 1;
 	refuse(&b, -EINVAL,
 		"mount tmpfs (tmpfs) on " B " with size=lots: Invalid argument");
+	b = storage("stencil-files", B);
+	b.source = "7";
+	refuse(&b, -EINVAL, ": rootmode=40000 or 100000 is what is wanted");
+	b.options = modes;
+	b.n_options = 2;
+	refuse(&b, -EINVAL,
+		"rootmode=40000,x: rootmode=40000 or 100000 is what is wanted");
+	b.n_options = 1;
+	b.source = "7x";
+	refuse(&b, -EINVAL, "7x is no mount's number");
+	b.source = "";
+	refuse(&b, -EINVAL, " is no mount's number");
 	world_file(GUEST_SHARED_ROOT "/shared/file", "");
 	b = storage("local", GUEST_SHARED_ROOT "/shared/file/x");
 	refuse(&b, -ENOTDIR,

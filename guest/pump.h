@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pump: moves FUSE messages between the guest's kernel and the pod's file server. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct pump;
+
+/*
+ * port_fd: the stream of files/wire.h; taken on success, and made non-blocking. window:
+ * FILES_WINDOW_BYTES, the caller's. The pump's threads run from here on; they need
+ * CAP_SYS_RESOURCE.
+ */
+int pump_new(int port_fd, void *window, struct pump **ret, struct err *err);
+/* Ends the threads, and the connections with their kernel. NULL is fine. */
+void pump_free(struct pump *pump);
+
+/*
+ * From now on serves the mount of this number, whose /dev/fuse is fuse_fd (O_NONBLOCK, and
+ * mounted: before that there is nothing to read). abort_fd: its "abort" file of fusectl,
+ * open for writing: how its processes are let go when the server has ended. Both are taken
+ * on success. The mount is forgotten when the kernel has unmounted it; a number that is in
+ * use is waited for until the deadline (-EBUSY), since that takes a moment. -ENOTCONN when
+ * the server has gone.
+ */
+struct pump_descriptors {
+	int fuse_fd, abort_fd;
+};
+int pump_add(struct pump *pump, unsigned int mount, const struct pump_descriptors *fds,
+	int64_t deadline, struct err *err);
