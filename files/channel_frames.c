@@ -87,7 +87,8 @@ void channel_send(struct channel *c, const struct outgoing *o)
 		.mount = (uint16_t)o->number,
 		.kind = (uint8_t)o->kind,
 		.slot = o->slot,
-		.done = o->done};
+		.done = o->done,
+		.credited = o->credited};
 	struct iovec iov[] = {
 		{&frame, sizeof(frame)}, {(void *)(uintptr_t)o->data, o->len}};
 	bool follows = o->len > 0 && o->slot == FILES_NO_SLOT;

@@ -71,7 +71,7 @@ static int check_frame(const struct files_frame *f, struct err *err)
 		f->kind != FILES_UNMOUNTED)
 		return err_set(err, -EPROTO, "a frame of kind %u, which no guest sends",
 			f->kind);
-	if (f->zero[0] || f->zero[1] || f->zero[2])
+	if (f->credited || f->zero[0] || f->zero[1])
 		return err_set(err, -EPROTO, "a frame whose last bytes are not zero");
 	if (f->mount >= FILES_MOUNTS_MAX)
 		return err_set(err, -EPROTO, "mount %u; they are below %u", f->mount,
@@ -103,7 +103,7 @@ static int copy_message(const struct channel *c, const struct files_frame *f,
 		return err_set(err, -EPROTO, "a message of %u bytes that says it has %u",
 			f->length, in.len);
 	if (in_slot && in.opcode == FUSE_WRITE)
-	private = n;
+		private = n;
 	job = channel_job_new(JOB_MESSAGE, f->mount, private);
 	memcpy(job->message, head, n);
 	memcpy(job->message + n, from + n, private - n);

@@ -235,7 +235,8 @@ static void send_answer(struct worker *w, const struct tree_answer *answer)
 		.data = answer->data,
 		.len = answer->len,
 		.slot = brief ? FILES_NO_SLOT : w->slot,
-		.done = w->job->slot};
+		.done = w->job->slot,
+		.credited = w->job->credited};
 
 	give_credit(w);
 	if (answer->len > 0)
