@@ -30,7 +30,8 @@
 
 /* What takes milliseconds; a machine under load gets time. */
 #define START_TIMEOUT_MS 60000
-/* A tree is there at once; one that goes waits for its requests, and they for a disk. */
+/* A tree is there at once; one that goes waits for its requests, and they for a disk, or for a
+ * guest that does not read. */
 #define CALL_TIMEOUT_MS 60000
 
 struct files_client {
