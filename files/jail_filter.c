@@ -177,38 +177,33 @@ static const int deadly[] = {
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |   \
 		CLONE_NEWPID | CLONE_NEWNET)
 
-static int allow_if(scmp_filter_ctx ctx, int call, struct scmp_arg_cmp arg)
-{
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, 1, &arg);
-}
-
 /* Those that are allowed by what they are given. */
 static int add_conditions(scmp_filter_ctx ctx)
 {
-	int r;
+	const struct {
+		int call;
+		struct scmp_arg_cmp arg;
+	} rows[] = {
+		/* libc: memory, never code */
+		{SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+		{SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+		/* libc: threads, and nothing else */
+		{SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES,
+					  CLONE_THREAD}},
+		/* files/caller: a thread's own umask and working folder */
+		{SCMP_SYS(unshare), {0, SCMP_CMP_EQ, CLONE_FS, 0}},
+		{SCMP_SYS(prctl), {0, SCMP_CMP_EQ, PR_GET_SECUREBITS, 0}},
+		/* files/wait: a signal for one of our own threads */
+		{SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0}},
+	};
+	int r = 0;
 
-	/* libc: memory is never code */
-	r = allow_if(ctx, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(mprotect),
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	/* libc: threads, and nothing else; clone3 hides its flags, and libc does without */
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(clone),
-			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES,
-				CLONE_THREAD));
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rows); i++)
+		r = seccomp_rule_add_array(
+			ctx, SCMP_ACT_ALLOW, rows[i].call, 1, &rows[i].arg);
+	/* It hides its flags; libc does without. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	/* files/caller: a thread's own umask and working folder */
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(unshare), SCMP_A0(SCMP_CMP_EQ, CLONE_FS));
-	if (r == 0)
-		r = allow_if(
-			ctx, SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_GET_SECUREBITS));
-	/* files/wait: a signal for one of our own threads */
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(tgkill),
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 	return r;
 }
 
