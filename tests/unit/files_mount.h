@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -34,10 +35,11 @@ struct files_mount {
 	char *folder; /* what is served */
 	char *at;     /* where the test works: the folder, or the mount */
 	pid_t server; /* 0: none, `at` is the plain folder */
+	int waits_fd; /* counts requests that wait for a lock */
 };
 
 static struct tree *mount_tree;
-static int mount_dev_fd = -1;
+static int mount_dev_fd = -1, mount_waits_fd = -1;
 
 static uint8_t *mount_grow(void *user, size_t size)
 {
@@ -47,6 +49,12 @@ static uint8_t *mount_grow(void *user, size_t size)
 	return *large;
 }
 
+static void mount_waits(void *user)
+{
+	(void)user;
+	eventfd_write(mount_waits_fd, 1);
+}
+
 static void *mount_pump(void *arg)
 {
 	size_t size = FILES_SLOT_BYTES;
@@ -54,8 +62,11 @@ static void *mount_pump(void *arg)
 
 	(void)arg;
 	for (;;) {
-		struct tree_answer answer = {
-			.data = small, .size = 4096, .grow = mount_grow, .user = &large};
+		struct tree_answer answer = {.data = small,
+			.size = 4096,
+			.grow = mount_grow,
+			.waits = mount_waits,
+			.user = &large};
 		ssize_t n = read(mount_dev_fd, message, size);
 		struct tree_request request = {.message = message, .len = n};
 
@@ -139,6 +150,7 @@ static void mount_over(struct files_mount *m, enum tree_cache cache)
 		mount_dev_fd);
 	assert_int_equal(
 		mount("stencil", m->at, "fuse", MS_NOSUID | MS_NODEV, options), 0);
+	m->waits_fd = mount_waits_fd = eventfd(0, EFD_CLOEXEC);
 	m->server = fork();
 	assert_true(m->server >= 0);
 	if (m->server == 0) {
@@ -166,6 +178,7 @@ static void mount_free(struct files_mount *m)
 		assert_int_equal(umount2(m->at, MNT_DETACH), 0);
 		assert_int_equal(waitpid(m->server, &status, 0), m->server);
 		assert_int_equal(status, 0);
+		close(m->waits_fd);
 		rmdir(m->at);
 	}
 	free(m->at);
