@@ -12,8 +12,10 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
@@ -281,6 +283,75 @@ static void test_semantics(void **state)
 	close(fd);
 }
 
+/* What a folder holds, but for . and .. */
+static unsigned int entries_of(const char *path)
+{
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	return n - 2;
+}
+
+/* One of each: what serves it passes the server's filter, also where it is asked with
+ * another's ids. */
+static void test_all_calls(void **state)
+{
+	struct fixture *f = *state;
+	int dir = open(f->mounted, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, other;
+	const struct timespec times[] = {{1, 123456789}, {2, 987654321}};
+	char text[256];
+	struct statfs fs;
+	struct stat st;
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	assert_int_equal(setegid(1001), 0);
+	assert_int_equal(mkdirat(dir, "d", 0777), 0);
+	assert_int_equal(fchownat(dir, "d", 1000, 1001, 0), 0);
+	assert_int_equal(symlinkat("d/none", dir, "link"), 0);
+	assert_int_equal(readlinkat(dir, "link", text, sizeof(text)), 6);
+	assert_int_equal(mknodat(dir, "fifo", S_IFIFO | 0600, 0), 0);
+	assert_int_equal(fchmodat(dir, "fifo", 0640, 0), 0);
+	fd = openat(dir, "d/a", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_gid, 1001);
+	assert_int_equal(write(fd, "text", 4), 4);
+	assert_int_equal(linkat(dir, "d/a", dir, "d/b", 0), 0);
+	assert_int_equal(renameat2(dir, "d/b", dir, "c", RENAME_NOREPLACE), 0);
+	assert_int_equal(renameat2(dir, "c", dir, "fifo", RENAME_EXCHANGE), 0);
+	assert_int_equal(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 65536), 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_true(lseek(fd, 0, SEEK_DATA) >= 0);
+	assert_true(lseek(fd, 0, SEEK_HOLE) > 0);
+	assert_int_equal(futimens(fd, times), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mtim.tv_nsec, 987654321);
+	assert_int_equal(fsetxattr(fd, "user.a", "b", 1, 0), 0);
+	assert_int_equal(flistxattr(fd, text, sizeof(text)), sizeof("user.a"));
+	assert_int_equal(fremovexattr(fd, "user.a"), 0);
+	other = openat(dir, "copy", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(other >= 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(copy_file_range(fd, NULL, other, NULL, 4, 0), 4);
+	assert_int_equal(fdatasync(other), 0);
+	assert_int_equal(syncfs(other), 0);
+	assert_int_equal(fcntl(other, F_SETLKW, &lock), 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	close(fd);
+	close(other);
+	assert_int_equal(fstatfs(dir, &fs), 0);
+	assert_int_equal(unlinkat(dir, "d/a", 0), 0);
+	assert_int_equal(unlinkat(dir, "d", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(dir, "copy", 0), 0);
+	close(dir);
+	assert_int_equal(entries_of(f->mounted), 3); /* c, fifo, link */
+	assert_int_equal(entries_of(f->folder), 3);
+	assert_int_equal(setegid(0), 0);
+}
+
 static uint64_t us_of(void (*act)(const char *folder, uint8_t *block), const char *folder,
 	uint8_t *block)
 {
@@ -411,6 +482,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_semantics),
+		cmocka_unit_test(test_all_calls),
 		cmocka_unit_test(test_speed),
 	};
 
