@@ -82,7 +82,7 @@ $(B)/templatectl: $(B)/obj/templated/main_templatectl.o $(call lib_a,$(filter-ou
 ifeq ($(SAN),)
 # Static: each pod has one, and what it relocates and what libraries keep is memory of its own.
 $(B)/stencil-files: $(B)/obj/files/main_files.o $(call lib_a,files base)
-	$(call say,LINK,$@)$(CC) $(LDFLAGS) -static-pie -o $@ $^ -lseccomp -lcap-ng
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -static-pie -o $@ $^ -lseccomp
 else
 # Its system calls are counted: a sanitizer's are not among them.
 $(B)/stencil-files: build/stencil-files

@@ -50,7 +50,7 @@ void channel_free(struct channel *c)
 	channel_end(c);
 	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
 		if (c->mounts[i])
-			tree_interrupt_all(c->mounts[i]->tree);
+			channel_mount_interrupt(c->mounts[i]);
 	wait_for_workers(c);
 	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++) {
 		if (!c->mounts[i])

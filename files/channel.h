@@ -40,6 +40,6 @@ void channel_end(struct channel *channel);
  * number that has a tree is -EEXIST. */
 int channel_add(struct channel *channel, unsigned int mount, int root_fd,
 	const struct tree_options *options, struct err *err);
-/* Waits until the tree's requests have ended; fine if there is no tree. From then on requests
- * for this mount fail with ENOTCONN. */
+/* Waits until the tree's requests have ended and are answered, for which the guest has to read;
+ * fine if there is no tree. From then on requests for this mount fail with ENOTCONN. */
 void channel_remove(struct channel *channel, unsigned int mount);

@@ -55,6 +55,7 @@ struct mount {
 	unsigned int users;
 	bool used;       /* a message came since it was new, or unmounted */
 	bool unmounting; /* a reset comes; others are held */
+	bool resetting;  /* by a job; it has no other user */
 	bool removing;
 	bool crowded; /* to be told to the guest */
 	struct job_list held;
@@ -132,7 +133,7 @@ void channel_jobs_free(struct job_list *list);
 /* With the lock. Takes the job. */
 void channel_queue(struct channel *c, struct job *job);
 
-/* ---- channel_mounts.c: with the lock, but for the last ---- */
+/* ---- channel_mounts.c: with the lock, where nothing else is said ---- */
 
 /* One user less. */
 void channel_mount_leave(struct mount *mount);
@@ -143,5 +144,7 @@ void channel_mount_message(struct channel *c, struct job *job);
 struct mount *channel_mount_enter(struct channel *c, unsigned int number);
 /* Takes the lock itself. */
 void channel_mount_unmounted(struct channel *c, unsigned int number);
+/* Ends its requests' waits for locks; one that is reset has none. Takes the lock itself. */
+void channel_mount_interrupt(struct mount *mount);
 /* JOB_RESET. Takes the lock itself. */
 void channel_mount_reset(struct mount *mount);

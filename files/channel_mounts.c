@@ -20,6 +20,7 @@ void channel_mount_leave(struct mount *mount)
 	job = channel_job_new(JOB_RESET, mount->number, 0);
 	job->mount = mount;
 	mount->users++;
+	mount->resetting = true;
 	channel_queue(mount->channel, job);
 }
 
@@ -31,6 +32,31 @@ struct mount *channel_mount_enter(struct channel *c, unsigned int number)
 		return NULL;
 	mount->users++;
 	return mount;
+}
+
+/* Of a mount that the caller uses; not any more after this. */
+static void interrupt_and_leave(struct mount *mount)
+{
+	struct channel *c = mount->channel;
+
+	tree_interrupt_all(mount->tree);
+	pthread_mutex_lock(&c->lock);
+	channel_mount_leave(mount);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void channel_mount_interrupt(struct mount *mount)
+{
+	struct channel *c = mount->channel;
+	bool resetting;
+
+	pthread_mutex_lock(&c->lock);
+	resetting = mount->resetting;
+	if (!resetting)
+		mount->users++;
+	pthread_mutex_unlock(&c->lock);
+	if (!resetting)
+		interrupt_and_leave(mount);
 }
 
 static void queue_message(struct mount *mount, struct job *job)
@@ -76,12 +102,8 @@ void channel_mount_unmounted(struct channel *c, unsigned int number)
 		mount->users++;
 	}
 	pthread_mutex_unlock(&c->lock);
-	if (!mount)
-		return;
-	tree_interrupt_all(mount->tree);
-	pthread_mutex_lock(&c->lock);
-	channel_mount_leave(mount);
-	pthread_mutex_unlock(&c->lock);
+	if (mount)
+		interrupt_and_leave(mount);
 }
 
 /* What was held goes on, up to the next end of the mount. With the lock. */
@@ -107,13 +129,16 @@ void channel_mount_reset(struct mount *mount)
 
 	tree_reset(mount->tree);
 	pthread_mutex_lock(&c->lock);
+	mount->resetting = false;
 	if (!mount->removing) {
 		release_held(mount);
 		again = mount->unmounting;
 	}
 	pthread_mutex_unlock(&c->lock);
-	if (again)
-		tree_interrupt_all(mount->tree);
+	if (again) {
+		interrupt_and_leave(mount);
+		return;
+	}
 	pthread_mutex_lock(&c->lock);
 	channel_mount_leave(mount);
 	pthread_mutex_unlock(&c->lock);
@@ -206,7 +231,7 @@ void channel_remove(struct channel *c, unsigned int number)
 	pthread_mutex_unlock(&c->lock);
 	if (!mount)
 		return;
-	tree_interrupt_all(mount->tree);
+	channel_mount_interrupt(mount);
 	pthread_mutex_lock(&c->lock);
 	/* Once the channel has ended nobody serves the queue: channel_free() waits for the
 	 * workers and frees the rest. */

@@ -310,8 +310,12 @@ static void serve_message(struct worker *w)
 		r = tree_serve(job->mount->tree, &request, &answer);
 	else
 		answer_error(w, error, &answer);
-	if (r == 0)
+	/* Before the mount is left: answers to what was before an unmount come before those to
+	 * what is behind it, where the kernel counts its requests anew. */
+	if (r == 0) {
 		place_answer(w, &answer);
+		send_answer(w, &answer);
+	}
 	crowded = leave_mount(w, error == 0);
 	if (r < 0) {
 		err_set(&err, r,
@@ -320,7 +324,6 @@ static void serve_message(struct worker *w)
 		channel_fail(c, &err);
 		return;
 	}
-	send_answer(w, &answer);
 	if (crowded)
 		channel_send(c, &(struct outgoing){.kind = FILES_SHRINK,
 					.number = job->number,

@@ -30,7 +30,8 @@
 
 /* What takes milliseconds; a machine under load gets time. */
 #define START_TIMEOUT_MS 60000
-/* A tree is there at once; one that goes waits for its requests, and they for a disk. */
+/* A tree is there at once; one that goes waits for its requests, and they for a disk, or for a
+ * guest that does not read. */
 #define CALL_TIMEOUT_MS 60000
 
 struct files_client {
@@ -63,7 +64,7 @@ struct child {
 static void __attribute__((noreturn))
 child_fail(const struct child *c, const char *step, int code)
 {
-	struct control_answer answer = {.code = -code};
+	struct control_answer answer = {.id = CONTROL_ID_CHILD, .code = -code};
 
 	strncpy(answer.text, step, sizeof(answer.text) - 1);
 	send(c->control_fd, &answer, sizeof(answer), MSG_NOSIGNAL);
@@ -181,11 +182,11 @@ static int read_answer(
 		if (n != sizeof(answer) || answer.code > 0)
 			return err_set(err, -EPROTO,
 				"the file server's answer is none (%zd bytes)", n);
+		answer.text[sizeof(answer.text) - 1] = '\0';
+		if (answer.id == CONTROL_ID_CHILD)
+			return err_sys(err, answer.code, "%s", answer.text);
 	} while (answer.id != id);
-	if (answer.code == 0)
-		return 0;
-	answer.text[sizeof(answer.text) - 1] = '\0';
-	return err_set(err, answer.code, "%s", answer.text);
+	return answer.code < 0 ? err_set(err, answer.code, "%s", answer.text) : 0;
 }
 
 static void *client_watch(void *arg)
@@ -209,7 +210,8 @@ static int client_start(
 	r = pidfd_of(client->pid, &client->pidfd);
 	if (r < 0)
 		return err_sys(err, r, "pidfd_open");
-	r = read_answer(client, 0, deadline_after_ms(START_TIMEOUT_MS), err);
+	r = read_answer(
+		client, CONTROL_ID_START, deadline_after_ms(START_TIMEOUT_MS), err);
 	if (r < 0)
 		return r;
 	r = thread_start(client_watch, client, 0, false, &client->watcher);
@@ -260,9 +262,9 @@ static int client_call(struct files_client *client, struct control_request *requ
 	int64_t deadline = deadline_after_ms(CALL_TIMEOUT_MS);
 	int r;
 
-	/* 0 is the start's. */
-	if (++client->last_id == 0)
-		client->last_id = 1;
+	client->last_id++;
+	if (client->last_id == CONTROL_ID_CHILD)
+		client->last_id = CONTROL_ID_START + 1;
 	request->id = client->last_id;
 	r = sock_send(
 		client->control_fd, request, sizeof(*request), &fd, fd >= 0, deadline);

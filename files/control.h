@@ -15,9 +15,11 @@
 
 /*
  * Messages are these structs, one at a time: a request is answered before the next one comes.
- * The server speaks first, with the number 0: the outcome of its start. It ends when the
- * socket does.
+ * The server speaks first: the outcome of its start. It ends when the socket does.
  */
+#define CONTROL_ID_START 0u
+#define CONTROL_ID_CHILD UINT32_MAX /* the child did not become the server */
+
 enum control_kind {
 	CONTROL_ADD = 1, /* with the tree's descriptor */
 	CONTROL_REMOVE,

@@ -2,11 +2,12 @@
 /* The walls around the file server: see jail.h. */
 #include "files/jail.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <stdint.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -35,16 +36,10 @@
 /* Four trees that are as full as they may be (main_files.c). */
 #define DESCRIPTORS_MAX ((rlim_t)256 << 10)
 
-static const unsigned int capabilities[] = {
-	CAP_CHOWN,
-	CAP_DAC_OVERRIDE,
-	CAP_DAC_READ_SEARCH,
-	CAP_FOWNER,
-	CAP_FSETID,
-	CAP_SETFCAP,
-	CAP_SETUID,
-	CAP_SETGID,
-};
+#define CAPABILITIES                                                                     \
+	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
+		1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP |          \
+		1ull << CAP_SETUID | 1ull << CAP_SETGID)
 
 int jail_close_others(unsigned int first, struct err *err)
 {
@@ -94,25 +89,24 @@ static int limit(int resource, rlim_t most, const char *what, struct err *err)
 	return 0;
 }
 
-unsigned int jail_descriptors(void)
-{
-	struct rlimit now = {0};
-
-	getrlimit(RLIMIT_NOFILE, &now);
-	return (unsigned int)now.rlim_cur;
-}
-
 /* More than the host's hard limit takes CAP_SYS_RESOURCE, or it has to do. */
-static int limit_descriptors(struct err *err)
+static int limit_descriptors(unsigned int *ret, struct err *err)
 {
-	struct rlimit wanted = {DESCRIPTORS_MAX, DESCRIPTORS_MAX};
+	struct rlimit limits = {DESCRIPTORS_MAX, DESCRIPTORS_MAX};
+	int r;
 
-	if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
-		return 0;
-	return limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err);
+	if (setrlimit(RLIMIT_NOFILE, &limits) < 0) {
+		r = limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err);
+		if (r < 0)
+			return r;
+	}
+	if (getrlimit(RLIMIT_NOFILE, &limits) < 0)
+		return err_sys(err, errno, "cannot read the limit of descriptors");
+	*ret = (unsigned int)limits.rlim_cur;
+	return 0;
 }
 
-static int set_limits(struct err *err)
+static int set_limits(unsigned int *ret_descriptors, struct err *err)
 {
 	int r;
 
@@ -122,7 +116,7 @@ static int set_limits(struct err *err)
 	if (r == 0)
 		r = limit(RLIMIT_DATA, MEMORY_MAX, "memory", err);
 	if (r == 0)
-		r = limit_descriptors(err);
+		r = limit_descriptors(ret_descriptors, err);
 	/* A file's size is for the disk and the guest's own limits to bound. */
 	return r;
 }
@@ -139,18 +133,22 @@ static int lock_securebits(struct err *err)
 	return 0;
 }
 
+/* Not by libcap-ng: in a static program it brings the lookup of users along. */
 static int cut_capabilities(struct err *err)
 {
-	int r;
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+	uint64_t keep = CAPABILITIES;
 
-	capng_clear(CAPNG_SELECT_ALL);
-	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
-		capng_update(CAPNG_ADD,
-			CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-			capabilities[i]);
-	r = capng_apply(CAPNG_SELECT_ALL);
-	if (r < 0)
-		return err_set(err, -EPERM, "cannot give up capabilities (%d)", r);
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (!(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return err_sys(err, errno, "cannot cut the bounding set");
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot empty the ambient set");
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		data[i].effective = data[i].permitted = (uint32_t)(keep >> 32 * i);
+	if (syscall(SYS_capset, &header, data) < 0)
+		return err_sys(err, errno, "cannot give up capabilities");
 	return 0;
 }
 
@@ -174,7 +172,7 @@ static int drop_privileges(uid_t uid, struct err *err)
 	return 0;
 }
 
-int jail_enter(uid_t uid, struct err *err)
+int jail_enter(uid_t uid, unsigned int *ret_descriptors, struct err *err)
 {
 	int r;
 
@@ -182,7 +180,7 @@ int jail_enter(uid_t uid, struct err *err)
 	if (r == 0)
 		r = enter_root(err);
 	if (r == 0)
-		r = set_limits(err);
+		r = set_limits(ret_descriptors, err);
 	if (r == 0)
 		r = drop_privileges(uid, err);
 	if (r == 0)

@@ -36,10 +36,8 @@
 
 /* Closes all descriptors from `first` on. */
 int jail_close_others(unsigned int first, struct err *err);
-int jail_enter(uid_t uid, struct err *err);
-
-/* How many descriptors the process may have, once it is in there. */
-unsigned int jail_descriptors(void);
+/* *ret_descriptors: how many the process may have from then on. */
+int jail_enter(uid_t uid, unsigned int *ret_descriptors, struct err *err);
 
 /* The last stage, for jail_enter(). */
 int jail_filter_enter(struct err *err);

@@ -27,95 +27,77 @@ static const int allowed[] = {
 	SCMP_SYS(rseq),
 	SCMP_SYS(sched_yield),
 	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigaction),
 	SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(restart_syscall),
-	SCMP_SYS(sigaltstack),
 	SCMP_SYS(getpid),
 	SCMP_SYS(gettid),
 	SCMP_SYS(exit),
 	SCMP_SYS(exit_group),
-	SCMP_SYS(getrandom),
-	/* base/util, base/log: clocks, where the vDSO has none */
+	/* base/util, base/log: where the vDSO has no clock */
 	SCMP_SYS(clock_gettime),
-	/* base/io, files/channel*, files/control */
+	/* base/io: wait_fd() */
 	SCMP_SYS(poll),
+	/* files/channel*, files/control, base/io */
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(recvfrom),
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(shutdown),
-	/* base/log writes, files/file reads and writes */
-	SCMP_SYS(read),
+	/* files/channel_frames: the window's size, by either call of libc's */
+	SCMP_SYS(fstat),
+	SCMP_SYS(newfstatat),
+	/* base/log */
 	SCMP_SYS(write),
+	/* files/inode, files/handle, files/names */
+	SCMP_SYS(close),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(openat),
+	SCMP_SYS(openat2),
+	/* files/caller */
+	SCMP_SYS(fchdir),
+	SCMP_SYS(umask),
+	SCMP_SYS(setfsuid),
+	SCMP_SYS(setfsgid),
+	SCMP_SYS(capget),
+	SCMP_SYS(capset),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(getegid),
+	/* files/attr */
+	SCMP_SYS(statx),
+	SCMP_SYS(fstatfs),
+	SCMP_SYS(chmod),
+	SCMP_SYS(fchownat),
+	SCMP_SYS(utimensat),
+	SCMP_SYS(truncate),
+	SCMP_SYS(ftruncate),
+	/* files/data */
 	SCMP_SYS(pread64),
-	SCMP_SYS(pwrite64),
-	SCMP_SYS(preadv),
-	SCMP_SYS(pwritev),
-	SCMP_SYS(preadv2),
 	SCMP_SYS(pwritev2),
 	SCMP_SYS(lseek),
 	SCMP_SYS(copy_file_range),
 	SCMP_SYS(fallocate),
-	SCMP_SYS(ftruncate),
 	SCMP_SYS(fsync),
 	SCMP_SYS(fdatasync),
 	SCMP_SYS(syncfs),
-	SCMP_SYS(fadvise64),
-	/* files/inode, files/handle: descriptors */
-	SCMP_SYS(close),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(dup),
-	SCMP_SYS(openat),
-	SCMP_SYS(openat2),
-	SCMP_SYS(fchdir),
-	/* files/attr: what a file is */
-	SCMP_SYS(fstat),
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(statx),
-	SCMP_SYS(fstatfs),
-	SCMP_SYS(readlinkat),
+	/* files/folder */
 	SCMP_SYS(getdents64),
-	SCMP_SYS(fchmod),
-	SCMP_SYS(fchmodat),
-	SCMP_SYS(fchown),
-	SCMP_SYS(fchownat),
-	SCMP_SYS(utimensat),
-	SCMP_SYS(truncate),
-	SCMP_SYS(chmod),
-	SCMP_SYS(getxattr),
-	SCMP_SYS(fgetxattr),
-	SCMP_SYS(setxattr),
-	SCMP_SYS(fsetxattr),
-	SCMP_SYS(listxattr),
-	SCMP_SYS(flistxattr),
-	SCMP_SYS(removexattr),
-	SCMP_SYS(fremovexattr),
-	/* files/names: what folders hold */
+	/* files/names */
+	SCMP_SYS(readlinkat),
 	SCMP_SYS(mkdirat),
 	SCMP_SYS(mknodat),
 	SCMP_SYS(symlinkat),
 	SCMP_SYS(linkat),
 	SCMP_SYS(unlinkat),
 	SCMP_SYS(renameat2),
+	/* files/xattr */
+	SCMP_SYS(getxattr),
+	SCMP_SYS(setxattr),
+	SCMP_SYS(listxattr),
+	SCMP_SYS(removexattr),
 	/* files/lock */
 	SCMP_SYS(flock),
 	/* files/wait */
 	SCMP_SYS(dup3),
 	SCMP_SYS(rt_sigtimedwait),
-	/* files/watch */
-	SCMP_SYS(inotify_init1),
-	SCMP_SYS(inotify_add_watch),
-	SCMP_SYS(inotify_rm_watch),
-	SCMP_SYS(eventfd2),
-	SCMP_SYS(ppoll),
-	/* files/caller: acting as who asks */
-	SCMP_SYS(setfsuid),
-	SCMP_SYS(setfsgid),
-	SCMP_SYS(umask),
-	SCMP_SYS(capget),
-	SCMP_SYS(capset),
-	SCMP_SYS(geteuid),
-	SCMP_SYS(getegid),
 };
 
 /* Ways out: other programs, other processes, other ids, other namespaces, and interfaces of
@@ -195,38 +177,33 @@ static const int deadly[] = {
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |   \
 		CLONE_NEWPID | CLONE_NEWNET)
 
-static int allow_if(scmp_filter_ctx ctx, int call, struct scmp_arg_cmp arg)
-{
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, 1, &arg);
-}
-
 /* Those that are allowed by what they are given. */
 static int add_conditions(scmp_filter_ctx ctx)
 {
-	int r;
+	const struct {
+		int call;
+		struct scmp_arg_cmp arg;
+	} rows[] = {
+		/* libc: memory, never code */
+		{SCMP_SYS(mmap), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+		{SCMP_SYS(mprotect), {2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0}},
+		/* libc: threads, and nothing else */
+		{SCMP_SYS(clone), {0, SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES,
+					  CLONE_THREAD}},
+		/* files/caller: a thread's own umask and working folder */
+		{SCMP_SYS(unshare), {0, SCMP_CMP_EQ, CLONE_FS, 0}},
+		{SCMP_SYS(prctl), {0, SCMP_CMP_EQ, PR_GET_SECUREBITS, 0}},
+		/* files/wait: a signal for one of our own threads */
+		{SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0}},
+	};
+	int r = 0;
 
-	/* libc: memory is never code */
-	r = allow_if(ctx, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(mprotect),
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	/* libc: threads, and nothing else; clone3 hides its flags, and libc does without */
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(clone),
-			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | NEW_NAMESPACES,
-				CLONE_THREAD));
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rows); i++)
+		r = seccomp_rule_add_array(
+			ctx, SCMP_ACT_ALLOW, rows[i].call, 1, &rows[i].arg);
+	/* It hides its flags; libc does without. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	/* files/caller: a thread's own umask and working folder */
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(unshare), SCMP_A0(SCMP_CMP_EQ, CLONE_FS));
-	if (r == 0)
-		r = allow_if(
-			ctx, SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_GET_SECUREBITS));
-	/* files/wait: a signal for one of our own threads */
-	if (r == 0)
-		r = allow_if(ctx, SCMP_SYS(tgkill),
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 	return r;
 }
 

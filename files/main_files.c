@@ -23,10 +23,8 @@ static struct channel *channel;
  * some to others. With jail.c's number that is 64 Ki inodes, each some 1.5 KiB of the kernel's
  * memory.
  */
-static struct tree_options tree_limits(void)
+static struct tree_options tree_limits(unsigned int descriptors)
 {
-	unsigned int descriptors = jail_descriptors();
-
 	return (struct tree_options){
 		.inodes_max = descriptors / 4,
 		.handles_max = descriptors / 16,
@@ -65,6 +63,7 @@ static int parse_uid(int argc, char **argv, uid_t *ret, struct err *err)
 static int start(int argc, char **argv, struct err *err)
 {
 	static struct tree_options limits;
+	unsigned int descriptors = 0;
 	uid_t uid = 0;
 	int r;
 
@@ -77,14 +76,14 @@ static int start(int argc, char **argv, struct err *err)
 	if (r == 0)
 		r = tree_prepare(err);
 	if (r == 0)
-		r = jail_enter(uid, err);
+		r = jail_enter(uid, &descriptors, err);
 	/* What libseccomp has left behind. */
 	malloc_trim(0);
 	if (r == 0)
 		r = channel_new(FILES_FD_CHANNEL, FILES_FD_WINDOW, &channel, err);
 	if (r < 0)
 		return r;
-	limits = tree_limits();
+	limits = tree_limits(descriptors);
 	r = thread_start(control_main, &limits, CHANNEL_STACK_BYTES, true, NULL);
 	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
 }
@@ -96,7 +95,7 @@ int main(int argc, char **argv)
 
 	log_init("files", STDERR_FILENO, LOG_LEVEL_INFO);
 	r = start(argc, argv, &err);
-	if (control_answer(FILES_FD_CONTROL, 0, &err) < 0 || r < 0) {
+	if (control_answer(FILES_FD_CONTROL, CONTROL_ID_START, &err) < 0 || r < 0) {
 		log_error("the file server cannot start: %s",
 			r < 0 ? err.text : "nobody waits for it");
 		return EXIT_FAILURE;

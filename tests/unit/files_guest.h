@@ -2,6 +2,7 @@
 /* A guest's end of the file server's channel, scripted. */
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>

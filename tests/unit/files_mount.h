@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A folder seen through a tree, by the host's own FUSE: real system calls over our server. */
+#pragma once
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/lib/test.h"
+
+#include "base/io.h"
+#include "base/thread.h"
+#include "files/tree.h"
+#include "files/wire.h"
+
+/* As many requests may wait for a lock at the same time, and one moves on. */
+#define MOUNT_PUMPS 6
+
+/*
+ * The server is a process of its own: one that is served by its own threads could not end while
+ * it has files open. A test's cases run in three places: in a plain folder, where they show
+ * that they ask for what the host does, and in both kinds of a tree.
+ */
+struct files_mount {
+	char *folder; /* what is served */
+	char *at;     /* where the test works: the folder, or the mount */
+	pid_t server; /* 0: none, `at` is the plain folder */
+	int waits_fd; /* counts requests that wait for a lock */
+};
+
+static struct tree *mount_tree;
+static int mount_dev_fd = -1, mount_waits_fd = -1;
+
+static uint8_t *mount_grow(void *user, size_t size)
+{
+	uint8_t **large = user;
+
+	*large = xreallocarray(*large, size, 1);
+	return *large;
+}
+
+static void mount_waits(void *user)
+{
+	(void)user;
+	eventfd_write(mount_waits_fd, 1);
+}
+
+static void *mount_pump(void *arg)
+{
+	size_t size = FILES_SLOT_BYTES;
+	uint8_t *message = xmalloc(size), *small = xmalloc(4096), *large = NULL;
+
+	(void)arg;
+	for (;;) {
+		struct tree_answer answer = {.data = small,
+			.size = 4096,
+			.grow = mount_grow,
+			.waits = mount_waits,
+			.user = &large};
+		ssize_t n = read(mount_dev_fd, message, size);
+		struct tree_request request = {.message = message, .len = n};
+
+		/* ENOENT: the request was interrupted before it came here. */
+		if (n < 0 && (errno == ENOENT || errno == EINTR))
+			continue;
+		if (n < 0)
+			break;
+		if (tree_serve(mount_tree, &request, &answer) < 0) {
+			fprintf(stderr, "# -EPROTO: opcode %u\n",
+				*(uint32_t *)(message + 4));
+			_exit(70);
+		}
+		if (answer.len > 0)
+			(void)!write(mount_dev_fd, answer.data, answer.len);
+	}
+	free(message);
+	free(small);
+	free(large);
+	return NULL;
+}
+
+/* The server's process: until the mount is gone. */
+static int mount_serve(const char *folder, enum tree_cache cache)
+{
+	struct tree_options options = {
+		.cache = cache, .inodes_max = 8192, .handles_max = 1024};
+	int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	pthread_t pumps[MOUNT_PUMPS];
+	struct err err = ERR_INIT;
+
+	if (tree_new(root, &options, &mount_tree, &err) < 0)
+		return 71;
+	close(root);
+	for (int i = 0; i < MOUNT_PUMPS; i++)
+		if (thread_start(mount_pump, NULL, 256 << 10, false, &pumps[i]) < 0)
+			return 72;
+	for (int i = 0; i < MOUNT_PUMPS; i++)
+		pthread_join(pumps[i], NULL);
+	tree_free(mount_tree);
+	return 0;
+}
+
+/* Why there are no mounts here; NULL: there are. In a mount namespace of its own then. */
+static const char *mount_missing(void)
+{
+	int fd;
+
+	if (geteuid() != 0)
+		return "not root";
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return "/dev/fuse cannot be opened";
+	close(fd);
+	if (unshare(CLONE_NEWNS) < 0 ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return "no mount namespace can be made";
+	return NULL;
+}
+
+static struct files_mount *mount_plain(void)
+{
+	struct files_mount *m = xnew0(struct files_mount);
+
+	m->folder = test_folder_new();
+	m->at = xstrdup(m->folder);
+	chmod(m->folder, 0755);
+	return m;
+}
+
+static void mount_over(struct files_mount *m, enum tree_cache cache)
+{
+	char options[128];
+
+	free(m->at);
+	m->at = test_folder_new();
+	mount_dev_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	assert_true(mount_dev_fd >= 0);
+	snprintf(options, sizeof(options),
+		"fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
+		mount_dev_fd);
+	assert_int_equal(
+		mount("stencil", m->at, "fuse", MS_NOSUID | MS_NODEV, options), 0);
+	m->waits_fd = mount_waits_fd = eventfd(0, EFD_CLOEXEC);
+	m->server = fork();
+	assert_true(m->server >= 0);
+	if (m->server == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(mount_serve(m->folder, cache));
+	}
+	close(mount_dev_fd);
+}
+
+/* `cache`: NULL is the plain folder. */
+static struct files_mount *mount_new(const enum tree_cache *cache)
+{
+	struct files_mount *m = mount_plain();
+
+	if (cache)
+		mount_over(m, *cache);
+	return m;
+}
+
+static void mount_free(struct files_mount *m)
+{
+	int status = 0;
+
+	if (m->server) {
+		assert_int_equal(umount2(m->at, MNT_DETACH), 0);
+		assert_int_equal(waitpid(m->server, &status, 0), m->server);
+		assert_int_equal(status, 0);
+		close(m->waits_fd);
+		rmdir(m->at);
+	}
+	free(m->at);
+	test_folder_free(m->folder);
+	free(m);
+}
+
+static char *mount_path(const struct files_mount *m, const char *name)
+{
+	return xasprintf("%s/%s", m->at, name);
+}
+
+#define PATH_OF(m, name) _cleanup_free_ char *name = mount_path(m, #name)
