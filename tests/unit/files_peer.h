@@ -20,7 +20,7 @@ struct files_peer {
 /* A frame, and what came with it. */
 struct peer_frame {
 	struct files_frame head;
-	uint8_t message[FILES_SLOT_BYTES];
+	_Alignas(8) uint8_t message[FILES_SLOT_BYTES];
 };
 
 /* The descriptors are the caller's. */
