@@ -299,7 +299,14 @@ static int pump_init(struct pump *p, struct err *err)
 	return r == 0 ? start_threads(p, err) : r;
 }
 
-int pump_new(int port_fd, void *window, struct pump **ret, struct err *err)
+void pump_set_window(struct pump *p, void *window)
+{
+	pthread_mutex_lock(&p->lock);
+	p->window = window;
+	pthread_mutex_unlock(&p->lock);
+}
+
+int pump_new(int port_fd, struct pump **ret, struct err *err)
 {
 	struct pump *p = xnew0(struct pump);
 	int r;
@@ -307,7 +314,6 @@ int pump_new(int port_fd, void *window, struct pump **ret, struct err *err)
 	pthread_mutex_init(&p->lock, NULL);
 	cond_init(&p->noted);
 	cond_init(&p->forgot);
-	p->window = window;
 	p->credits = FILES_CREDITS;
 	p->free_slots = (1u << FILES_GUEST_SLOTS) - 1;
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -28,7 +28,7 @@ struct pump {
 	int port_fd, epoll_fd;
 	/* wake_fd: there is something for the up thread; stop_fd: all threads end. */
 	int wake_fd, stop_fd;
-	uint8_t *window;
+	uint8_t *window; /* NULL before there is one, and any mount */
 	pthread_t up, down, notes;
 	unsigned int n_threads;
 
@@ -61,7 +61,6 @@ struct pump {
 void pump_enter_thread(void);
 /* The server has gone: why, once. Processes that wait for it are let go. */
 void pump_break(struct pump *p, const char *why);
-bool pump_has_ended(struct pump *p);
 void pump_wake_up_thread(struct pump *p);
 /* The mount's /dev/fuse, which stays open until pump_unpin(); -1 if there is no mount. */
 int pump_pin(struct pump *p, unsigned int mount);
