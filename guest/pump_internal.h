@@ -62,12 +62,19 @@ void pump_enter_thread(void);
 /* The server has gone: why, once. Processes that wait for it are let go. */
 void pump_break(struct pump *p, const char *why);
 void pump_wake_up_thread(struct pump *p);
+uint8_t *pump_slot(struct pump *p, unsigned int slot);
+
+/* ---- pump_mounts.c ---- */
+
 /* The mount's /dev/fuse, which stays open until pump_unpin(); -1 if there is no mount. */
 int pump_pin(struct pump *p, unsigned int mount);
 void pump_unpin(struct pump *p, unsigned int mount);
 /* The mount's number is free again. */
 void pump_forget(struct pump *p, unsigned int mount);
-uint8_t *pump_slot(struct pump *p, unsigned int slot);
+/* The kernel ends their requests, and takes no more. p->lock is held. */
+void pump_abort_mounts(struct pump *p);
+/* No thread uses them any more. */
+void pump_close_mounts(struct pump *p);
 
 /* ---- the threads, each of a struct pump ---- */
 
