@@ -21,7 +21,7 @@
 #define AGENT_SERIAL_PORT "agent.channel.0" /* Kata's port name */
 #define AGENT_VSOCK_PORT  1024
 
-/* In the guest: where the shared 9p export is mounted, one folder <container id>/ for
+/* In the guest: where a pod's files are mounted, one folder <container id>/ for
  * each container with rootfs/ and mounts/<n> in it. Kata's place. */
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
 #define AGENT_9P_TAG     "kataShared"

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -21,6 +22,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "files/wire.h"
 #include "guest/port.h"
@@ -36,8 +38,9 @@
 /* ---- the pump ---- */
 
 static struct {
-	pthread_mutex_t lock;
+	pthread_mutex_t lock; /* held while things start */
 	struct pump *pump;
+	bool has_window;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static int mount_control(struct err *err)
@@ -53,21 +56,30 @@ static int start_pump(struct pump **ret, struct err *err)
 {
 	int64_t deadline = deadline_after_ms(START_LIMIT_MS);
 	_cleanup_close_ int port = -1;
-	void *window;
 	int r;
 
 	r = mount_control(err);
-	if (r == 0)
-		r = window_open(&window, err);
 	if (r == 0)
 		r = port_open(FILES_PORT, O_RDWR | O_NONBLOCK, deadline, &port, err);
 	if (r == 0)
 		r = port_wait_connected(port, deadline, err);
 	if (r == 0)
-		r = pump_new(port, window, ret, err);
+		r = pump_new(port, ret, err);
 	if (r < 0)
 		return r;
 	port = -1;
+	return 0;
+}
+
+static int find_window(struct err *err)
+{
+	void *window;
+	int r = window_open(&window, err);
+
+	if (r < 0)
+		return r;
+	pump_set_window(shared.pump, window);
+	shared.has_window = true;
 	return 0;
 }
 
@@ -76,11 +88,55 @@ static int get_pump(struct pump **ret, struct err *err)
 	int r = 0;
 
 	pthread_mutex_lock(&shared.lock);
+	/* A template's, which nobody used: a clone has a host's end of its own. */
+	if (shared.pump && !shared.has_window && pump_has_ended(shared.pump))
+		pump_free(steal_ptr(shared.pump));
 	if (!shared.pump)
 		r = start_pump(&shared.pump, err);
+	if (r == 0 && !shared.has_window)
+		r = find_window(err);
 	*ret = shared.pump;
 	pthread_mutex_unlock(&shared.lock);
 	return r < 0 ? err_wrap(err, "the channel of the files") : 0;
+}
+
+/* What fails here the first mount tries again, and tells. */
+static void *prepare_pump(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&shared.lock);
+	if (!shared.pump)
+		start_pump(&shared.pump, NULL);
+	pthread_mutex_unlock(&shared.lock);
+	return NULL;
+}
+
+static void *prepare_window(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&shared.lock);
+	if (shared.pump && !shared.has_window)
+		find_window(NULL);
+	pthread_mutex_unlock(&shared.lock);
+	return NULL;
+}
+
+static void prepare(void *(*fn)(void *))
+{
+	int r = thread_start(fn, NULL, 0, true, NULL);
+
+	if (r < 0)
+		log_warn("the first mount of files will be slow: %s", strerror(-r));
+}
+
+void files_prepare(void)
+{
+	prepare(prepare_pump);
+}
+
+void files_prepare_window(void)
+{
+	prepare(prepare_window);
 }
 
 /* ---- mounting ---- */

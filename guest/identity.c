@@ -9,6 +9,7 @@
 #include "agent-client/proto/agent.pb-c.h"
 #include "base/io.h"
 #include "guest/container.h"
+#include "guest/files.h"
 #include "guest/identity.h"
 #include "guest/modules.h"
 #include "guest/pidns.h"
@@ -155,6 +156,8 @@ SERVICE_HANDLER(handle_create_sandbox)
 		r = id_check("sandbox id", req->sandbox_id, err);
 	if (r < 0)
 		return r;
+	/* The first container's files are mounted soon. */
+	files_prepare_window();
 	pthread_mutex_lock(&setting_up);
 	r = create_sandbox(user, req, err);
 	pthread_mutex_unlock(&setting_up);

@@ -10,6 +10,7 @@
 #include "guest/child.h"
 #include "guest/compact.h"
 #include "guest/crun.h"
+#include "guest/files.h"
 #include "guest/init.h"
 #include "guest/service.h"
 
@@ -36,8 +37,10 @@ int main(void)
 	sandbox_init(&sandbox);
 	if (r == 0)
 		r = service_new(&sandbox, &server, &err);
-	if (r == 0)
+	if (r == 0) {
+		files_prepare();
 		r = channel_start(server, &err);
+	}
 	if (r < 0) {
 		log_error("the guest cannot start, it powers off: %s", err.text);
 		if (getpid() == 1)

@@ -73,96 +73,7 @@ uint8_t *pump_slot(struct pump *p, unsigned int slot)
 	return p->window + (size_t)slot * FILES_SLOT_BYTES;
 }
 
-/* ---- mounts ---- */
-
-static void close_mount(struct pump *p, struct pump_mount *m)
-{
-	close_fd(m->fuse_fd);
-	close_fd(m->abort_fd);
-	*m = (struct pump_mount){0};
-	pthread_cond_broadcast(&p->forgot);
-}
-
-int pump_pin(struct pump *p, unsigned int mount)
-{
-	struct pump_mount *m = &p->mounts[mount];
-	int fd = -1;
-
-	pthread_mutex_lock(&p->lock);
-	if (m->used && !m->gone) {
-		fd = m->fuse_fd;
-		m->pins++;
-	}
-	pthread_mutex_unlock(&p->lock);
-	return fd;
-}
-
-void pump_unpin(struct pump *p, unsigned int mount)
-{
-	struct pump_mount *m = &p->mounts[mount];
-
-	pthread_mutex_lock(&p->lock);
-	if (--m->pins == 0 && m->gone)
-		close_mount(p, m);
-	pthread_mutex_unlock(&p->lock);
-}
-
-void pump_forget(struct pump *p, unsigned int mount)
-{
-	struct pump_mount *m = &p->mounts[mount];
-
-	pthread_mutex_lock(&p->lock);
-	m->gone = true;
-	if (m->pins == 0)
-		close_mount(p, m);
-	pthread_mutex_unlock(&p->lock);
-}
-
-/* The number can be used; p->lock is held, but not while this waits. */
-static int wait_number(
-	struct pump *p, unsigned int mount, int64_t deadline, struct err *err)
-{
-	int r = 0;
-
-	if (mount >= FILES_MOUNTS_MAX)
-		return err_set(err, -ERANGE, "mount %u, they end at %u", mount,
-			FILES_MOUNTS_MAX);
-	while (r == 0 && !p->broken && p->mounts[mount].used)
-		r = cond_wait(&p->forgot, &p->lock, deadline);
-	if (p->broken)
-		return err_set(err, -ENOTCONN, "the file server has gone");
-	return r < 0 ? err_set(err, -EBUSY, "mount %u is still in use", mount) : 0;
-}
-
-int pump_add(struct pump *p, unsigned int mount, const struct pump_descriptors *fds,
-	int64_t deadline, struct err *err)
-{
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = mount};
-	int r;
-
-	pthread_mutex_lock(&p->lock);
-	r = wait_number(p, mount, deadline, err);
-	/* Within the lock: the up thread must find the mount as soon as there is a message,
-	 * and pump_break() must not miss it. */
-	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fds->fuse_fd, &event) < 0)
-		r = err_sys(err, errno, "watch the mount");
-	if (r == 0)
-		p->mounts[mount] = (struct pump_mount){
-			.used = true, .fuse_fd = fds->fuse_fd, .abort_fd = fds->abort_fd};
-	pthread_mutex_unlock(&p->lock);
-	return r;
-}
-
 /* ---- the end ---- */
-
-static void abort_mounts(struct pump *p)
-{
-	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
-		if (p->mounts[i].used && write(p->mounts[i].abort_fd, "1", 1) < 0)
-			log_warn(
-				"processes may hang in mount %u, it can't be aborted: %s",
-				i, strerror(errno));
-}
 
 /* Never read: it stays readable for all threads. */
 static void ring_stop(struct pump *p)
@@ -181,7 +92,7 @@ void pump_break(struct pump *p, const char *why)
 	if (!p->broken && !p->stopped) {
 		log_error("the files of this pod are lost: %s", why);
 		p->broken = true;
-		abort_mounts(p);
+		pump_abort_mounts(p);
 		ring_stop(p);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -204,7 +115,7 @@ static void stop_threads(struct pump *p)
 	pthread_mutex_lock(&p->lock);
 	if (!p->stopped) {
 		p->stopped = true;
-		abort_mounts(p);
+		pump_abort_mounts(p);
 		ring_stop(p);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -217,9 +128,7 @@ void pump_free(struct pump *p)
 	if (!p)
 		return;
 	stop_threads(p);
-	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
-		if (p->mounts[i].used)
-			close_mount(p, &p->mounts[i]);
+	pump_close_mounts(p);
 	close_fd(p->port_fd);
 	close_fd(p->epoll_fd);
 	close_fd(p->wake_fd);
@@ -299,7 +208,14 @@ static int pump_init(struct pump *p, struct err *err)
 	return r == 0 ? start_threads(p, err) : r;
 }
 
-int pump_new(int port_fd, void *window, struct pump **ret, struct err *err)
+void pump_set_window(struct pump *p, void *window)
+{
+	pthread_mutex_lock(&p->lock);
+	p->window = window;
+	pthread_mutex_unlock(&p->lock);
+}
+
+int pump_new(int port_fd, struct pump **ret, struct err *err)
 {
 	struct pump *p = xnew0(struct pump);
 	int r;
@@ -307,7 +223,6 @@ int pump_new(int port_fd, void *window, struct pump **ret, struct err *err)
 	pthread_mutex_init(&p->lock, NULL);
 	cond_init(&p->noted);
 	cond_init(&p->forgot);
-	p->window = window;
 	p->credits = FILES_CREDITS;
 	p->free_slots = (1u << FILES_GUEST_SLOTS) - 1;
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

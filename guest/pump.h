@@ -2,6 +2,7 @@
 /* The pump: moves FUSE messages between the guest's kernel and the pod's file server. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -9,11 +10,12 @@
 struct pump;
 
 /*
- * port_fd: the stream of files/wire.h; taken on success, and made non-blocking. window:
- * FILES_WINDOW_BYTES, the caller's. The pump's threads run from here on; they need
- * CAP_SYS_RESOURCE.
+ * port_fd: the stream of files/wire.h; taken on success, and made non-blocking. The pump's
+ * threads run from here on; they need CAP_SYS_RESOURCE.
  */
-int pump_new(int port_fd, void *window, struct pump **ret, struct err *err);
+int pump_new(int port_fd, struct pump **ret, struct err *err);
+/* Before the first pump_add(). window: FILES_WINDOW_BYTES, the caller's. */
+void pump_set_window(struct pump *pump, void *window);
 /* Ends the threads, and the connections with their kernel. NULL is fine. */
 void pump_free(struct pump *pump);
 
@@ -30,3 +32,6 @@ struct pump_descriptors {
 };
 int pump_add(struct pump *pump, unsigned int mount, const struct pump_descriptors *fds,
 	int64_t deadline, struct err *err);
+
+/* The server has gone: nothing moves any more. */
+bool pump_has_ended(struct pump *pump);

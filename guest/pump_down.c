@@ -40,6 +40,8 @@ static const char *check_frame(struct pump *p, const struct files_frame *f)
 		return "a slot comes back that was not given";
 	if (!message)
 		return f->length || !inlined ? "a message where none belongs" : NULL;
+	if (!inlined && !p->window)
+		return "a message in a window that is not there";
 	if (!inlined && !has_bit(SERVER_SLOTS & ~p->done_slots, f->slot))
 		return "a message in a slot that is not the server's";
 	if (f->length < sizeof(struct fuse_out_header) ||

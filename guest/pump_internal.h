@@ -28,7 +28,7 @@ struct pump {
 	int port_fd, epoll_fd;
 	/* wake_fd: there is something for the up thread; stop_fd: all threads end. */
 	int wake_fd, stop_fd;
-	uint8_t *window;
+	uint8_t *window; /* NULL before there is one, and any mount */
 	pthread_t up, down, notes;
 	unsigned int n_threads;
 
@@ -61,14 +61,20 @@ struct pump {
 void pump_enter_thread(void);
 /* The server has gone: why, once. Processes that wait for it are let go. */
 void pump_break(struct pump *p, const char *why);
-bool pump_has_ended(struct pump *p);
 void pump_wake_up_thread(struct pump *p);
+uint8_t *pump_slot(struct pump *p, unsigned int slot);
+
+/* ---- pump_mounts.c ---- */
+
 /* The mount's /dev/fuse, which stays open until pump_unpin(); -1 if there is no mount. */
 int pump_pin(struct pump *p, unsigned int mount);
 void pump_unpin(struct pump *p, unsigned int mount);
 /* The mount's number is free again. */
 void pump_forget(struct pump *p, unsigned int mount);
-uint8_t *pump_slot(struct pump *p, unsigned int slot);
+/* The kernel ends their requests, and takes no more. p->lock is held. */
+void pump_abort_mounts(struct pump *p);
+/* No thread uses them any more. */
+void pump_close_mounts(struct pump *p);
 
 /* ---- the threads, each of a struct pump ---- */
 

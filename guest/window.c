@@ -86,8 +86,8 @@ static int find_or_scan(int *ret_fd, struct err *err)
 		r = find_device(ret_fd);
 	}
 	if (r < 0)
-		return err_sys(err, r, "no PCI device %04x:%04x, the window of the files",
-			FILES_WINDOW_VENDOR, FILES_WINDOW_DEVICE);
+		return err_sys(err, r, "no PCI device %04x:%04x", FILES_WINDOW_VENDOR,
+			FILES_WINDOW_DEVICE);
 	return 0;
 }
 

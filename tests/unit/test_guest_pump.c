@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "guest/pump.h"
 #include "guest/pump_internal.h"
-#include "tests/unit/files_peer.h"
+#include "tests/unit/pump_peer.h"
 
 /*
  * The kernel's end of a /dev/fuse is a socket that keeps messages apart; a test closes it to
@@ -53,8 +53,9 @@ static int setup(void **state)
 	rig->window = mmap(NULL, FILES_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 		rig->window_fd, 0);
 	assert_ptr_not_equal(rig->window, MAP_FAILED);
-	if (pump_new(port, rig->window, &rig->pump, &err) < 0)
+	if (pump_new(port, &rig->pump, &err) < 0)
 		fail_msg("%s", err.text);
+	pump_set_window(rig->pump, rig->window);
 	add_mount(rig, MOUNT, &rig->kernel, &rig->aborted);
 	*state = rig;
 	return 0;
