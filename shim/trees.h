@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file trees of one container: made on the host while its VM starts, then put into
- * its export. */
+/* The file trees of one container: made on the host while its VM starts. */
 #pragma once
 
 #include "base/err.h"
