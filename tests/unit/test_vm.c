@@ -211,6 +211,7 @@ static void test_record(void **state)
 	str_copy(in.cgroup, "stencil/a-1234");
 	str_copy(in.generation, "00000042-9f3a2b1c");
 	in.offered = true;
+	in.files_uid = UINT32_MAX - 1;
 	in.qemu = (struct proc_id){.pid = 77, .start_ticks = UINT64_MAX};
 	assert_int_equal(-ENOENT, vm_record_read(dir_fd, &out, &f->err));
 	assert_int_equal(0, vm_record_write(dir_fd, &in, &f->err));
@@ -223,6 +224,10 @@ static void test_record(void **state)
 	assert_int_equal(in.owner.pid, out.owner.pid);
 	assert_int_equal(in.qemu.pid, out.qemu.pid);
 	assert_true(in.qemu.start_ticks == out.qemu.start_ticks);
+	assert_int_equal(in.files_uid, out.files_uid);
+	in.files_uid = UINT32_MAX; /* setuid(2)'s "leave it" */
+	assert_int_equal(0, vm_record_write(dir_fd, &in, &f->err));
+	assert_int_equal(-EBADMSG, vm_record_read(dir_fd, &out, &f->err));
 	/* A name that would leave the folder of groups is refused. */
 	path = file_in(f, "vm.json", lying, strlen(lying));
 	assert_int_equal(-EBADMSG, vm_record_read(dir_fd, &out, &f->err));
