@@ -24,7 +24,6 @@
 /* In the guest: where a pod's files are mounted, one folder <container id>/ for
  * each container with rootfs/ and mounts/<n> in it. Kata's place. */
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
-#define AGENT_9P_TAG     "kataShared"
 
 /* The most routes, neighbours, or addresses of an interface that one request has. Kata's
  * agent has no limit; a pod's namespace is not trusted to be small. */

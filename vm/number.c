@@ -144,16 +144,19 @@ static void drop_claims(int claims_fd, const struct config *c)
 
 /* ---- numbers; the host's lock is held ---- */
 
-/* Whether there is a VM with that number, and it may have been made under that uid_count. */
-static bool has_vm(const char *vms, int64_t number, int64_t uid_count)
+/* Whether there is a VM with that number, and its file server has that uid. */
+static bool has_files_uid(const char *vms, int64_t number, uid_t uid)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/%" PRId64, vms, number);
+	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct vm_record record;
 
-	return number >= 0 && number < uid_count && access(dir, F_OK) == 0;
+	return dir_fd >= 0 && vm_record_read(dir_fd, &record, NULL) == 0 &&
+	       record.files_uid == uid;
 }
 
 /*
- * Whether the uids of a number are no other VM's. Under another uid_count the file servers
+ * Whether the uids of a free number are no VM's. Under another uid_count the file servers
  * have other uids: that of a VM which was made so may be what is QEMU's or the file
  * server's here, and the other way round.
  */
@@ -161,10 +164,14 @@ static bool is_clear(
 	int claims_fd, const struct config *c, const char *vms, unsigned int number)
 {
 	_cleanup_closedir_ DIR *all = opendir(VM_CLAIMS);
-	const int64_t ours = (int64_t)c->uid_count;
+	const uid_t qemu = vm_number_uid(c, number),
+		    files = vm_number_files_uid(c, number);
+	_cleanup_free_ char *dir = xasprintf("%s/%u", vms, files - vm_number_uid(c, 0));
 	struct dirent *entry;
 	struct claim claim;
 
+	if (access(dir, F_OK) == 0)
+		return false;
 	while (all && (entry = readdir(all))) {
 		int64_t theirs;
 
@@ -173,11 +180,9 @@ static bool is_clear(
 			strcmp(claim.state_dir, c->state_dir) != 0)
 			continue;
 		theirs = ((int64_t)claim.uids.last - claim.uids.first + 1) / 2;
-		if (theirs == ours)
-			continue;
-		if (has_vm(vms, number - theirs, theirs) ||
-			has_vm(vms, number + ours, theirs) ||
-			has_vm(vms, number + ours - theirs, theirs))
+		if (has_files_uid(vms, number - theirs, qemu) ||
+			has_files_uid(
+				vms, number + (int64_t)c->uid_count - theirs, files))
 			return false;
 	}
 	return true;

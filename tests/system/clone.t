@@ -52,13 +52,13 @@ less "$(template_private_kib "$qemu")" 8192 "KiB of its guest's RAM are its own"
 less "$(private_kib "$shim")" 3072 'KiB are private to its shim'
 diag "QEMU's private memory: $(private_kib "$qemu") KiB"
 flags=$(fd_flags "$qemu" '/memory( \(deleted\))?$')
-# From 8.2 on it has one of its own beside the one that it was given.
-like "$flags" '^0[0-7]+' 'QEMU holds the template memory'
-unlike "$flags" '[^04]($|'$'\n'')' 'by descriptors that are read-only'
+like "$flags" '^0[0-7]+$' 'QEMU holds the template memory by one descriptor'
+unlike "$flags" '[^04]$' 'which is read-only'
 status=$(cat "/proc/$qemu/status")
 like "$status" $'\nSeccomp:\t2\n' 'QEMU runs under a seccomp filter'
 like "$status" $'\nNoNewPrivs:\t1\n' 'and without a way to new privileges'
 unlike "$status" $'\nUid:\t0' 'and not as root'
+like "$status" $'\nCapPrm:\t0+\nCapEff:\t0+\nCapBnd:\t0+\nCapAmb:\t0+\n' 'and without a capability'
 like "$(tr '\0' ' ' <"/proc/$qemu/cmdline")" 'spawn=deny' 'its sandbox denies it to spawn'
 
 generation=$(echo /run/stencil/template/*/memory)

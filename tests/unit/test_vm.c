@@ -211,6 +211,7 @@ static void test_record(void **state)
 	str_copy(in.cgroup, "stencil/a-1234");
 	str_copy(in.generation, "00000042-9f3a2b1c");
 	in.offered = true;
+	in.files_uid = UINT32_MAX - 1;
 	in.qemu = (struct proc_id){.pid = 77, .start_ticks = UINT64_MAX};
 	assert_int_equal(-ENOENT, vm_record_read(dir_fd, &out, &f->err));
 	assert_int_equal(0, vm_record_write(dir_fd, &in, &f->err));
@@ -223,6 +224,10 @@ static void test_record(void **state)
 	assert_int_equal(in.owner.pid, out.owner.pid);
 	assert_int_equal(in.qemu.pid, out.qemu.pid);
 	assert_true(in.qemu.start_ticks == out.qemu.start_ticks);
+	assert_int_equal(in.files_uid, out.files_uid);
+	in.files_uid = UINT32_MAX; /* setuid(2)'s "leave it" */
+	assert_int_equal(0, vm_record_write(dir_fd, &in, &f->err));
+	assert_int_equal(-EBADMSG, vm_record_read(dir_fd, &out, &f->err));
 	/* A name that would leave the folder of groups is refused. */
 	path = file_in(f, "vm.json", lying, strlen(lying));
 	assert_int_equal(-EBADMSG, vm_record_read(dir_fd, &out, &f->err));
@@ -353,27 +358,49 @@ static void test_two_instances(void **state)
 	config_done(&other.config);
 }
 
-/* With another uid_count nobody gets a uid that a VM of before has. */
-static void test_other_uid_count(void **state)
+/* With a larger uid_count nobody's QEMU gets the uid of a file server. */
+static void test_larger_uid_count(void **state)
 {
 	struct fixture *f = *state;
 	struct vm_record record = own_record();
-	unsigned int first, number;
+	unsigned int first, more[2], last;
 
 	f->config.uid_count = 2;
 	assert_int_equal(0, take(f, &record, &first));
-	/* QEMU's uid would be the first one's file server's: number first + 2. */
+	/* Of what is free now, 0 to 3, one would be its file server's uid. */
 	f->config.uid_count = 4;
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(0, take(f, &record, &number));
-		assert_int_not_equal(first, number);
-		assert_int_not_equal(first + 2, number);
+		assert_int_equal(0, take(f, &record, &more[i]));
+		assert_int_not_equal(first + 2, more[i]);
 	}
-	assert_int_equal(-EBUSY, take(f, &record, &number));
+	assert_int_equal(-EBUSY, take(f, &record, &last));
 	give(f, first);
+	assert_int_equal(0, take(f, &record, &last));
+	give(f, last);
+	give(f, more[0]);
+	give(f, more[1]);
+	assert_nothing_left(f);
+}
+
+/* With fewer nobody's file server gets the uid of a QEMU. */
+static void test_smaller_uid_count(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_record record = own_record();
+	unsigned int number;
+
+	f->config.uid_count = 4;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(0, take(f, &record, &number));
+	give(f, 0);
+	f->config.uid_count = 2;
+	assert_int_equal(-EBUSY, take(f, &record, &number));
+	give(f, 2);
 	assert_int_equal(0, take(f, &record, &number));
-	for (unsigned int i = 0; i < 4; i++)
-		give(f, i);
+	assert_int_equal(0, number);
+	give(f, 0);
+	give(f, 1);
+	give(f, 3);
 	assert_nothing_left(f);
 }
 
@@ -573,7 +600,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_numbers_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_two_instances, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_other_uid_count, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_larger_uid_count, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_smaller_uid_count, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_killed_before_start, set_up, tear_down),
