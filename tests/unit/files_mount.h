@@ -170,12 +170,13 @@ static struct files_mount *mount_new(const enum tree_cache *cache)
 	return m;
 }
 
+/* By force, so that a case that failed with a file open ends, too. */
 static void mount_free(struct files_mount *m)
 {
 	int status = 0;
 
 	if (m->server) {
-		assert_int_equal(umount2(m->at, MNT_DETACH), 0);
+		assert_int_equal(umount2(m->at, MNT_FORCE | MNT_DETACH), 0);
 		assert_int_equal(waitpid(m->server, &status, 0), m->server);
 		assert_int_equal(status, 0);
 		close(m->waits_fd);
