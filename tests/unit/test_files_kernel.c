@@ -629,7 +629,9 @@ static void test_both_ends(void **state)
 	assert_int_equal(stat_of(there).st_ino, stat_of(file).st_ino);
 }
 
-static enum tree_cache shared = TREE_CACHE_SHARED, own = TREE_CACHE_OWN;
+static struct mount_kind shared = {.cache = TREE_CACHE_SHARED},
+			 own = {.cache = TREE_CACHE_OWN},
+			 jailed = {.cache = TREE_CACHE_SHARED, .jailed = true};
 
 /* The host changes a file of a tree that others write to: seen at once. */
 static void test_host_changes(void **state)
@@ -654,6 +656,28 @@ static void test_host_changes(void **state)
 	mount_free(m);
 }
 
+/* Nobody has root's rights on the host: what the guest's root makes is root's all the same. */
+static void test_jailed(void **state)
+{
+	PATH_OF(*state, file);
+	PATH_OF(*state, dev);
+	int fd = make_file(file, "x", 0600);
+
+	close(fd);
+	assert_int_equal(stat_of(file).st_uid, 0);
+	assert_fails(mknod(dev, S_IFCHR | 0600, makedev(1, 3)), EPERM);
+	assert_int_equal(mknod(dev, S_IFCHR | 0600, 0), 0);
+	assert_fails(setxattr(file, "trusted.a", "1", 1, 0), EPERM);
+	assert_int_equal(chown(file, 1000, 1000), 0);
+	fd = open(file, O_RDWR | O_CLOEXEC);
+	assert_reads(fd, 0, "x");
+	close(fd);
+}
+
+#define JAILED(fn)                                                                       \
+	{                                                                                \
+#fn " (jailed)", fn, setup, teardown, &jailed                            \
+	}
 #define CASE(fn)                                                                         \
 	{#fn " (plain)", fn, setup, teardown, NULL},                                     \
 		{#fn " (shared)", fn, setup, teardown, &shared},                         \
@@ -686,6 +710,15 @@ int main(void)
 		CASE(test_mount_is_its_own),
 		CASE(test_both_ends),
 		cmocka_unit_test(test_host_changes),
+		JAILED(test_jailed),
+		JAILED(test_tmpfile),
+		JAILED(test_large),
+		JAILED(test_times),
+		JAILED(test_kill_set_id),
+		JAILED(test_created_as),
+		JAILED(test_rename_flags),
+		JAILED(test_links),
+		JAILED(test_acl),
 	};
 	const char *missing = mount_missing();
 

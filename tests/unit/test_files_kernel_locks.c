@@ -10,13 +10,13 @@ static char *path_host, *path_one, *path_two;
 
 static int setup(void **state)
 {
-	enum tree_cache shared = TREE_CACHE_SHARED;
+	static const struct mount_kind shared = {.cache = TREE_CACHE_SHARED};
 
 	(void)state;
 	one = mount_new(&shared);
 	two = xnew0(struct files_mount);
 	two->folder = xstrdup(one->folder);
-	mount_over(two, shared);
+	mount_over(two, &shared);
 	path_host = test_file(one->folder, "file", "0123456789");
 	path_one = mount_path(one, "file");
 	path_two = mount_path(two, "file");
