@@ -14,38 +14,32 @@
 
 /*
  * How it works. A lock's wait ends by a signal, and a signal that comes a moment before the
- * system call would be lost. So the call gets a descriptor of its own, and the handler, which
- * runs in the waiting thread, puts an O_PATH descriptor in its place: a call that is still to
- * come fails with EBADF, one that waits with EINTR, and one that is over has its result. The
- * signal is blocked but around the call.
+ * system call would be lost. So the call gets a descriptor of its own, and who interrupts it
+ * first puts an O_PATH descriptor in its place, and then sends the signal: a call that is still
+ * to come fails with EBADF, one that waits with EINTR, and one that is over has its result.
+ * The signal is blocked but around the call; its handler has nothing to do.
  */
 #define WAIT_SIGNAL SIGRTMIN
 
 struct wait {
 	uint64_t unique;
 	pthread_t thread;
+	int fd; /* a copy for this wait alone */
 	bool interrupted;
 	struct wait *next;
 };
 
-/* What the handler spoils; -1: nothing. */
-static _Thread_local volatile sig_atomic_t wait_fd = -1;
 static pthread_mutex_t prepare_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool prepared;
 
-static void wait_spoil(int signal)
+static void signal_handle(int signal)
 {
-	int saved = errno;
-
 	(void)signal;
-	if (wait_fd >= 0)
-		dup3(caller_proc_fd(), wait_fd, O_CLOEXEC);
-	errno = saved;
 }
 
 int waits_prepare(struct err *err)
 {
-	struct sigaction action = {.sa_handler = wait_spoil}; /* not SA_RESTART */
+	struct sigaction action = {.sa_handler = signal_handle}; /* not SA_RESTART */
 	int r = 0;
 
 	pthread_mutex_lock(&prepare_lock);
@@ -103,12 +97,10 @@ static int wait_block(int fd, int (*block)(int, const void *), const void *arg)
 
 	sigemptyset(&set);
 	sigaddset(&set, WAIT_SIGNAL);
-	wait_fd = fd;
 	pthread_sigmask(SIG_UNBLOCK, &set, &before);
 	r = block(fd, arg);
 	sigaddset(&before, WAIT_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	wait_fd = -1;
 	return r;
 }
 
@@ -126,32 +118,33 @@ int wait_for(
 	struct call *c, int fd, int (*block)(int fd, const void *arg), const void *arg)
 {
 	struct wait wait = {.unique = c->header.unique, .thread = pthread_self()};
-	int own, r;
+	int r;
 
-	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (own < 0)
+	wait.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (wait.fd < 0)
 		return -ENFILE;
 	if (!wait_begin(c->tree, &wait)) {
-		close(own);
+		close(wait.fd);
 		return -EINTR;
 	}
 	if (c->answer->waits)
 		c->answer->waits(c->answer->user);
-	r = wait_block(own, block, arg);
+	r = wait_block(wait.fd, block, arg);
 	if (wait_end(c->tree, &wait)) {
 		signal_drain();
 		r = r < 0 ? -EINTR : 0;
 	}
-	close(own);
+	close(wait.fd);
 	return r;
 }
 
-/* With the lock, by which the thread is still there. */
-static void wait_signal(struct wait *wait)
+/* With the lock, by which the thread and its descriptor are still there. */
+static void wait_spoil(struct wait *wait)
 {
 	if (wait->interrupted)
 		return;
 	wait->interrupted = true;
+	dup3(caller_proc_fd(), wait->fd, O_CLOEXEC);
 	pthread_kill(wait->thread, WAIT_SIGNAL);
 }
 
@@ -165,7 +158,7 @@ void wait_interrupt(struct tree *tree, uint64_t unique)
 	while (wait && wait->unique != unique)
 		wait = wait->next;
 	if (wait) {
-		wait_signal(wait);
+		wait_spoil(wait);
 	} else {
 		waits->early[waits->next_early] = unique;
 		waits->next_early = (waits->next_early + 1) % WAITS_EARLY;
@@ -178,7 +171,7 @@ void waits_end(struct tree *tree)
 	pthread_mutex_lock(&tree->lock);
 	tree->waits.ended = true;
 	for (struct wait *wait = tree->waits.first; wait; wait = wait->next)
-		wait_signal(wait);
+		wait_spoil(wait);
 	pthread_mutex_unlock(&tree->lock);
 }
 

@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +39,12 @@ struct files_mount {
 	char *at;     /* where the test works: the folder, or the mount */
 	pid_t server; /* 0: none, `at` is the plain folder */
 	int waits_fd; /* counts requests that wait for a lock */
+};
+
+/* What a test asks for. NULL of it: the plain folder. */
+struct mount_kind {
+	enum tree_cache cache;
+	bool jailed; /* the server is not root, and has file capabilities only */
 };
 
 static struct tree *mount_tree;
@@ -89,15 +98,38 @@ static void *mount_pump(void *arg)
 	return NULL;
 }
 
+#define MOUNT_UID 12345
+
+/* As the product's server is: another uid, and what it needs of root's rights. */
+static int mount_jail(void)
+{
+	static const int kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,
+		CAP_FOWNER, CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		data[CAP_TO_INDEX(kept[i])].permitted |= CAP_TO_MASK(kept[i]);
+	data[0].effective = data[0].permitted;
+	data[1].effective = data[1].permitted;
+	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 ||
+		setresgid(MOUNT_UID, MOUNT_UID, MOUNT_UID) < 0 ||
+		setresuid(MOUNT_UID, MOUNT_UID, MOUNT_UID) < 0)
+		return -errno;
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
 /* The server's process: until the mount is gone. */
-static int mount_serve(const char *folder, enum tree_cache cache)
+static int mount_serve(const char *folder, const struct mount_kind *kind)
 {
 	struct tree_options options = {
-		.cache = cache, .inodes_max = 8192, .handles_max = 1024};
+		.cache = kind->cache, .inodes_max = 8192, .handles_max = 1024};
 	int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	pthread_t pumps[MOUNT_PUMPS];
 	struct err err = ERR_INIT;
 
+	if (kind->jailed && mount_jail() < 0)
+		return 73;
 	if (tree_new(root, &options, &mount_tree, &err) < 0)
 		return 71;
 	close(root);
@@ -137,7 +169,7 @@ static struct files_mount *mount_plain(void)
 	return m;
 }
 
-static void mount_over(struct files_mount *m, enum tree_cache cache)
+static void mount_over(struct files_mount *m, const struct mount_kind *kind)
 {
 	char options[128];
 
@@ -155,27 +187,27 @@ static void mount_over(struct files_mount *m, enum tree_cache cache)
 	assert_true(m->server >= 0);
 	if (m->server == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(mount_serve(m->folder, cache));
+		_exit(mount_serve(m->folder, kind));
 	}
 	close(mount_dev_fd);
 }
 
-/* `cache`: NULL is the plain folder. */
-static struct files_mount *mount_new(const enum tree_cache *cache)
+static struct files_mount *mount_new(const struct mount_kind *kind)
 {
 	struct files_mount *m = mount_plain();
 
-	if (cache)
-		mount_over(m, *cache);
+	if (kind)
+		mount_over(m, kind);
 	return m;
 }
 
+/* By force, so that a case that failed with a file open ends, too. */
 static void mount_free(struct files_mount *m)
 {
 	int status = 0;
 
 	if (m->server) {
-		assert_int_equal(umount2(m->at, MNT_DETACH), 0);
+		assert_int_equal(umount2(m->at, MNT_FORCE | MNT_DETACH), 0);
 		assert_int_equal(waitpid(m->server, &status, 0), m->server);
 		assert_int_equal(status, 0);
 		close(m->waits_fd);
