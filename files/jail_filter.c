@@ -87,6 +87,7 @@ static const int allowed[] = {
 	SCMP_SYS(symlinkat),
 	SCMP_SYS(linkat),
 	SCMP_SYS(unlinkat),
+	SCMP_SYS(renameat), /* glibc 2.36 and later: renameat2() without flags */
 	SCMP_SYS(renameat2),
 	/* files/xattr */
 	SCMP_SYS(getxattr),

@@ -320,7 +320,8 @@ static void test_all_calls(void **state)
 	assert_int_equal(st.st_gid, 1001);
 	assert_int_equal(write(fd, "text", 4), 4);
 	assert_int_equal(linkat(dir, "d/a", dir, "d/b", 0), 0);
-	assert_int_equal(renameat2(dir, "d/b", dir, "c", RENAME_NOREPLACE), 0);
+	assert_int_equal(renameat2(dir, "d/b", dir, "b2", 0), 0);
+	assert_int_equal(renameat2(dir, "b2", dir, "c", RENAME_NOREPLACE), 0);
 	assert_int_equal(renameat2(dir, "c", dir, "fifo", RENAME_EXCHANGE), 0);
 	assert_int_equal(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 65536), 0);
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
