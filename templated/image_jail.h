@@ -24,8 +24,8 @@
  *
  * mkfs.erofs is a child that makes /jail its root and gives up everything but reading:
  * uid and gid nobody, CAP_DAC_READ_SEARCH alone, no_new_privs; a filter against sockets,
- * signals, tracing, mounts, namespaces and, since that capability would reach any file of
- * the layers' file systems by it, file handles. It ends with the thread.
+ * signals, other processes, tracing, mounts, namespaces and, since that capability would
+ * reach any file of the layers' file systems by it, file handles. It ends with the thread.
  */
 #define IMAGE_JAIL "jail" /* in the store's folder */
 

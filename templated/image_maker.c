@@ -33,6 +33,8 @@
 static const int denied[] = {
 	SCMP_SYS(socket),
 	SCMP_SYS(socketpair),
+	SCMP_SYS(fork),
+	SCMP_SYS(vfork),
 	SCMP_SYS(kill),
 	SCMP_SYS(tkill),
 	SCMP_SYS(tgkill),
@@ -76,10 +78,11 @@ static int add_rules(scmp_filter_ctx ctx)
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
-	/* A new user namespace would give back capabilities. */
+	/* Threads and no process: it ends as a whole by one signal. A new namespace is
+	 * never a thread's. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+			SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	return r;

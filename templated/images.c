@@ -252,7 +252,7 @@ static void add_making(struct images *s, struct json_object *obj)
 {
 	const struct image_job *job = s->queue;
 	struct json_object *making;
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 	struct stat st = {0};
 
 	if (!job || !job->began_ms)
@@ -284,13 +284,17 @@ static struct json_object *misses_to_json(const struct images *s)
 static void add_totals(struct images *s, struct json_object *obj)
 {
 	_cleanup_free_ uint64_t *users = images_count_users(s);
-	uint64_t count = 0, all = 0;
+	uint64_t count = 0, all = 0, shared = 0;
 
-	for (struct image_entry *e = s->all; e; e = e->next)
-		all += users[count++];
+	for (struct image_entry *e = s->all; e; e = e->next, count++) {
+		all += users[count];
+		if (users[count] > 1)
+			shared += (users[count] - 1) * e->facts.bytes;
+	}
 	json_set_u64(obj, "count", count);
 	json_set_u64(obj, "bytes", s->bytes);
 	json_set_u64(obj, "users", all);
+	json_set_u64(obj, "shared_bytes", shared);
 }
 
 struct json_object *images_status(struct images *s, const struct config *c)

@@ -71,8 +71,8 @@ enum images_answer images_ask(struct images *s, struct settings *settings,
 /* Removes the images that nobody has, and forgets what could not be made. */
 void images_prune(struct images *s, uint64_t *ret_count, uint64_t *ret_bytes);
 
-/* For the status: {"enabled", "path", "count", "bytes", "max_bytes", "users", "hits",
- * "misses": {<reason>: n…, "total"}, "made", "making_ms", "failures", "removed", "queued"};
+/* For the status: {"enabled", "path", "count", "bytes", "max_bytes", "users",
+ * "shared_bytes", "hits", "misses": {<reason>: n…, "total"}, "made", "making_ms", "failures", "removed", "queued"};
  * "making": {"key", "layers", "ms", "bytes"} if one is; "error" if there is no store. */
 struct json_object *images_status(struct images *s, const struct config *c);
 /* {"path", "bytes", "max_bytes", "images": [{"key", "bytes", "users", "layers", "made",

@@ -109,7 +109,9 @@ bool images_remove(struct images *s, struct image_entry *e, const char *why,
 /* <key>.new becomes an image. */
 int images_publish(struct images *s, int fd, const char *key, struct image_facts *facts,
 	struct err *err);
-void image_file_name(char ret[LAYERS_KEY_SIZE + 8], const char *key, const char *ending);
+/* "<key>.<ending>" */
+#define IMAGE_NAME_SIZE (LAYERS_KEY_SIZE + 16)
+void image_file_name(char ret[IMAGE_NAME_SIZE], const char *key, const char *ending);
 /* How many have which image: counts[i] of the i-th entry, the caller's. */
 uint64_t *images_count_users(struct images *s);
 

@@ -38,7 +38,7 @@ struct making {
 	const struct config *config;
 	int dir_fd;   /* the store's folder */
 	int image_fd; /* <key>.new */
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 	int *lower_fds;
 	enum images_answer answer; /* IMAGES_GRANTED: it is made */
 	struct err err;
@@ -418,6 +418,8 @@ static void tell_made(const struct image_job *job, const struct image_facts *fac
 static void note_end(
 	struct images *s, const struct making *m, const struct image_facts *facts)
 {
+	if (m->err.code == -ECANCELED) /* templated ends: that is no failure */
+		return;
 	pthread_mutex_lock(&s->lock);
 	if (m->answer == IMAGES_GRANTED) {
 		s->made++;

@@ -43,9 +43,9 @@ static const struct {
 	{"ctime_ns", offsetof(struct image_facts, ctime_ns)},
 };
 
-void image_file_name(char ret[LAYERS_KEY_SIZE + 8], const char *key, const char *ending)
+void image_file_name(char ret[IMAGE_NAME_SIZE], const char *key, const char *ending)
 {
-	snprintf(ret, LAYERS_KEY_SIZE + 8, "%s.%s", key, ending);
+	snprintf(ret, IMAGE_NAME_SIZE, "%.64s.%.12s", key, ending);
 }
 
 static uint64_t time_ns(const struct timespec *t)
@@ -59,7 +59,7 @@ static int write_facts(
 	int dir_fd, const char *key, const struct image_facts *facts, struct err *err)
 {
 	_cleanup_json_ struct json_object *obj = json_object_new_object();
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 	const char *text;
 
 	json_set_u64(obj, "version", FACTS_VERSION);
@@ -78,7 +78,7 @@ static int read_facts(
 {
 	_cleanup_json_ struct json_object *obj = NULL;
 	_cleanup_free_ char *text = NULL;
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 	struct image_facts facts = {0};
 	const char *digest;
 	uint64_t version;
@@ -150,7 +150,7 @@ static int check_image(int fd, const struct image_facts *facts, struct err *err)
 
 static int open_image(const struct images *s, const char *key)
 {
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 
 	image_file_name(name, key, "erofs");
 	return openat(s->ro_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -194,10 +194,10 @@ static void drop_entry(struct images *s, struct image_entry *e)
 static void unlink_files(struct images *s, const char *key)
 {
 	static const char *const endings[] = {"json", "json.new", "erofs", "new"};
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
-		snprintf(name, sizeof(name), "%.64s.%.8s", key, endings[i]);
+		image_file_name(name, key, endings[i]);
 		if (unlinkat(s->dir_fd, name, 0) < 0 && errno != ENOENT)
 			log_warn("cannot remove %s/%s: %s", s->path, name,
 				strerror(errno));
@@ -218,7 +218,7 @@ enum images_answer images_grant(
 	struct images *s, struct image_entry *e, struct image_grant *ret)
 {
 	_cleanup_close_ int fd = open_image(s, e->key);
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 	struct err err = ERR_INIT;
 	struct timespec now;
 	int r = 0;
@@ -314,7 +314,7 @@ enum images_answer images_make_room(struct images *s, uint64_t bytes, uint64_t m
 int images_publish(struct images *s, int fd, const char *key, struct image_facts *facts,
 	struct err *err)
 {
-	char from[LAYERS_KEY_SIZE + 8], to[LAYERS_KEY_SIZE + 8];
+	char from[IMAGE_NAME_SIZE], to[IMAGE_NAME_SIZE];
 	struct image_entry *e;
 	struct stat st;
 	int r;
@@ -429,7 +429,7 @@ static bool key_of(const char *name, char ret[LAYERS_KEY_SIZE])
 static void recover_key(struct images *s, const char *key)
 {
 	_cleanup_close_ int fd = open_image(s, key);
-	char name[LAYERS_KEY_SIZE + 8];
+	char name[IMAGE_NAME_SIZE];
 	struct err err = ERR_INIT;
 	struct image_facts facts;
 	struct image_entry *e;
@@ -511,7 +511,7 @@ static int make_folder(const char *path, int *ret_fd, struct err *err)
 static int open_folder(struct images *s, const struct config *c, struct err *err)
 {
 	char group[CGROUP_PATH_BYTES];
-	int r = lock_take("images", s->path, &s->lock_fd, err);
+	int r = lock_take("images path", s->path, &s->lock_fd, err);
 
 	if (r == 0)
 		r = make_folder(s->path, &s->dir_fd, err);

@@ -97,7 +97,7 @@ int layers_identify(char *const *lowers, size_t n, int *ret_fds,
 	sha256_init(&ctx);
 	sha256_update(&ctx, sizeof(LAYERS_FORMAT), (const uint8_t *)LAYERS_FORMAT);
 	for (size_t i = 0; i < n; i++) {
-		int fd, r = identify_layer(lowers[i], &ctx, &fd, err);
+		int fd = -1, r = identify_layer(lowers[i], &ctx, &fd, err);
 
 		if (r < 0) {
 			if (ret_fds)
