@@ -303,6 +303,21 @@ int config_set(struct config *c, const char *section, const char *name, const ch
 		where, err_quote(name, 64), err_quote(section, 64));
 }
 
+/* As short as it can be written. */
+static void dump_size(uint64_t n, const struct config_key *key, FILE *out)
+{
+	static const char units[] = "KMG";
+	int unit = -1;
+
+	if (n == 0 && key->min == 0) {
+		fputs("auto", out);
+		return;
+	}
+	for (; n > 0 && n % 1024 == 0 && unit < 2; unit++)
+		n /= 1024;
+	fprintf(out, "%" PRIu64 "%.*s", n, unit >= 0, unit >= 0 ? units + unit : "");
+}
+
 static void dump_value(struct config *c, const struct config_key *key, FILE *out)
 {
 	const char *name = key->values;
@@ -313,13 +328,11 @@ static void dump_value(struct config *c, const struct config_key *key, FILE *out
 	case KEY_CGROUP:
 		fprintf(out, "%s", *(char **)member(c, key));
 		return;
-	case KEY_UINT:
 	case KEY_SIZE:
-		if (key->type == KEY_SIZE && key->min == 0 &&
-			*(uint64_t *)member(c, key) == 0)
-			fprintf(out, "auto");
-		else
-			fprintf(out, "%" PRIu64, *(uint64_t *)member(c, key));
+		dump_size(*(uint64_t *)member(c, key), key, out);
+		return;
+	case KEY_UINT:
+		fprintf(out, "%" PRIu64, *(uint64_t *)member(c, key));
 		return;
 	case KEY_BOOL:
 		fprintf(out, "%s", *(bool *)member(c, key) ? "true" : "false");
