@@ -22,6 +22,7 @@
 #include "templated/images_internal.h"
 #include "templated/lock.h"
 #include "vm/cgroup.h"
+#include "vm/number.h"
 
 #define FACTS_VERSION   1
 #define FACTS_BYTES_MAX 4096
@@ -508,9 +509,22 @@ static int make_folder(const char *path, int *ret_fd, struct err *err)
 	return 0;
 }
 
-static int open_folder(struct images *s, const struct config *c, struct err *err)
+/* Of a templated that was killed: PDEATHSIG has ended mkfs.erofs, if nothing was in the way.
+ */
+static void remove_group(const struct config *c)
 {
 	char group[CGROUP_PATH_BYTES];
+	_cleanup_(unlock) int lock_fd = -1;
+
+	cgroup_path(c, IMAGES_CGROUP, group);
+	cgroup_kill(group);
+	lock_fd = vm_number_lock(NULL);
+	if (lock_fd >= 0)
+		cgroup_remove(group, NULL);
+}
+
+static int open_folder(struct images *s, const struct config *c, struct err *err)
+{
 	int r = lock_take("images path", s->path, &s->lock_fd, err);
 
 	if (r == 0)
@@ -520,9 +534,7 @@ static int open_folder(struct images *s, const struct config *c, struct err *err
 	s->ro_fd = open_readonly_mount(s->path, O_PATH | O_DIRECTORY);
 	if (s->ro_fd < 0)
 		return err_sys(err, s->ro_fd, "cannot mount it read-only");
-	/* PDEATHSIG has ended it, if nothing was in the way. */
-	cgroup_path(c, IMAGES_CGROUP, group);
-	cgroup_kill(group);
+	remove_group(c);
 	return recover(s, err);
 }
 
