@@ -28,10 +28,36 @@
 
 /* ---- identity ---- */
 
-static int check_layer(int fd, const char *path, const struct statx *stx, struct err *err)
+struct identity {
+	struct sha256_ctx ctx;
+	/* The device of the last layer, which is not an overlay's: layers share one. */
+	uint32_t dev_major, dev_minor;
+	bool dev_known;
+};
+
+/* fd: the layer's, or -1. */
+static int check_device(struct identity *id, int fd, const char *path,
+	const struct statx *stx, struct err *err)
 {
 	struct statfs fs;
 
+	if (id->dev_known && id->dev_major == stx->stx_dev_major &&
+		id->dev_minor == stx->stx_dev_minor)
+		return 0;
+	if ((fd >= 0 ? fstatfs(fd, &fs) : statfs(path, &fs)) < 0)
+		return err_sys(
+			err, errno, "cannot look at the layer %s", err_quote(path, 256));
+	if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		return err_set(err, -EINVAL, "the layer %s is on an overlay itself",
+			err_quote(path, 256));
+	id->dev_major = stx->stx_dev_major;
+	id->dev_minor = stx->stx_dev_minor;
+	id->dev_known = true;
+	return 0;
+}
+
+static int check_layer(const char *path, const struct statx *stx, struct err *err)
+{
 	if (!S_ISDIR(stx->stx_mode))
 		return err_set(
 			err, -EINVAL, "the layer %s is no folder", err_quote(path, 256));
@@ -39,12 +65,6 @@ static int check_layer(int fd, const char *path, const struct statx *stx, struct
 		return err_set(err, -EINVAL,
 			"everybody may write to the layer %s (mode %04o)",
 			err_quote(path, 256), stx->stx_mode & 07777u);
-	if (fstatfs(fd, &fs) < 0)
-		return err_sys(
-			err, errno, "cannot look at the layer %s", err_quote(path, 256));
-	if (fs.f_type == OVERLAYFS_SUPER_MAGIC)
-		return err_set(err, -EINVAL, "the layer %s is on an overlay itself",
-			err_quote(path, 256));
 	return 0;
 }
 
@@ -68,23 +88,28 @@ static void hash_layer(struct sha256_ctx *ctx, const char *path, const struct st
 	sha256_update(ctx, strlen(path), (const uint8_t *)path);
 }
 
-/* Opens and hashes one. */
+/* Hashes one, and opens it where a descriptor is wanted. */
 static int identify_layer(
-	const char *path, struct sha256_ctx *ctx, int *ret_fd, struct err *err)
+	const char *path, struct identity *id, int *ret_fd, struct err *err)
 {
-	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+	_cleanup_close_ int fd = ret_fd ? open(path, O_PATH | O_CLOEXEC) : -1;
 	struct statx stx;
-	int r;
+	int r = ret_fd && fd < 0 ? -1
+				 : statx(ret_fd ? fd : AT_FDCWD, ret_fd ? "" : path,
+					   ret_fd ? AT_EMPTY_PATH : 0,
+					   STATX_BASIC_STATS | STATX_BTIME, &stx);
 
-	if (fd < 0 ||
-		statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
+	if (r < 0)
 		return err_sys(
 			err, errno, "cannot open the layer %s", err_quote(path, 256));
-	r = check_layer(fd, path, &stx, err);
+	r = check_layer(path, &stx, err);
+	if (r == 0)
+		r = check_device(id, fd, path, &stx, err);
 	if (r < 0)
 		return r;
-	hash_layer(ctx, path, &stx);
-	*ret_fd = steal_fd(&fd);
+	hash_layer(&id->ctx, path, &stx);
+	if (ret_fd)
+		*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
@@ -92,12 +117,13 @@ int layers_identify(char *const *lowers, size_t n, int *ret_fds,
 	char ret_key[LAYERS_KEY_SIZE], struct err *err)
 {
 	uint8_t digest[SHA256_DIGEST_SIZE];
-	struct sha256_ctx ctx;
+	struct identity id = {0};
 
-	sha256_init(&ctx);
-	sha256_update(&ctx, sizeof(LAYERS_FORMAT), (const uint8_t *)LAYERS_FORMAT);
+	sha256_init(&id.ctx);
+	sha256_update(&id.ctx, sizeof(LAYERS_FORMAT), (const uint8_t *)LAYERS_FORMAT);
 	for (size_t i = 0; i < n; i++) {
-		int fd = -1, r = identify_layer(lowers[i], &ctx, &fd, err);
+		int fd = -1;
+		int r = identify_layer(lowers[i], &id, ret_fds ? &fd : NULL, err);
 
 		if (r < 0) {
 			if (ret_fds)
@@ -106,10 +132,8 @@ int layers_identify(char *const *lowers, size_t n, int *ret_fds,
 		}
 		if (ret_fds)
 			ret_fds[i] = fd;
-		else
-			close(fd);
 	}
-	sha256_digest(&ctx, sizeof(digest), digest);
+	sha256_digest(&id.ctx, sizeof(digest), digest);
 	hex_encode(digest, sizeof(digest), ret_key);
 	return 0;
 }
