@@ -17,6 +17,12 @@
  *                     memory (0400), cgroup files of a delegated tree
  *   CAP_FOWNER        modes and times of the generation's files
  *
+ * Making images takes none in addition: CAP_SYS_ADMIN mounts the overlay of the layers, in
+ * a mount namespace of the maker's; CAP_DAC_READ_SEARCH goes to mkfs.erofs, alone, since
+ * layers have files that only their owners may read; CAP_SETUID, CAP_SETGID and CAP_SETPCAP
+ * take everything else from it; CAP_CHOWN gives it the file that it writes, and takes that
+ * back.
+ *
  * Not among them: anything with the network, modules, raw devices, reboot, clock, audit,
  * bpf.
  */
