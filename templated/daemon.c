@@ -64,6 +64,7 @@ void daemon_change_settings(struct daemon *d, struct settings *next)
 	d->settings = next;
 	pthread_mutex_unlock(&d->settings_lock);
 	settings_put(former);
+	images_trim(d->images, &next->config);
 	/* What was made under the former one is stale, or nobody knows. */
 	cache_drain(d->cache, "the configuration has changed");
 }

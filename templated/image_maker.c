@@ -66,10 +66,13 @@ static const int denied[] = {
 	SCMP_SYS(keyctl),
 	SCMP_SYS(add_key),
 	SCMP_SYS(request_key),
+	/* Names that all of the host sees: there is no IPC namespace. */
 	SCMP_SYS(shmget),
+	SCMP_SYS(shmat),
 	SCMP_SYS(msgget),
 	SCMP_SYS(semget),
 	SCMP_SYS(mq_open),
+	SCMP_SYS(mq_unlink),
 };
 
 static int add_rules(scmp_filter_ctx ctx)
@@ -157,8 +160,8 @@ static void join_cgroup(const struct image_maker *m)
 
 static void enter_root(const struct image_maker *m)
 {
-	/* Its own: or the thread would lose its root, too. */
-	try(unshare(CLONE_NEWNS | CLONE_NEWIPC), "unshare");
+	/* Its own, or the thread would lose its root, too; the unit allows no other kind. */
+	try(unshare(CLONE_NEWNS), "unshare");
 	try(chdir(m->root), "enter the jail");
 	try(syscall(SYS_pivot_root, ".", "."), "pivot_root");
 	try(umount2(".", MNT_DETACH), "leave the old root");

@@ -9,12 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "templated/image_program.h"
 #include "templated/images_internal.h"
-#include "templated/lock.h"
 #include "templated/status.h"
 
 static const char *const answer_names[IMAGES_ANSWERS] = {
@@ -107,7 +105,20 @@ int images_open(struct images *s, const struct config *c, struct err *err)
 	pthread_mutex_lock(&s->lock);
 	r = images_open_store(s, c, err);
 	pthread_mutex_unlock(&s->lock);
+	if (r == 0)
+		images_trim(s, c);
 	return r;
+}
+
+void images_trim(struct images *s, const struct config *c)
+{
+	struct image_litter litter = {0};
+
+	pthread_mutex_lock(&s->lock);
+	/* Where those in use are too many there is nothing to be done about it. */
+	images_make_room(s, 0, c->images_max_bytes, &litter, NULL);
+	pthread_mutex_unlock(&s->lock);
+	image_litter_done(&litter);
 }
 
 /* ---- asking; the lock is held ---- */

@@ -65,6 +65,9 @@ void images_free(struct images *s);
  * whoever asks, and each question tries again. */
 int images_open(struct images *s, const struct config *c, struct err *err);
 
+/* Removes what a smaller max_bytes leaves no room for. */
+void images_trim(struct images *s, const struct config *c);
+
 enum images_answer images_ask(struct images *s, struct settings *settings,
 	char *const *lowers, size_t n, struct image_grant *ret, struct err *err);
 

@@ -490,6 +490,7 @@ void *images_make_main(void *arg)
 		pthread_mutex_lock(&s->lock);
 		s->queue = job->next;
 		s->n_queued--;
+		pthread_cond_broadcast(&s->changed);
 		image_job_free(job);
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -87,11 +87,8 @@ static inline enum images_answer ask_for(
 static inline void wait_made(void)
 {
 	pthread_mutex_lock(&store->lock);
-	while (store->n_queued > 0) {
-		pthread_mutex_unlock(&store->lock);
-		sched_yield();
-		pthread_mutex_lock(&store->lock);
-	}
+	while (store->n_queued > 0)
+		pthread_cond_wait(&store->changed, &store->lock);
 	pthread_mutex_unlock(&store->lock);
 }
 

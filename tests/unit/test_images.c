@@ -403,6 +403,11 @@ static void test_room(void **state)
 	assert_true(is_there(&of_a));
 	assert_false(is_there(&of_c));
 	close(of_a.fd);
+	/* Less room by a new configuration. */
+	change("images", "max_bytes", "2M");
+	images_trim(store, &settings->config);
+	assert_true(is_there(&of_b));
+	assert_int_equal(store->bytes, 2 << 20);
 	close(of_b.fd);
 }
 
