@@ -7,25 +7,13 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "templated/image_facts.h"
 #include "templated/images.h"
 
 /* Of the pages that a guest maps at once. */
 #define IMAGES_ALIGN (2 * MiB)
-/* The block with the superblock in it. */
-#define IMAGES_HEAD_BYTES 4096
-
 /* Below cgroup_parent: mkfs.erofs while it runs. */
 #define IMAGES_CGROUP "images"
-
-/* What the .json says. */
-struct image_facts {
-	uint64_t bytes, layers;
-	uint64_t made_ms;   /* since the epoch */
-	uint64_t making_ms; /* how long it took */
-	/* The file's, as it was published. */
-	uint64_t inode, mtime_ns, ctime_ns;
-	char head_sha256[65];
-};
 
 struct image_entry {
 	struct image_entry *next;
@@ -109,9 +97,11 @@ bool images_remove(struct images *s, struct image_entry *e, const char *why,
 /* <key>.new becomes an image. */
 int images_publish(struct images *s, int fd, const char *key, struct image_facts *facts,
 	struct err *err);
-/* "<key>.<ending>" */
-#define IMAGE_NAME_SIZE (LAYERS_KEY_SIZE + 16)
-void image_file_name(char ret[IMAGE_NAME_SIZE], const char *key, const char *ending);
+/* A descriptor of its own open file, through the read-only mount; -1 with errno. */
+int images_open_file(const struct images *s, const char *key);
+
+/* ---- images_users.c; the lock is held ---- */
+
 /* How many have which image: counts[i] of the i-th entry, the caller's. */
 uint64_t *images_count_users(struct images *s);
 

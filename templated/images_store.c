@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <nettle/sha2.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -24,132 +23,7 @@
 #include "vm/cgroup.h"
 #include "vm/number.h"
 
-#define FACTS_VERSION   1
-#define FACTS_BYTES_MAX 4096
-
-/* Little-endian, 1024 bytes into an image. */
-#define EROFS_MAGIC        "\xe2\xe1\xf5\xe0"
-#define EROFS_SUPER_OFFSET 1024
-
-static const struct {
-	const char *key;
-	size_t offset;
-} fact_numbers[] = {
-	{"bytes", offsetof(struct image_facts, bytes)},
-	{"layers", offsetof(struct image_facts, layers)},
-	{"made_ms", offsetof(struct image_facts, made_ms)},
-	{"making_ms", offsetof(struct image_facts, making_ms)},
-	{"inode", offsetof(struct image_facts, inode)},
-	{"mtime_ns", offsetof(struct image_facts, mtime_ns)},
-	{"ctime_ns", offsetof(struct image_facts, ctime_ns)},
-};
-
-void image_file_name(char ret[IMAGE_NAME_SIZE], const char *key, const char *ending)
-{
-	snprintf(ret, IMAGE_NAME_SIZE, "%.64s.%.12s", key, ending);
-}
-
-static uint64_t time_ns(const struct timespec *t)
-{
-	return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
-}
-
-/* ---- what an image is ---- */
-
-static int write_facts(
-	int dir_fd, const char *key, const struct image_facts *facts, struct err *err)
-{
-	_cleanup_json_ struct json_object *obj = json_object_new_object();
-	char name[IMAGE_NAME_SIZE];
-	const char *text;
-
-	json_set_u64(obj, "version", FACTS_VERSION);
-	for (size_t i = 0; i < ARRAY_SIZE(fact_numbers); i++)
-		json_set_u64(obj, fact_numbers[i].key,
-			*(const uint64_t *)((const char *)facts +
-					    fact_numbers[i].offset));
-	json_set_string(obj, "head_sha256", facts->head_sha256);
-	text = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY);
-	image_file_name(name, key, "json");
-	return file_write_atomic(dir_fd, name, text, strlen(text), 0600, err);
-}
-
-static int read_facts(
-	int dir_fd, const char *key, struct image_facts *ret, struct err *err)
-{
-	_cleanup_json_ struct json_object *obj = NULL;
-	_cleanup_free_ char *text = NULL;
-	char name[IMAGE_NAME_SIZE];
-	struct image_facts facts = {0};
-	const char *digest;
-	uint64_t version;
-	size_t len;
-	int r;
-
-	image_file_name(name, key, "json");
-	r = file_read(dir_fd, name, FACTS_BYTES_MAX, &text, &len, err);
-	if (r == 0)
-		r = json_parse(name, text, len, 2, &obj, err);
-	if (r == 0 && !json_object_is_type(obj, json_type_object))
-		r = err_set(err, -EBADMSG, "%s is not an object", name);
-	if (r == 0)
-		r = json_get_u64(obj, "version", &version, err);
-	if (r == 0 && version != FACTS_VERSION)
-		r = err_set(err, -EBADMSG, "%s is of another version", name);
-	for (size_t i = 0; i < ARRAY_SIZE(fact_numbers) && r == 0; i++)
-		r = json_get_u64(obj, fact_numbers[i].key,
-			(uint64_t *)((char *)&facts + fact_numbers[i].offset), err);
-	if (r == 0)
-		r = json_get_string(obj, "head_sha256", &digest, err);
-	if (r == 0 && strlen(digest) != sizeof(facts.head_sha256) - 1)
-		r = err_set(err, -EBADMSG, "%s has no digest", name);
-	if (r < 0)
-		return r;
-	str_copy(facts.head_sha256, digest);
-	*ret = facts;
-	return 0;
-}
-
-static int digest_head(int fd, char ret[65], struct err *err)
-{
-	uint8_t head[IMAGES_HEAD_BYTES], digest[SHA256_DIGEST_SIZE];
-	struct sha256_ctx ctx;
-	ssize_t n = pread(fd, head, sizeof(head), 0);
-
-	if (n < 0)
-		return err_sys(err, errno, "cannot read it");
-	if (n != sizeof(head) ||
-		memcmp(head + EROFS_SUPER_OFFSET, EROFS_MAGIC, strlen(EROFS_MAGIC)) != 0)
-		return err_set(err, -EBADMSG, "it has no EROFS superblock");
-	sha256_init(&ctx);
-	sha256_update(&ctx, sizeof(head), head);
-	sha256_digest(&ctx, sizeof(digest), digest);
-	hex_encode(digest, sizeof(digest), ret);
-	return 0;
-}
-
-/* Whether a file is still what was published. */
-static int check_image(int fd, const struct image_facts *facts, struct err *err)
-{
-	struct stat st;
-	char digest[65];
-	int r;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, errno, "cannot look at it");
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != facts->bytes)
-		return err_set(err, -EBADMSG, "it has %jd bytes instead of %" PRIu64,
-			(intmax_t)st.st_size, facts->bytes);
-	if (st.st_ino != facts->inode || time_ns(&st.st_mtim) != facts->mtime_ns ||
-		time_ns(&st.st_ctim) != facts->ctime_ns)
-		return err_set(err, -EBADMSG, "it was changed after it was made");
-	r = digest_head(fd, digest, err);
-	if (r == 0 && strcmp(digest, facts->head_sha256) != 0)
-		r = err_set(err, -EBADMSG, "its superblock is another one");
-	return r;
-}
-
-static int open_image(const struct images *s, const char *key)
+int images_open_file(const struct images *s, const char *key)
 {
 	char name[IMAGE_NAME_SIZE];
 
@@ -218,7 +92,7 @@ static void discard(struct images *s, struct image_entry *e, const char *why)
 enum images_answer images_grant(
 	struct images *s, struct image_entry *e, struct image_grant *ret)
 {
-	_cleanup_close_ int fd = open_image(s, e->key);
+	_cleanup_close_ int fd = images_open_file(s, e->key);
 	char name[IMAGE_NAME_SIZE];
 	struct err err = ERR_INIT;
 	struct timespec now;
@@ -227,7 +101,7 @@ enum images_answer images_grant(
 	if (fd < 0)
 		r = err_sys(&err, errno, "cannot open it");
 	if (r == 0)
-		r = check_image(fd, &e->facts, &err);
+		r = image_facts_check(fd, &e->facts, &err);
 	if (r == 0 && flock(fd, LOCK_SH | LOCK_NB) < 0)
 		r = err_sys(&err, errno, "cannot lock it");
 	if (r < 0) {
@@ -235,7 +109,7 @@ enum images_answer images_grant(
 		return IMAGES_MAKING;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
-	e->used_ms = time_ns(&now) / 1000000;
+	e->used_ms = image_time_ns(&now) / 1000000;
 	image_file_name(name, e->key, "json");
 	/* For the next templated alone. */
 	utimensat(s->dir_fd, name, (struct timespec[]){now, now}, AT_SYMLINK_NOFOLLOW);
@@ -255,7 +129,7 @@ void image_litter_done(struct image_litter *litter)
 bool images_remove(struct images *s, struct image_entry *e, const char *why,
 	struct image_litter *litter)
 {
-	_cleanup_close_ int fd = open_image(s, e->key);
+	_cleanup_close_ int fd = images_open_file(s, e->key);
 
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return false;
@@ -322,16 +196,16 @@ int images_publish(struct images *s, int fd, const char *key, struct image_facts
 
 	image_file_name(from, key, "new");
 	image_file_name(to, key, "erofs");
-	r = digest_head(fd, facts->head_sha256, err);
+	r = image_facts_digest(fd, facts->head_sha256, err);
 	if (r < 0)
 		return r;
 	if (renameat(s->dir_fd, from, s->dir_fd, to) < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, errno, "cannot publish %s", from);
 	facts->bytes = (uint64_t)st.st_size;
 	facts->inode = st.st_ino;
-	facts->mtime_ns = time_ns(&st.st_mtim);
-	facts->ctime_ns = time_ns(&st.st_ctim);
-	r = write_facts(s->dir_fd, key, facts, err);
+	facts->mtime_ns = image_time_ns(&st.st_mtim);
+	facts->ctime_ns = image_time_ns(&st.st_ctim);
+	r = image_facts_write(s->dir_fd, key, facts, err);
 	if (r < 0)
 		return r;
 	e = images_find(s, key);
@@ -339,74 +213,6 @@ int images_publish(struct images *s, int fd, const char *key, struct image_facts
 		drop_entry(s, e);
 	add_entry(s, key, facts);
 	return 0;
-}
-
-/* ---- users ---- */
-
-/* The file's name in /proc/locks, "major:minor:inode", from a lock of our own: on btrfs and
- * overlays it is not what stat(2) says. "" where the kernel does not tell. */
-static void look_up_lock_name(struct images *s, struct image_entry *e)
-{
-	_cleanup_close_ int fd = open_image(s, e->key);
-	_cleanup_free_ char *path = xasprintf("/proc/self/fdinfo/%d", fd);
-	_cleanup_free_ char *text = NULL;
-	const char *line;
-	size_t len;
-
-	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0 ||
-		file_read(AT_FDCWD, path, 64u << 10, &text, &len, NULL) < 0)
-		return;
-	line = strstr(text, "lock:");
-	if (!line || sscanf(line, "lock: %*s %*s %*s %*s %*s %47s", e->lock_name) != 1)
-		e->lock_name[0] = '\0';
-}
-
-/* How many lines of /proc/locks are shared locks of that file. */
-static uint64_t count_locks(const char *locks, const char *name)
-{
-	uint64_t n = 0;
-
-	for (const char *line = locks; line && *line;) {
-		const char *end = strchrnul(line, '\n');
-		const char *found =
-			memmem(line, (size_t)(end - line), name, strlen(name));
-
-		if (found && found[-1] == ' ' && found[strlen(name)] == ' ' &&
-			memmem(line, (size_t)(end - line), " FLOCK ", 7))
-			n++;
-		line = *end ? end + 1 : NULL;
-	}
-	return n;
-}
-
-/* In a PID namespace /proc/locks leaves out those whose taker, a former templated, is gone.
- */
-static bool is_in_use(struct images *s, const struct image_entry *e)
-{
-	_cleanup_close_ int fd = open_image(s, e->key);
-
-	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-}
-
-uint64_t *images_count_users(struct images *s)
-{
-	_cleanup_free_ char *locks = NULL;
-	size_t n = 0, i = 0, len;
-	uint64_t *counts;
-
-	for (struct image_entry *e = s->all; e; e = e->next, n++)
-		if (!*e->lock_name)
-			look_up_lock_name(s, e);
-	counts = xzalloc((n + 1) * sizeof(*counts));
-	if (n > 0)
-		file_read(AT_FDCWD, "/proc/locks", 16 * MiB, &locks, &len, NULL);
-	for (struct image_entry *e = s->all; e; e = e->next, i++) {
-		if (locks && *e->lock_name)
-			counts[i] = count_locks(locks, e->lock_name);
-		if (counts[i] == 0)
-			counts[i] = is_in_use(s, e);
-	}
-	return counts;
 }
 
 /* ---- opening ---- */
@@ -429,7 +235,7 @@ static bool key_of(const char *name, char ret[LAYERS_KEY_SIZE])
 /* What a former templated left with this key: an image, or nothing. */
 static void recover_key(struct images *s, const char *key)
 {
-	_cleanup_close_ int fd = open_image(s, key);
+	_cleanup_close_ int fd = images_open_file(s, key);
 	char name[IMAGE_NAME_SIZE];
 	struct err err = ERR_INIT;
 	struct image_facts facts;
@@ -437,11 +243,11 @@ static void recover_key(struct images *s, const char *key)
 	struct stat st;
 	int r;
 
-	r = read_facts(s->dir_fd, key, &facts, &err);
+	r = image_facts_read(s->dir_fd, key, &facts, &err);
 	if (r == 0 && fd < 0)
 		r = err_set(&err, -ENOENT, "the file is gone");
 	if (r == 0)
-		r = check_image(fd, &facts, &err);
+		r = image_facts_check(fd, &facts, &err);
 	if (r < 0) {
 		log_info(
 			"what there is of the image %.12s is removed: %s", key, err.text);
@@ -453,7 +259,7 @@ static void recover_key(struct images *s, const char *key)
 	e = add_entry(s, key, &facts);
 	image_file_name(name, key, "json");
 	if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		e->used_ms = time_ns(&st.st_mtim) / 1000000;
+		e->used_ms = image_time_ns(&st.st_mtim) / 1000000;
 }
 
 static int recover(struct images *s, struct err *err)
