@@ -12,6 +12,14 @@
 
 #define STORE DIR_ "/images"
 
+static int leave_images(void **state)
+{
+	int r = leave(state);
+
+	config_done(&config);
+	return r;
+}
+
 /* Layers on a disk would do as well; a tmpfs goes with the test. */
 static char *layer_path(const char *name)
 {
@@ -436,12 +444,16 @@ static void test_killed_while_writing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_ask, enter, leave),
-		cmocka_unit_test_setup_teardown(test_switched_off, enter, leave),
-		cmocka_unit_test_setup_teardown(test_least_recently_used, enter, leave),
-		cmocka_unit_test_setup_teardown(test_killed_while_making, enter, leave),
-		cmocka_unit_test_setup_teardown(test_ended_while_making, enter, leave),
-		cmocka_unit_test_setup_teardown(test_killed_while_writing, enter, leave),
+		cmocka_unit_test_setup_teardown(test_ask, enter, leave_images),
+		cmocka_unit_test_setup_teardown(test_switched_off, enter, leave_images),
+		cmocka_unit_test_setup_teardown(
+			test_least_recently_used, enter, leave_images),
+		cmocka_unit_test_setup_teardown(
+			test_killed_while_making, enter, leave_images),
+		cmocka_unit_test_setup_teardown(
+			test_ended_while_making, enter, leave_images),
+		cmocka_unit_test_setup_teardown(
+			test_killed_while_writing, enter, leave_images),
 	};
 	const char *path = getenv("PATH");
 	_cleanup_free_ char *first = xasprintf(DIR_ "/bin:%s", path ? path : "/usr/bin");

@@ -150,7 +150,7 @@ instance_stop()
 # The image store goes with the world. The bench starts builds from before there was one, too.
 images_config()
 {
-	templated --list-keys | grep -q '^images' || return 0
+	"$STENCIL_BUILD/templated" --list-keys | grep -q '^images' || return 0
 	printf '[images]\npath = %s\n' "$WORLD_DIR/images"
 }
 
