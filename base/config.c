@@ -21,7 +21,7 @@ enum key_type {
 	KEY_PATH,   /* absolute, or empty where min is 0 */
 	KEY_CGROUP, /* relative, see config_cgroup_valid() */
 	KEY_UINT,   /* decimal, min..max */
-	KEY_SIZE,   /* bytes with K, M or G behind; "auto" is 0 */
+	KEY_SIZE,   /* bytes with K, M or G behind; "auto", where min is 0, is 0 */
 	KEY_BOOL,   /* true or false */
 	KEY_ENUM,   /* one of the names in `values` */
 };
@@ -90,6 +90,14 @@ static const struct config_key keys[] = {
 		100000, NULL, "Percent of one CPU for preparing those; 0 is no limit."),
 	KEY("factory", "strict", KEY_BOOL, strict, "false", 0, 0, NULL,
 		"Fail instead of a cold boot where no template can be used."),
+	KEY("images", "enable", KEY_BOOL, images_enable, "true", 0, 0, NULL,
+		"Make and use images of the layers that containers' root file systems have."),
+	KEY("images", "path", KEY_PATH, images_path, "/var/lib/stencil/images", 1, 0,
+		NULL, "Where templated keeps them."),
+	KEY("images", "max_bytes", KEY_SIZE, images_max_bytes, "10G", 1, UINT64_MAX, NULL,
+		"Most bytes of all images (K, M, G); those not used for longest go first."),
+	KEY("images", "cpu_percent", KEY_UINT, images_cpu_percent, "50", 0, 100000, NULL,
+		"Percent of one CPU for making one; 0 is no limit."),
 	KEY("runtime", "file_server", KEY_PATH, file_server,
 		"/usr/lib/stencil/stencil-files", 1, 0, NULL,
 		"The program that serves a pod's files."),
@@ -128,14 +136,14 @@ static int parse_uint(const char *value, uint64_t *ret, const char **ret_end)
 	return 0;
 }
 
-static int parse_size(const char *value, uint64_t *ret)
+static int parse_size(const char *value, bool may_be_auto, uint64_t *ret)
 {
 	static const char units[] = "KMG";
 	const char *end, *unit;
 	uint64_t n;
 	int r;
 
-	if (strcmp(value, "auto") == 0) {
+	if (may_be_auto && strcmp(value, "auto") == 0) {
 		*ret = 0;
 		return 0;
 	}
@@ -215,7 +223,8 @@ static int set_number(struct config *c, const struct config_key *key, const char
 	uint64_t n;
 	int r;
 
-	r = key->type == KEY_SIZE ? parse_size(value, &n) : parse_uint(value, &n, &end);
+	r = key->type == KEY_SIZE ? parse_size(value, key->min == 0, &n)
+				  : parse_uint(value, &n, &end);
 	if (r == 0 && *end)
 		r = -EINVAL;
 	if (r == 0 && (n < key->min || n > key->max))
@@ -223,8 +232,9 @@ static int set_number(struct config *c, const struct config_key *key, const char
 	if (r == -EINVAL)
 		return err_set(err, r, "%s: %s = %s: %s is wanted", where, key->name,
 			err_quote(value, 128),
-			key->type == KEY_SIZE ? "auto or a number with K, M or G behind"
-					      : "a whole number");
+			key->type != KEY_SIZE ? "a whole number"
+			: key->min == 0       ? "auto or a number with K, M or G behind"
+					      : "a number with K, M or G behind");
 	if (r < 0)
 		return err_set(err, r,
 			"%s: %s = %s: out of range, %" PRIu64 " to %" PRIu64
@@ -298,6 +308,21 @@ int config_set(struct config *c, const char *section, const char *name, const ch
 		where, err_quote(name, 64), err_quote(section, 64));
 }
 
+/* As short as it can be written. */
+static void dump_size(uint64_t n, const struct config_key *key, FILE *out)
+{
+	static const char units[] = "KMG";
+	int unit = -1;
+
+	if (n == 0 && key->min == 0) {
+		fputs("auto", out);
+		return;
+	}
+	for (; n > 0 && n % 1024 == 0 && unit < 2; unit++)
+		n /= 1024;
+	fprintf(out, "%" PRIu64 "%.*s", n, unit >= 0, unit >= 0 ? units + unit : "");
+}
+
 static void dump_value(struct config *c, const struct config_key *key, FILE *out)
 {
 	const char *name = key->values;
@@ -308,12 +333,11 @@ static void dump_value(struct config *c, const struct config_key *key, FILE *out
 	case KEY_CGROUP:
 		fprintf(out, "%s", *(char **)member_of(c, key));
 		return;
-	case KEY_UINT:
 	case KEY_SIZE:
-		if (key->type == KEY_SIZE && *(uint64_t *)member_of(c, key) == 0)
-			fprintf(out, "auto");
-		else
-			fprintf(out, "%" PRIu64, *(uint64_t *)member_of(c, key));
+		dump_size(*(uint64_t *)member_of(c, key), key, out);
+		return;
+	case KEY_UINT:
+		fprintf(out, "%" PRIu64, *(uint64_t *)member_of(c, key));
 		return;
 	case KEY_BOOL:
 		fprintf(out, "%s", *(bool *)member_of(c, key) ? "true" : "false");
@@ -390,7 +414,7 @@ static void list_values(const struct config_key *key, FILE *out)
 		fprintf(out, "%" PRIu64 " to %" PRIu64, key->min, key->max);
 		return;
 	case KEY_SIZE:
-		fputs("auto or bytes (K, M, G)", out);
+		fputs(key->min > 0 ? "bytes (K, M, G)" : "auto or bytes (K, M, G)", out);
 		return;
 	case KEY_BOOL:
 		fputs("true|false", out);

@@ -49,6 +49,11 @@ struct config {
 	uint64_t vm_cache_number;      /* VMs kept ready */
 	uint64_t vm_cache_cpu_percent; /* of one CPU, for preparing them; 0: no limit */
 	bool strict;                   /* no cold boot behind a miss: an error instead */
+	/* [images] */
+	bool images_enable;          /* enable */
+	char *images_path;           /* path */
+	uint64_t images_max_bytes;   /* max_bytes */
+	uint64_t images_cpu_percent; /* cpu_percent: of one CPU; 0: no limit */
 	/* [runtime] */
 	char *file_server;        /* the program that serves a pod's files */
 	char *state_dir;          /* one folder a sandbox */

@@ -8,7 +8,7 @@ PACKAGES_build = gcc libc6-dev make protobuf-c-compiler libprotobuf-c-dev libjso
 # The guest's kernel and crun are downloaded and unpacked, never installed on the host.
 PACKAGES_guest = cpio xz-utils zstd kmod
 
-PACKAGES_run = qemu-system-x86:qemu-system-x86_64 containerd:containerd
+PACKAGES_run = qemu-system-x86:qemu-system-x86_64 containerd:containerd erofs-utils:mkfs.erofs
 
 # What the quickstart and the system tests do around a private containerd: networks for containers,
 # systemd's part towards templated. Their image's busybox is unpacked, see packaging/busybox.

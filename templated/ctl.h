@@ -33,6 +33,8 @@ int ctl_watch(const struct config *c, bool json, FILE *out, struct err *err);
 
 /* For people, at most 80 columns wide as long as paths and reasons are short. */
 void ctl_print_status(struct json_object *status, FILE *out);
+/* A line for each image. */
+void ctl_print_images(struct json_object *images, FILE *out);
 /* The name of a path's mount unit, as `systemd-escape -p --suffix=mount` makes it. */
 void ctl_print_unit_name(const char *path, FILE *out);
 /* With the line for fstab and a mount unit. */

@@ -8,26 +8,6 @@
 #include "templated/ctl.h"
 #include "templated/ctl_answer.h"
 
-/* "42 s", "17 min", "5 h", "12 days" */
-static const char *age(char buf[24], uint64_t seconds)
-{
-	static const struct {
-		uint64_t unit, upto;
-		const char *name;
-	} units[] = {
-		{1, 120, "s"},
-		{60, 7200, "min"},
-		{3600, 172800, "h"},
-		{86400, UINT64_MAX, "days"},
-	};
-	size_t i = 0;
-
-	while (seconds >= units[i].upto && i < ARRAY_SIZE(units) - 1)
-		i++;
-	snprintf(buf, 24, "%" PRIu64 " %s", seconds / units[i].unit, units[i].name);
-	return buf;
-}
-
 /* Words and names on lines of their own width: each goes to the next line where it does
  * not fit into this one. */
 struct flow {
@@ -120,7 +100,7 @@ static void print_generation(struct json_object *g, FILE *out)
 	struct flow f;
 
 	fprintf(out, "\ngeneration %s: %s, %s old\n", answer_text(g, "id"),
-		answer_text(g, "state"), age(buf, answer_number(g, "age_s")));
+		answer_text(g, "state"), answer_age(buf, answer_number(g, "age_s")));
 	if (*answer_text(g, "reason")) {
 		f = flow_begin(out, "  reason");
 		flow_text(&f, answer_text(g, "reason"));
@@ -165,7 +145,7 @@ static void print_last_build(struct json_object *last, FILE *out)
 	double seconds = (double)answer_number(last, "ms") / 1000;
 	char buf[24];
 
-	age(buf, answer_number(last, "age_s"));
+	answer_age(buf, answer_number(last, "age_s"));
 	if (answer_truth(last, "ok")) {
 		flow_item(&f, "%.1f s, %s ago;", seconds, buf);
 		print_phases(&f, answer_object(last, "phases"));
@@ -240,6 +220,31 @@ static void print_cache(struct json_object *cache, FILE *out)
 	flow_end(&f);
 }
 
+static void print_images(struct json_object *images, FILE *out)
+{
+	struct flow f;
+
+	if (!images)
+		return;
+	f = flow_begin(out, "images");
+	if (!answer_truth(images, "enabled")) {
+		flow_item(&f, "switched off");
+		flow_end(&f);
+		return;
+	}
+	flow_item(&f, "%" PRIu64 ", %.1f of %.0f MiB%s;", answer_number(images, "count"),
+		mib(answer_number(images, "bytes")),
+		mib(answer_number(images, "max_bytes")),
+		answer_object(images, "making") ? ", one in the making" : "");
+	flow_item(&f, "given %" PRIu64 ",", answer_number(images, "hits"));
+	flow_item(&f, "missed %" PRIu64 ",",
+		answer_number(answer_object(images, "misses"), "total"));
+	flow_item(&f, "made %" PRIu64 ",", answer_number(images, "made"));
+	flow_item(&f, "failed %" PRIu64, answer_number(images, "failures"));
+	flow_text(&f, answer_text(images, "error"));
+	flow_end(&f);
+}
+
 void ctl_print_status(struct json_object *status, FILE *out)
 {
 	struct json_object *template = answer_object(status, "template"),
@@ -249,7 +254,7 @@ void ctl_print_status(struct json_object *status, FILE *out)
 
 	fprintf(out, "templated  %s, pid %" PRIu64 ", up %s\n",
 		answer_text(status, "version"), answer_number(status, "pid"),
-		age(buf, answer_number(status, "uptime_s")));
+		answer_age(buf, answer_number(status, "uptime_s")));
 	f = flow_begin(out, "template");
 	flow_item(&f, "%s%s",
 		answer_truth(template, "enabled") ? answer_text(template, "state")
@@ -273,6 +278,7 @@ void ctl_print_status(struct json_object *status, FILE *out)
 		flow_end(&f);
 	}
 	print_cache(answer_object(status, "cache"), out);
+	print_images(answer_object(status, "images"), out);
 	print_build(answer_object(status, "build"), out);
 	print_counters(answer_object(status, "counters"), out);
 	print_generations(answer_object(template, "generations"), out);

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "templated/builder.h"
 #include "templated/cache.h"
+#include "templated/images.h"
 #include "templated/measured.h"
 #include "templated/status.h"
 
@@ -23,6 +24,7 @@ void daemon_init(struct daemon *d, struct config *c, const char *config_path)
 	stats_init(&d->stats);
 	d->builder = builder_new(d);
 	d->cache = cache_new(d);
+	d->images = images_new(d->settings->config.images_path);
 	d->usage = usage_new();
 	d->started_ms = now_ms();
 }
@@ -31,6 +33,7 @@ void daemon_done(struct daemon *d)
 {
 	builder_free(d->builder);
 	cache_free(d->cache);
+	images_free(d->images);
 	store_free(d->store);
 	vm_inputs_free(d->inputs);
 	vm_inputs_free(d->foreign_inputs);
@@ -61,6 +64,7 @@ void daemon_change_settings(struct daemon *d, struct settings *next)
 	d->settings = next;
 	pthread_mutex_unlock(&d->settings_lock);
 	settings_put(former);
+	images_trim(d->images, &next->config);
 	/* What was made under the former one is stale, or nobody knows. */
 	cache_drain(d->cache, "the configuration has changed");
 }
@@ -326,6 +330,7 @@ struct json_object *daemon_status(struct daemon *d)
 	json_object_object_add(obj, "build", builder_status(d->builder));
 	json_object_object_add(obj, "counters", stats_to_json(&d->stats));
 	json_object_object_add(obj, "cache", cache_status(d->cache));
+	json_object_object_add(obj, "images", images_status(d->images, &s->config));
 	status_fit(obj);
 	return obj;
 }

@@ -15,6 +15,7 @@
 
 struct builder;
 struct cache;
+struct images;
 
 /* Filled by daemon_init() before there are threads; nothing in it changes afterwards but
  * by the objects' own locks. */
@@ -28,6 +29,7 @@ struct daemon {
 	struct store *store;
 	struct builder *builder;
 	struct cache *cache;
+	struct images *images;
 	struct stats stats;
 	struct usage *usage;
 	int64_t started_ms;
@@ -70,7 +72,7 @@ struct cached *daemon_take_cached(
 
 /*
  * {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…},
- * "counters": {…}, "cache": {…}}; templatectl(8) lists all keys. Waits for nobody, and
+ * "counters": {…}, "cache": {…}, "images": {…}}; templatectl(8) lists all keys. Waits for nobody, and
  * changes nothing, but a generation that has grown is compacted behind it. A status that
  * is too long for a message of the lease protocol has "truncated": true instead of the
  * clones of each generation and the manifests of those that are retired.

@@ -22,6 +22,10 @@
  *   release               "sandbox", "generation"
  *   miss                  "sandbox", "reason", "field" ("" where none differs)
  *   cache                 "what", and what the cache says of it
+ *   image-started         "key"
+ *   image-made            "key", "bytes", "ms"
+ *   image-failed          "key", "reason"
+ *   image-removed         "key", "reason"
  *   end                   templated ends: the last one
  *
  * Values are strings. Every event has "event", and "time", milliseconds since the epoch.

@@ -2,6 +2,7 @@
 /* templatectl: what an administrator does with the template. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ enum {
 };
 
 static const char usage[] =
-	"Usage: templatectl [--config FILE] VERB [--json]\n"
+	"Usage: templatectl [--config FILE] VERB [prune] [--json]\n"
 	"\n"
 	"  init      mount the template's tmpfs and build the template, unless there is "
 	"a\n"
@@ -33,11 +34,13 @@ static const char usage[] =
 	"  destroy   remove the template and unmount; what sandboxes still use goes "
 	"with\n"
 	"            the last of them\n"
+	"  images    the images of layers that templated keeps, and who uses them;\n"
+	"            images prune removes those that nobody uses\n"
 	"  size      calculate the tmpfs, and print its lines for fstab and systemd\n"
 	"\n"
 	"  --config FILE    read FILE instead of " CONFIG_PATH_DEFAULT "\n"
 	"  --now            refresh: grant nothing of the old template any more\n"
-	"  --json           status, size, watch: for programs; keys stay the same\n"
+	"  --json           status, images, size, watch: for programs; keys stay the same\n"
 	"  --help           this text\n"
 	"  --version        version\n"
 	"\n"
@@ -56,7 +59,7 @@ static const struct option options[] = {
 
 struct command {
 	struct config config;
-	bool json, now;
+	bool json, now, prune;
 };
 
 /* ---- progress ---- */
@@ -194,6 +197,42 @@ static int run_size(const struct command *cmd, struct err *err)
 	return 0;
 }
 
+static int run_prune(const struct command *cmd, struct err *err)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	uint64_t count, bytes;
+	int r;
+
+	r = ctl_ask(&cmd->config, LEASE_VERB_PRUNE, NULL, &reply, err);
+	if (r == 0)
+		r = json_get_u64(reply, "count", &count, err);
+	if (r == 0)
+		r = json_get_u64(reply, "bytes", &bytes, err);
+	if (r == 0)
+		printf("removed %" PRIu64 " images, %" PRIu64 " bytes\n", count, bytes);
+	return r;
+}
+
+static int run_images(const struct command *cmd, struct err *err)
+{
+	_cleanup_json_ struct json_object *reply = NULL;
+	struct json_object *images;
+	int r;
+
+	if (cmd->prune)
+		return run_prune(cmd, err);
+	r = ctl_ask(&cmd->config, LEASE_VERB_IMAGES, NULL, &reply, err);
+	if (r == 0)
+		r = json_get_object(reply, "images", &images, err);
+	if (r < 0)
+		return r;
+	if (cmd->json)
+		print_json(images);
+	else
+		ctl_print_images(images, stdout);
+	return 0;
+}
+
 static const struct verb {
 	const char *name;
 	bool json, needs_root;
@@ -205,10 +244,11 @@ static const struct verb {
 	{"watch", true, true, run_watch},
 	{"refresh", false, true, run_refresh},
 	{"destroy", false, true, run_destroy},
+	{"images", true, true, run_images},
 	{"size", true, false, run_size},
 };
 
-#define VERB_NAMES "init, status, metrics, watch, refresh, destroy or size"
+#define VERB_NAMES "init, status, metrics, watch, refresh, destroy, images or size"
 
 static const struct verb *find_verb(const char *name)
 {
@@ -256,10 +296,11 @@ static int parse_options(
 	return -1;
 }
 
-static int find_command(int argc, char **argv, const struct command *cmd,
+static int find_command(int argc, char **argv, struct command *cmd,
 	const struct verb **ret, struct err *err)
 {
 	const struct verb *verb;
+	int next;
 
 	if (optind >= argc)
 		return err_set(err, -EINVAL, "a verb is missing: " VERB_NAMES);
@@ -267,12 +308,16 @@ static int find_command(int argc, char **argv, const struct command *cmd,
 	if (!verb)
 		return err_set(err, -EINVAL, "unknown verb \"%s\": " VERB_NAMES,
 			err_quote(argv[optind], 64));
-	if (optind + 1 < argc)
+	next = optind + 1;
+	cmd->prune = next < argc && strcmp(verb->name, "images") == 0 &&
+		     strcmp(argv[next], "prune") == 0;
+	next += cmd->prune;
+	if (next < argc)
 		return err_set(err, -EINVAL, "unexpected argument \"%s\"",
-			err_quote(argv[optind + 1], 64));
-	if (cmd->json && !verb->json)
-		return err_set(
-			err, -EINVAL, "--json goes with status, watch and size only");
+			err_quote(argv[next], 64));
+	if (cmd->json && (!verb->json || cmd->prune))
+		return err_set(err, -EINVAL,
+			"--json goes with status, images, watch and size only");
 	if (cmd->now && strcmp(verb->name, "refresh") != 0)
 		return err_set(err, -EINVAL, "--now goes with refresh only");
 	*ret = verb;

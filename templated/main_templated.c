@@ -6,9 +6,10 @@
  *   early   options, configuration; nothing is changed yet
  *   setup   signals become a descriptor, locks, a cgroup of its own, then capabilities
  *           are cut
- *   serve   tmpfs and what is in it, socket, first build; then it waits for signals
- *   end     SIGTERM, SIGINT: a build, its VM and the cached VMs end, the socket goes; the
- *           tmpfs and the published template stay, for the next start and for the VMs
+ *   serve   tmpfs and image store and what is in them, socket, first build; then it waits
+ *           for signals
+ *   end     SIGTERM, SIGINT: a build, its VM, the cached VMs and an image's making end, the
+ *           socket goes; the tmpfs, the published template and the images stay, for the next start and for the VMs
  *           that use it
  */
 #include <errno.h>
@@ -25,6 +26,7 @@
 #include "templated/builder.h"
 #include "templated/cache.h"
 #include "templated/daemon.h"
+#include "templated/images.h"
 #include "templated/lock.h"
 #include "templated/metrics_server.h"
 #include "templated/notify.h"
@@ -236,6 +238,8 @@ static int templated_serve(
 	if (vm_sweep(c, NULL, NULL, &left) < 0)
 		log_error("something of a VM is left behind: %s", left.text);
 	begin_templates(d, c);
+	/* Told in the log, and to whoever asks for an image. */
+	images_open(d->images, c, NULL);
 	r = server_start(d, &server, err);
 	if (r < 0)
 		return r;
@@ -247,6 +251,7 @@ static int templated_serve(
 	r = templated_serve_until_signal(d, signal_fd, err);
 	builder_close(d->builder);
 	cache_close(d->cache);
+	images_close(d->images);
 	metrics_server_stop(metrics);
 	server_stop(server);
 	return r;

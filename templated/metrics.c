@@ -245,17 +245,52 @@ static const struct metric metrics[] = {
 		UNIT_PLAIN, "cache.died", NULL},
 	{"stencil_cache_failures_total", "counter", "VMs that could not be made ready.",
 		UNIT_PLAIN, "cache.failures", NULL},
+	{"stencil_images", "gauge", "Images in the store.",
+		UNIT_PLAIN, "images.count", NULL},
+	{"stencil_images_bytes", "gauge", "What they have in all.",
+		UNIT_PLAIN, "images.bytes", NULL},
+	{"stencil_images_max_bytes", "gauge", "What they may have.",
+		UNIT_PLAIN, "images.max_bytes", NULL},
+	{"stencil_images_users", "gauge", "Who has one, each image's users added.",
+		UNIT_PLAIN, "images.users", NULL},
+	{"stencil_images_shared_bytes", "gauge",
+		"Bytes of images that users have without a copy of their own.",
+		UNIT_PLAIN, "images.shared_bytes", NULL},
+	{"stencil_images_queued", "gauge", "Images that are to be made, or are being made.",
+		UNIT_PLAIN, "images.queued", NULL},
+	{"stencil_image_hits_total", "counter", "Images that were given.",
+		UNIT_PLAIN, "images.hits", NULL},
+	{"stencil_image_misses_total", "counter", "Questions for one that got none, by reason.",
+		UNIT_PLAIN, "images.misses", print_reasons},
+	{"stencil_images_made_total", "counter", "Images made.",
+		UNIT_PLAIN, "images.made", NULL},
+	{"stencil_image_making_seconds_total", "counter", "How long they took.",
+		UNIT_MS, "images.making_ms", NULL},
+	{"stencil_image_failures_total", "counter", "Images that could not be made.",
+		UNIT_PLAIN, "images.failures", NULL},
+	{"stencil_images_removed_total", "counter",
+		"Images removed: for room, by prune, or because they had been changed.",
+		UNIT_PLAIN, "images.removed", NULL},
 	/* clang-format on */
 };
+
+/* Nothing of a part that the status is without. */
+static bool is_missing(const struct metric *m, struct json_object *status)
+{
+	static const char *const parts[] = {"cache.", "images."};
+
+	for (size_t i = 0; m->key && i < ARRAY_SIZE(parts); i++)
+		if (strncmp(m->key, parts[i], strlen(parts[i])) == 0)
+			return !json_at(status, m->key);
+	return false;
+}
 
 void metrics_print(struct json_object *status, FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
 		const struct metric *m = &metrics[i];
 
-		/* A build without a cache has no cache's metrics. */
-		if (m->key && strncmp(m->key, "cache.", 6) == 0 &&
-			!json_at(status, m->key))
+		if (is_missing(m, status))
 			continue;
 		fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
 			m->type);

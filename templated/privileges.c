@@ -14,6 +14,13 @@
  *   CAP_DAC_OVERRIDE  removing a generation (its folder is 0500), punching holes of its
  *                     memory (0400), cgroup files of a delegated tree
  *
+ * For making images: CAP_SYS_ADMIN mounts the overlay of the layers, in a mount namespace
+ * of the maker's; CAP_SETUID, CAP_SETGID and CAP_SETPCAP take everything from mkfs.erofs but
+ *
+ *   CAP_DAC_READ_SEARCH  layers have files that only their owners may read
+ *
+ * and CAP_CHOWN gives it the file that it writes, and takes that back.
+ *
  * Not among them: anything with the network, modules, raw devices, reboot, clock, audit,
  * bpf.
  */
@@ -36,6 +43,7 @@ static const unsigned int kept[] = {
 	CAP_MKNOD,
 	CAP_KILL,
 	CAP_DAC_OVERRIDE,
+	CAP_DAC_READ_SEARCH,
 };
 
 int privileges_cut(struct err *err)

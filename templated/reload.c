@@ -19,6 +19,7 @@ static const struct {
 	{"factory", "template_path"},
 	{"factory", "template_endpoint"},
 	{"factory", "metrics_endpoint"},
+	{"images", "path"},
 	{"runtime", "state_dir"},
 	{"runtime", "cgroup_parent"},
 };

@@ -10,6 +10,7 @@
 #include "templated/builder.h"
 #include "templated/cache.h"
 #include "templated/events.h"
+#include "templated/images.h"
 
 static int connection_answer(struct connection *c, struct json_object *reply,
 	const int *fds, unsigned int n_fds, struct err *err)
@@ -186,6 +187,57 @@ static int request_refresh(
 	return request_build(c, request->now ? BUILD_NOW : BUILD_FORCE, err);
 }
 
+/* ---- images ---- */
+
+static int request_image(
+	struct connection *c, const struct lease_request *request, struct err *err)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
+	_cleanup_close_ int fd = -1;
+	struct image_grant image;
+	struct json_object *reply;
+	struct err why = ERR_INIT;
+
+	if (images_ask(c->daemon->images, s, request->lowers, request->n_lowers, &image,
+		    &why) != IMAGES_GRANTED) {
+		log_debug("no image for the layers from %s down: %s",
+			err_quote(request->lowers[0], 256), why.text);
+		reply = lease_reply_new("none");
+		json_set_string(reply, "reason", why.text);
+		return connection_answer(c, reply, NULL, 0, err);
+	}
+	fd = image.fd;
+	reply = lease_reply_new("image");
+	json_set_string(reply, "key", image.key);
+	json_set_u64(reply, "bytes", image.bytes);
+	return connection_answer(c, reply, &fd, 1, err);
+}
+
+static int request_images(
+	struct connection *c, const struct lease_request *request, struct err *err)
+{
+	_cleanup_settings_ struct settings *s = daemon_settings(c->daemon);
+	struct json_object *reply = lease_reply_new("images");
+
+	(void)request;
+	json_object_object_add(
+		reply, "images", images_list(c->daemon->images, &s->config));
+	return connection_answer(c, reply, NULL, 0, err);
+}
+
+static int request_prune(
+	struct connection *c, const struct lease_request *request, struct err *err)
+{
+	struct json_object *reply = lease_reply_new("pruned");
+	uint64_t count, bytes;
+
+	(void)request;
+	images_prune(c->daemon->images, &count, &bytes);
+	json_set_u64(reply, "count", count);
+	json_set_u64(reply, "bytes", bytes);
+	return connection_answer(c, reply, NULL, 0, err);
+}
+
 /* ---- the others ---- */
 
 static int request_destroy(
@@ -260,6 +312,9 @@ static const struct {
 	[LEASE_VERB_SIZE] = {false, request_size},
 	[LEASE_VERB_TAKEN] = {true, request_taken},
 	[LEASE_VERB_WATCH] = {false, request_watch},
+	[LEASE_VERB_IMAGE] = {false, request_image},
+	[LEASE_VERB_IMAGES] = {false, request_images},
+	[LEASE_VERB_PRUNE] = {false, request_prune},
 };
 
 int request_handle(

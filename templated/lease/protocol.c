@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,9 @@ static const char *const verb_names[LEASE_VERBS] = {
 	[LEASE_VERB_SIZE] = "size",
 	[LEASE_VERB_TAKEN] = "taken",
 	[LEASE_VERB_WATCH] = "watch",
+	[LEASE_VERB_IMAGE] = "image",
+	[LEASE_VERB_IMAGES] = "images",
+	[LEASE_VERB_PRUNE] = "prune",
 };
 
 enum want_type {
@@ -183,6 +187,48 @@ static int parse_options(
 	return r;
 }
 
+/* One of the lowers: a path, not two with a NUL between. */
+static int parse_lower(struct json_object *value, char **ret, struct err *err)
+{
+	const char *path = json_object_get_string(value);
+	size_t len;
+
+	if (!json_object_is_type(value, json_type_string))
+		return err_set(
+			err, -EINVAL, "\"lowers\" has something that is no string");
+	len = (size_t)json_object_get_string_len(value);
+	if (*path != '/' || strlen(path) != len || len >= PATH_MAX)
+		return err_set(err, -EINVAL,
+			"\"lowers\" has \"%s\", which is no absolute path",
+			err_quote(path, 128));
+	*ret = xstrdup(path);
+	return 0;
+}
+
+static int parse_lowers(
+	struct json_object *obj, struct lease_request *request, struct err *err)
+{
+	struct json_object *list;
+	size_t n;
+	int r = json_get_array(obj, "lowers", &list, err);
+
+	if (r < 0)
+		return r;
+	n = json_object_array_length(list);
+	if (n == 0 || n > LEASE_LOWERS_MAX)
+		return err_set(err, -EINVAL,
+			"\"lowers\" has %zu paths, 1 to %d are allowed", n,
+			LEASE_LOWERS_MAX);
+	request->lowers = xzalloc(n * sizeof(*request->lowers));
+	for (; request->n_lowers < n; request->n_lowers++) {
+		r = parse_lower(json_object_array_get_idx(list, request->n_lowers),
+			&request->lowers[request->n_lowers], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int lease_request_parse(
 	const char *text, size_t len, struct lease_request *ret, struct err *err)
 {
@@ -204,6 +250,8 @@ int lease_request_parse(
 	}
 	if (r == 0 && request.verb == LEASE_VERB_REFRESH)
 		r = json_get_bool_opt(obj, "now", false, &request.now, err);
+	if (r == 0 && request.verb == LEASE_VERB_IMAGE)
+		r = parse_lowers(obj, &request, err);
 	if (r < 0)
 		lease_request_done(&request);
 	else
@@ -216,6 +264,9 @@ void lease_request_done(struct lease_request *request)
 	for (int i = 0; i < LEASE_WANTS; i++)
 		free(request->want[i]);
 	free(request->state_dir);
+	for (size_t i = 0; i < request->n_lowers; i++)
+		free(request->lowers[i]);
+	free(request->lowers);
 	*request = (struct lease_request){0};
 }
 

@@ -22,7 +22,8 @@
  *               where no template is "template": false
  *     taken     the VM that was offered is the sandbox's now; no reply
  *     refresh   "now": <bool>, may be missing: retire what there is before building
- *     status, init, destroy, size, watch       nothing more
+ *     image     "lowers": [<absolute path>…], as image.h has it
+ *     status, init, destroy, size, watch, images, prune       nothing more
  *
  *   reply     {"version": 2, "result": <result>, …}
  *     template  "generation", "manifest": {…} and, where a VM was welcome,
@@ -31,7 +32,11 @@
  *     vm        "generation" (or ""), "number", "qemu_version";
  *               beside it the descriptors of QMP, agent, process, standard error, file
  *               channel and window: see vm/handover.h
- *     none      "reason": <sentence>, "field": <manifest field or "">
+ *     none      "reason": <sentence>, "field": <manifest field or "">; of image without
+ *               "field"
+ *     image     "key", "bytes"; beside it the image's descriptor
+ *     images    "images": {…}, see images.h
+ *     pruned    "count", "bytes"
  *     done      of init, refresh, destroy: "generation", "built", "text",
  *               "held": [<sandbox>…] (of destroy)
  *     status    "status": {…}
@@ -55,6 +60,7 @@
 #define LEASE_DEPTH_MAX   8
 #define LEASE_VM_FDS      6   /* beside the reply `vm` */
 #define LEASE_SANDBOX_MAX 128 /* bytes of a sandbox id, with the NUL */
+#define LEASE_LOWERS_MAX  500 /* what an overlay can have (OVL_MAX_STACK) */
 
 enum lease_verb {
 	LEASE_VERB_ACQUIRE,
@@ -65,6 +71,9 @@ enum lease_verb {
 	LEASE_VERB_SIZE,
 	LEASE_VERB_TAKEN,
 	LEASE_VERB_WATCH,
+	LEASE_VERB_IMAGE,
+	LEASE_VERB_IMAGES,
+	LEASE_VERB_PRUNE,
 	LEASE_VERBS,
 };
 
@@ -89,6 +98,8 @@ struct lease_request {
 	bool now;                        /* refresh */
 	char *state_dir; /* acquire: a VM whose record can go below it will do; or NULL */
 	bool template;   /* acquire: so will a template */
+	char **lowers;   /* image: 1 to LEASE_LOWERS_MAX absolute paths, topmost first */
+	size_t n_lowers;
 };
 
 const char *lease_verb_name(enum lease_verb verb);

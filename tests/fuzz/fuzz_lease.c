@@ -13,6 +13,13 @@ static void use(const struct lease_request *request)
 {
 	struct config base, c;
 
+	if (request->verb == LEASE_VERB_IMAGE) {
+		if (request->n_lowers == 0 || request->n_lowers > LEASE_LOWERS_MAX)
+			abort();
+		for (size_t i = 0; i < request->n_lowers; i++)
+			if (*request->lowers[i] != '/')
+				abort();
+	}
 	if (request->verb != LEASE_VERB_ACQUIRE)
 		return;
 	if (!*request->sandbox || strchr(request->sandbox, '/'))

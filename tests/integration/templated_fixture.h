@@ -79,6 +79,7 @@ static inline void configure(const char *more)
 		xasprintf("[hypervisor]\nkernel = %s\ninitrd = %s\naccel = tcg\n%s%s%s"
 			  "[factory]\ntemplate_path = " TEMPLATE
 			  "\ntemplate_endpoint = " DIR_ "/sock\n"
+			  "[images]\npath = " DIR_ "/images\n"
 			  "[runtime]\nstate_dir = " DIR_
 			  "/state\nboot_timeout_ms = %d\ncall_timeout_ms = %d\n%s",
 			kernel, initrd, qemu ? "path = " : "", qemu ? qemu : "",

@@ -147,8 +147,15 @@ instance_stop()
 
 # ---- Stencil ------------------------------------------------------------------------------------
 
-# All values are the defaults, except for where the guest is, QEMU if STENCIL_QEMU names one, and how
-# long is waited for either.
+# The image store goes with the world. The bench starts builds from before there was one, too.
+images_config()
+{
+	"$STENCIL_BUILD/templated" --list-keys | grep -q '^images' || return 0
+	printf '[images]\npath = %s\n' "$WORLD_DIR/images"
+}
+
+# All values are the defaults, except for where the guest is and the image store, QEMU if STENCIL_QEMU
+# names one, and how long is waited for either.
 # Further lines: KEY=VALUE arguments of a section, as in `stencil_config factory strict=true`.
 # shellcheck disable=SC2120 # arguments are for tests
 stencil_config() # [SECTION KEY=VALUE]...
@@ -158,6 +165,7 @@ stencil_config() # [SECTION KEY=VALUE]...
 	kernel = $STENCIL_GUEST/vmlinuz
 	initrd = $STENCIL_GUEST/initrd.img
 	${STENCIL_QEMU:+path = $STENCIL_QEMU}
+	$(images_config)
 	[runtime]
 	file_server = $STENCIL_BUILD/stencil-files
 	cgroup_parent = $WORLD

@@ -192,6 +192,7 @@ static inline void set_config(struct config *c)
 		config_set(c, "factory", "template_endpoint", "/tmp/sock", "", &err) <
 			0 ||
 		config_set(c, "runtime", "state_dir", "/tmp/state", "", &err) < 0 ||
+		config_set(c, "images", "path", "/tmp/images", "", &err) < 0 ||
 		config_set(c, "runtime", "cgroup_parent", group, "", &err) < 0)
 		fail_msg("%s", err.text);
 	c->default_memory = 8;

@@ -132,6 +132,15 @@ static void test_garbage(void **state)
 		{"{\"version\":2,\"request\":\"acquire\",\"sandbox\":\"x\",\"config\":{}"
 		 "}",
 			"has 0 keys"},
+		{"{\"version\":1,\"request\":\"image\"}", "\"lowers\" is missing"},
+		{"{\"version\":1,\"request\":\"image\",\"lowers\":[]}",
+			"has 0 paths, 1 to 500 are allowed"},
+		{"{\"version\":1,\"request\":\"image\",\"lowers\":[\"/a\",\"b\"]}",
+			"\"b\", which is no absolute path"},
+		{"{\"version\":1,\"request\":\"image\",\"lowers\":[\"/a\\u0000b\"]}",
+			"no absolute path"},
+		{"{\"version\":1,\"request\":\"image\",\"lowers\":[\"/a\",7]}",
+			"something that is no string"},
 		{"[[[[[[[[[[[[[[[[[[[[[[[[", "nesting too deep"},
 	};
 	_cleanup_free_ char *big = xzalloc(100000);

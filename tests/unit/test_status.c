@@ -118,7 +118,11 @@ static const char *const full_status =
 	"console ends with: Kernel panic - not syncing: VFS: Unable to mount root fs\","
 	"\"ms\":60012,\"age_s\":100,\"phases\":{\"starting\":12,\"booting\":60000}}},"
 	"\"counters\":{\"hits\":10,\"misses\":{\"building\":2,\"kernel_sha256\":1,"
-	"\"total\":3},\"boots\":2,\"builds\":1,\"build_failures\":1,\"refused\":0}}";
+	"\"total\":3},\"boots\":2,\"builds\":1,\"build_failures\":1,\"refused\":0},"
+	"\"images\":{\"enabled\":true,\"path\":\"/i\",\"max_bytes\":10737418240,"
+	"\"count\":2,\"bytes\":6291456,\"users\":3,\"shared_bytes\":4194304,\"hits\":5,"
+	"\"misses\":{\"making\":2,\"total\":2},\"made\":2,\"making_ms\":1234,"
+	"\"failures\":1,\"removed\":0,\"queued\":1,\"making\":{\"key\":\"0123\"}}}";
 
 static struct json_object *parse(const char *text)
 {
@@ -137,6 +141,7 @@ static void test_screen(void **state)
 		"template   unsound: generation 0000",
 		"tmpfs      /run/stencil/template, 71.0 of 545 MiB used\n",
 		"cache      2 of 4 VMs ready, one in the making;  handed over 10,  missed 3,",
+		"images     2, 6.0 of 10240 MiB, one in the making;  given 5,  missed 2,",
 		"last build FAILED 100 s ago after 60.0 s: boot: the guest's agent",
 		"granted    10, of stale generations 0\nmissed     3  building 2  kernel_sha256 1\n",
 		"builds     1 published, 1 failed, 2 boots\n",
@@ -194,6 +199,10 @@ static void test_metrics(void **state)
 		{"stencil_last_build_phase_seconds{phase=\"starting\"}", 0.012},
 		{"stencil_cache_hits_total", 10},
 		{"stencil_cache_misses_total{reason=\"empty\"}", 3},
+		{"stencil_images", 2},
+		{"stencil_images_users", 3},
+		{"stencil_image_misses_total{reason=\"making\"}", 2},
+		{"stencil_image_making_seconds_total", 1.234},
 	};
 	_cleanup_json_ struct json_object *status = parse(full_status),
 					  *empty = json_object_new_object();
@@ -212,6 +221,7 @@ static void test_metrics(void **state)
 	fclose(out);
 	assert_prometheus(nothing);
 	assert_null(strstr(nothing, "stencil_cache"));
+	assert_null(strstr(nothing, "stencil_image"));
 }
 
 /* ---- HTTP ---- */
