@@ -254,7 +254,7 @@ void section_times(void)
 	utimensat(AT_FDCWD, "copy", past, 0);
 	check_times("survive a close", "copy");
 	change_write();
-	check("fsync after times", rename("copy", "file"));
+	check("rename over the file", rename("copy", "file"));
 	check_times("are", "file");
 	times_user();
 }
