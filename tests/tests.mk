@@ -21,10 +21,12 @@ T_system = $(wildcard tests/system/*.t)
 TEST_FILES = $(foreach t,$(TESTS),$(T_$(t)))
 # Reports what a container sees of its identity; goes into the system tests' image.
 PROBE	 = $(PLAIN)/tests/system/probe
+# Tries a file system from inside a container; goes into that image, too.
+FILES_PROBE = $(PLAIN)/tests/system/files_probe
 # Plays a broken-out QEMU.
 ESCAPE	 = $(PLAIN)/tests/integration/escape
 
-tests: $(filter $(B)/%,$(T_unit) $(T_fuzz) $(T_integration)) $(PROBE) $(ESCAPE)
+tests: $(filter $(B)/%,$(T_unit) $(T_fuzz) $(T_integration)) $(PROBE) $(FILES_PROBE) $(ESCAPE)
 
 # The agent's files without its main(), so that a test can drive them.
 $(eval $(call lib_rule,guest))
@@ -55,6 +57,10 @@ $(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t: $(call lib_a,gu
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
 
+$(FILES_PROBE): $(wildcard tests/system/files_probe/*.[ch]) Makefile
+	$(call say,CC,$@)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -I. -O2 -D_GNU_SOURCE -static -s -o $@ \
+		$(filter %.c,$^)
+
 # What containers of the quickstart and of the system tests run.
 BUSYBOX	 = $(PLAIN)/busybox
 $(BUSYBOX): packaging/busybox
@@ -63,6 +69,7 @@ $(BUSYBOX): packaging/busybox
 # What tests may rely on in their environment.
 TEST_ENV = STENCIL_SOURCE=$(CURDIR) STENCIL_BUILD=$(abspath $(B)) \
 	STENCIL_GUEST=$(abspath $(PLAIN))/guest STENCIL_PROBE=$(abspath $(PROBE)) \
+	STENCIL_FILES_PROBE=$(abspath $(FILES_PROBE)) \
 	STENCIL_ESCAPE=$(abspath $(ESCAPE)) STENCIL_BUSYBOX=$(abspath $(BUSYBOX)) \
 	CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
 

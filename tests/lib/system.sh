@@ -16,10 +16,12 @@ done
 # shellcheck disable=SC2034 # for image_build's callers
 SYSTEM_IMAGE=$STENCIL_BUILD/tests/system/image.tar
 : "${STENCIL_PROBE:=$STENCIL_BUILD/tests/system/probe}"
+: "${STENCIL_FILES_PROBE:=$STENCIL_BUILD/tests/system/files_probe}"
 
 # Built once for all system tests.
-if [ -z "${WORLD_NUMBER:-}" ] && ! [ "$SYSTEM_IMAGE" -nt "$STENCIL_PROBE" ]; then
-	image_build "$SYSTEM_IMAGE" "$STENCIL_PROBE"
+if [ -z "${WORLD_NUMBER:-}" ] && ! [[ "$SYSTEM_IMAGE" -nt "$STENCIL_PROBE" &&
+	"$SYSTEM_IMAGE" -nt "$STENCIL_FILES_PROBE" ]]; then
+	image_build "$SYSTEM_IMAGE" "$STENCIL_PROBE" "$STENCIL_FILES_PROBE"
 fi
 world_enter "$0" "$@"
 instance_start

@@ -1,0 +1,242 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A container's files are as the host's own: the same program tries both, and says the same.
+#
+# The reference of a volume is a folder beside it, that of the root file system is containerd's snapshot of
+# the same image, which this world mounts as runc's would be. Two pods and the host share one volume.
+. "${BASH_SOURCE[0]%/*}/../lib/system.sh"
+system_template
+volume=$WORLD_DIR/volume ref=$WORLD_DIR/reference root=/run/reference
+mkdir -p "$volume" "$ref" "$root" "$WORLD_DIR"/{readonly,readonly-reference}/folder \
+	"$WORLD_DIR"/{full,full-reference}
+echo text | tee "$WORLD_DIR/readonly/file" >"$WORLD_DIR/readonly-reference/file"
+small=("$WORLD_DIR/full" "$WORLD_DIR/full-reference")
+for full in "${small[@]}"; do
+	mount -t tmpfs -o size=4m,mode=755 full "$full"
+done
+small_end()
+{
+	[ "${#small[@]}" = 0 ] || umount "${small[@]}"
+	small=()
+}
+at_exit small_end
+binds=(--mount "type=bind,src=$volume,dst=/v,options=rbind:rw"
+	--mount "type=bind,src=$WORLD_DIR/readonly,dst=/ro,options=rbind:ro"
+	--mount "type=bind,src=$WORLD_DIR/full,dst=/full,options=rbind:rw")
+
+# Containerd's own mount of the image; the options are those that a container gets.
+reference_mount()
+{
+	local image
+
+	image=$(ctr snapshot ls | awk 'NR > 1 && $NF == "Committed" { print $1; exit }')
+	ctr snapshot prepare reference "$image" >/dev/null &&
+		eval "$(ctr snapshot mounts "$root" reference)"
+}
+reference_end()
+{
+	[ -n "$root" ] || return 0
+	umount "$root" && rmdir "$root" && ctr snapshot rm reference && root=
+}
+reference_mount || bail 'the reference of the root file system'
+at_exit reference_end
+
+# What ctr gives a container, so that the host's program may no more.
+caps=chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service
+caps=+${caps//,/,+},+sys_chroot,+kill,+audit_write
+on_host() # MODE [ARGUMENT...]
+{
+	timeout "$WAIT_SECONDS" setpriv --no-new-privs --inh-caps=-all --bounding-set="-all,$caps" -- \
+		"$STENCIL_FILES_PROBE" "$@"
+}
+
+# Linux asks a FUSE server for O_TMPFILE since 6.2, for a birth time since 6.6.
+too_old() # VERSION
+{
+	[ "$(printf '%s\n' "$1" "$kernel" | sort -V | head -n 1)" != "$1" ]
+}
+without()
+{
+	local drop='^$'
+
+	! too_old 6.2 || drop+='|^tmpfile/'
+	! too_old 6.6 || drop+='|^birth/'
+	grep -vE "$drop" "$1"
+}
+
+# The program says in the container what it says on the host.
+same() # NAME MODE CONTAINER-DIR HOST-DIR [ARGUMENT...]
+{
+	local name=$1 mode=$2 inside=$3 host=$4 out=$WORLD_DIR/same
+
+	shift 4
+	on_host "$mode" "$host" "$@" >"$out.host" 2>&1
+	in_container one files_probe "$mode" "$inside" "$@" >"$out.inside" 2>&1
+	without "$out.host" >"$out.wanted"
+	without "$out.inside" >"$out.saw"
+	diff -U0 "$out.wanted" "$out.saw" | grep '^[-+][^-+]' >"$out.diff"
+	[ -s "$out.wanted" ] && ! [ -s "$out.diff" ]
+	ok $? "$name: $(wc -l <"$out.wanted") lines as on the host" ||
+		diag "$(grep -c '^+' "$out.diff") lines differ; - the host, + the container"$'\n'"$(cat "$out.diff")"
+}
+
+capture container_detached one "${binds[@]}" -- sh -c 'tail -f /dev/null'
+ok $? 'a pod with volumes' || bail "$(tail -n 5 "$ERR")"
+kernel=$(in_container one uname -r)
+! too_old 6.2 || skip 'O_TMPFILE' "the guest's kernel $kernel does not ask for it"
+! too_old 6.6 || skip 'birth times' "the guest's kernel $kernel does not ask for them"
+
+# ---- semantics ----------------------------------------------------------------------------------
+
+in_container one mkdir /files
+mkdir "$root/files"
+same 'root file system' semantics /files "$root/files"
+same 'volume' semantics /v "$ref"
+same "an image's files" lower / "$root"
+same 'a full file system' full /full "$WORLD_DIR/full-reference"
+mount --bind "$WORLD_DIR/readonly-reference" "$WORLD_DIR/readonly-reference"
+mount -o remount,bind,ro "$WORLD_DIR/readonly-reference"
+same 'a read-only volume' readonly /ro "$WORLD_DIR/readonly-reference"
+umount "$WORLD_DIR/readonly-reference"
+
+# ---- torture ------------------------------------------------------------------------------------
+
+for seed in 1 2; do
+	same "root file system, random changes $seed" fsx /files "$root/files" "$seed" 1500
+	same "volume, random changes $seed" fsx /v "$ref" "$seed" 1500
+done
+same 'root file system, four processes' stress /files "$root/files" 1 150 4
+same 'volume, four processes' stress /v "$ref" 1 150 4
+same 'root file system, stores and writes' shared /files/shared "$root/files/shared" both 1
+same 'volume, stores and writes' shared /v/shared "$ref/shared" both 1
+
+# ---- between two pods and the host --------------------------------------------------------------
+
+# Programs that answer each line with one: $TALK_IN and $TALK_OUT are theirs by name.
+declare -A TALK_IN TALK_OUT TALK_PID
+talk_start() # NAME COMMAND...
+{
+	local name=$1 fifo=$WORLD_DIR/talk.$1 in out fd
+
+	shift
+	mkfifo "$fifo"
+	exec {in}<>"$fifo"
+	TALK_IN[$name]=$in
+	# Each would else keep the others' inputs open, and its own.
+	exec {out}< <(for fd in "${TALK_IN[@]}"; do exec {fd}>&-; done; exec <"$fifo" 2>>"$WORLD_DIR/talk.err"
+		"$@")
+	TALK_PID[$name]=$!
+	TALK_OUT[$name]=$out
+	rm "$fifo"
+}
+say() # NAME LINE
+{
+	printf '%s\n' "$2" >&"${TALK_IN[$1]}"
+}
+answer() # NAME: prints the next line, or "silence"
+{
+	local line=silence
+
+	read -r -t "$WAIT_SECONDS" line <&"${TALK_OUT[$1]}" || line=${line:-silence}
+	echo "$line"
+}
+ask() # NAME LINE WANTED WHAT
+{
+	say "$1" "$2"
+	is "$(answer "$1")" "$3" "$4"
+}
+talk_end() # NAME
+{
+	local in=${TALK_IN[$1]} out=${TALK_OUT[$1]}
+
+	exec {in}>&- {out}<&-
+	wait "${TALK_PID[$1]}"
+	unset "TALK_IN[$1]" "TALK_OUT[$1]" "TALK_PID[$1]"
+}
+
+capture container_detached two "${binds[@]}" -- sh -c 'tail -f /dev/null'
+ok $? 'another pod with the same volumes' || bail "$(tail -n 5 "$ERR")"
+
+locks() # KIND
+{
+	local kind=$1
+
+	talk_start one in_container one files_probe locks "/v/locks.$kind" "$kind"
+	talk_start two in_container two files_probe locks "/v/locks.$kind" "$kind"
+	talk_start host on_host locks "$volume/locks.$kind" "$kind"
+	ask one 'try write 0 10' ok "$kind: a pod locks"
+	ask two 'try write 0 10' EAGAIN "$kind: another pod cannot"
+	ask host 'try read 5 1' EAGAIN "$kind: nor can the host"
+	if [ "$kind" != flock ]; then
+		ask two 'who write 0 0' 'write 0 10' "$kind: it sees by what"
+		ask host 'who read 0 0' 'write 0 10' "$kind: so does the host"
+		ask host 'try write 20 10' ok "$kind: the host locks beside it"
+		ask one 'try read 25 0' EAGAIN "$kind: which the pod cannot"
+		ask one 'who read 12 0' 'write 20 10' "$kind: and sees by what"
+	fi
+	ask two 'wait write 0 10' waits "$kind: the other pod waits"
+	ask one 'unlock 0 10' ok "$kind: the first unlocks"
+	is "$(answer two)" ok "$kind: the other has it"
+	ask one 'try write 0 10' EAGAIN "$kind: the first cannot any more"
+	ask host 'try write 0 10' EAGAIN "$kind: nor can the host"
+	ask two close ok "$kind: the other closes"
+	ask host 'try write 0 10' ok "$kind: which releases"
+	ask one 'wait read 0 10' waits "$kind: a pod waits for the host"
+	talk_end host
+	is "$(answer one)" ok "$kind: whose end releases"
+	ask two 'try read 0 10' ok "$kind: readers share"
+	ask two 'try write 0 10' EAGAIN "$kind: a reader is in a writer's way"
+	talk_end one
+	ask two 'try write 0 10' ok "$kind: the end of a process in a pod releases"
+	talk_end two
+}
+for kind in posix ofd flock; do
+	locks "$kind"
+done
+
+# Even pages are a pod's, odd ones the host's, and the other pod looks on; both write at once.
+rounds=8
+talk_start one in_container one files_probe shared /v/pages even 7
+talk_start two in_container two files_probe shared /v/pages even 7
+talk_start host on_host shared "$volume/pages" odd 7
+wrong=
+for ((round = 1; round <= rounds; round++)); do
+	say one "write $round"
+	say host "write $round"
+	seen="$(answer one) $(answer host)"
+	for who in one two host; do
+		say "$who" "verify $round"
+	done
+	seen+=" $(answer one), $(answer two), $(answer host)"
+	[ "$seen" = 'done done ok, ok, ok' ] || { wrong="round $round: $seen"; break; }
+done
+is "$wrong" '' "shared pages: a pod and the host write at once, $rounds rounds"
+for who in one two host; do
+	talk_end "$who"
+done
+
+# A pod that is killed leaves no lock.
+talk_start two in_container two files_probe locks /v/locks.killed posix
+talk_start host on_host locks "$volume/locks.killed" posix
+ask two 'try write 0 0' ok 'a pod locks'
+ask host 'wait write 0 0' waits 'the host waits'
+capture container_remove two
+ok $? 'the pod is removed' || diag "$(cat "$ERR")"
+is "$(answer host)" ok 'the host has the lock'
+talk_end two
+talk_end host
+
+# ---- how long it takes --------------------------------------------------------------------------
+
+on_host times 0 "$volume"
+for where in host one; do
+	diag "milliseconds, volume, $where:" "$(
+		if [ "$where" = host ]; then on_host times 1 "$volume"; else in_container one files_probe times 1 /v; fi |
+			paste -sd ' ')"
+done
+capture container_remove one
+ok $? 'it is removed' || diag "$(cat "$ERR")"
+reference_end
+ok $? 'the reference is removed'
+small_end
+system_end
