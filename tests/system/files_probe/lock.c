@@ -295,6 +295,7 @@ static void lock_handed_over(void)
 {
 	struct partner partner;
 	int fd = open_file();
+	long posix, flocked;
 
 	check("hold", wait_posix(fd) < 0 || wait_flock(fd) < 0 ? -1 : 0);
 	if (partner_begin(&partner)) {
@@ -308,11 +309,14 @@ static void lock_handed_over(void)
 	}
 	partner_wait(&partner);
 	tick();
-	check("posix let go", lock_range(fd, F_SETLK, F_UNLCK, 0, 0));
+	posix = lock_range(fd, F_SETLK, F_UNLCK, 0, 0);
 	partner_wait(&partner);
 	tick();
-	check("flock let go", flock(fd, LOCK_UN));
+	flocked = flock(fd, LOCK_UN);
+	/* Said at its end: the child speaks at the same time. */
 	partner_end(&partner);
+	check("posix let go", posix);
+	check("flock let go", flocked);
 	close(fd);
 }
 
