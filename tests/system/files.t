@@ -129,7 +129,6 @@ talk_start() # NAME COMMAND...
 		"$@")
 	TALK_PID[$name]=$!
 	TALK_OUT[$name]=$out
-	rm "$fifo"
 }
 say() # NAME LINE
 {
@@ -153,6 +152,7 @@ talk_end() # NAME
 
 	exec {in}>&- {out}<&-
 	wait "${TALK_PID[$1]}"
+	rm "$WORLD_DIR/talk.$1"
 	unset "TALK_IN[$1]" "TALK_OUT[$1]" "TALK_PID[$1]"
 }
 
