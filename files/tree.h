@@ -18,6 +18,7 @@
  */
 
 struct tree;
+struct keeper;
 
 enum tree_cache {
 	TREE_CACHE_OWN,    /* nobody else writes: long timeouts, writeback */
@@ -35,6 +36,9 @@ struct tree_options {
 	/* There are more inodes than three quarters of inodes_max. May be NULL. */
 	void (*crowded)(void *user);
 	void *user;
+	/* The tree has the upper layer of an overlay that the guest mounts: its attributes
+	 * trusted.overlay.* are set and read by this one. NULL: they are not. Not taken. */
+	struct keeper *keeper;
 };
 
 /*
