@@ -48,8 +48,7 @@ struct tree_options {
  */
 int tree_prepare(struct err *err);
 
-/* root_fd: an O_PATH descriptor of a folder or of a regular file, the root of a mount (not
- * taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
+/* root_fd: an O_PATH descriptor of the root of a mount, of whatever type that is (not taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
  * the file capabilities. */
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	struct err *err);

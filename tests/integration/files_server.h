@@ -27,7 +27,10 @@ struct files_server {
 	struct guest guest;
 	struct files_client *client;
 	struct files_tree tree; /* how it is served; its mount_fd is not there any more */
-	char *folder, *mounted; /* what is served, and where it is seen */
+	char *folder,
+		*root; /* what is served of it: its path, NULL for the folder itself */
+	char *mounted; /* where it is seen */
+	mode_t root_mode;
 	unsigned int mount;
 	int fuse_fd;
 	pthread_t to_server, to_kernel;
@@ -177,8 +180,8 @@ static void start_server(struct files_server *f)
 	if (files_client_new(&start, &f->client, &err) < 0)
 		fail_msg("%s", err.text);
 	close(steal_fd(&f->guest.peer_fd));
-	f->tree.mount_fd = (int)syscall(
-		SYS_open_tree, AT_FDCWD, f->folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	f->tree.mount_fd = (int)syscall(SYS_open_tree, AT_FDCWD,
+		f->root ? f->root : f->folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	assert_true(f->tree.mount_fd >= 0);
 	if (files_client_add(f->client, &f->tree, &f->mount, &err) < 0)
 		fail_msg("%s", err.text);
@@ -199,23 +202,17 @@ static void mount_it(struct files_server *f)
 		assert_int_equal(dup3(fd, f->fuse_fd, O_CLOEXEC), f->fuse_fd);
 	if (fd != f->fuse_fd)
 		close(fd);
-	options = xasprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,"
+	options = xasprintf("fd=%d,rootmode=%o,user_id=0,group_id=0,allow_other,"
 			    "default_permissions,max_read=%u",
-		f->fuse_fd, FILES_DATA_BYTES);
+		f->fuse_fd, f->root_mode, FILES_DATA_BYTES);
 	assert_int_equal(
 		mount("stencil", f->mounted, "fuse", MS_NOSUID | MS_NODEV, options), 0);
 	assert_int_equal(
 		thread_start(pump_to_server, f, 256 << 10, false, &f->to_server), 0);
 }
 
-/* In the mount namespace that it is called in. */
-static inline struct files_server *files_server_new(const struct files_tree *tree)
+static inline void files_server_start(struct files_server *f)
 {
-	struct files_server *f = xnew0(struct files_server);
-
-	f->tree = *tree;
-	f->folder = test_folder_new();
-	f->mounted = test_folder_new();
 	f->credits = FILES_CREDITS;
 	guest_init(&f->guest);
 	pthread_mutex_init(&f->lock, NULL);
@@ -226,6 +223,36 @@ static inline struct files_server *files_server_new(const struct files_tree *tre
 	mount_it(f);
 	assert_int_equal(
 		thread_start(pump_to_kernel, f, 256 << 10, false, &f->to_kernel), 0);
+}
+
+/* In the mount namespace that it is called in. */
+static inline struct files_server *files_server_new(const struct files_tree *tree)
+{
+	struct files_server *f = xnew0(struct files_server);
+
+	f->tree = *tree;
+	f->folder = test_folder_new();
+	f->mounted = test_folder_new();
+	f->root_mode = S_IFDIR;
+	files_server_start(f);
+	return f;
+}
+
+/* Of a file that make() makes. */
+static inline struct files_server *files_server_new_at(
+	const struct files_tree *tree, void (*make)(const char *path))
+{
+	struct files_server *f = xnew0(struct files_server);
+	struct stat st;
+
+	f->tree = *tree;
+	f->folder = test_folder_new();
+	f->root = xasprintf("%s/root", f->folder);
+	make(f->root);
+	assert_int_equal(stat(f->root, &st), 0);
+	f->root_mode = st.st_mode & S_IFMT;
+	f->mounted = test_file(f->folder, "mounted", "");
+	files_server_start(f);
 	return f;
 }
 
@@ -233,12 +260,16 @@ static inline void files_server_free(struct files_server *f)
 {
 	assert_int_equal(umount2(f->mounted, 0), 0);
 	pthread_join(f->to_server, NULL);
-	close(f->fuse_fd);
 	files_client_free(f->client);
 	pthread_join(f->to_kernel, NULL);
+	close(f->fuse_fd);
 	guest_done(&f->guest);
+	if (f->root)
+		free(f->mounted);
+	else
+		test_folder_free(f->mounted);
+	free(f->root);
 	test_folder_free(f->folder);
-	test_folder_free(f->mounted);
 	free(f);
 }
 

@@ -297,7 +297,7 @@ static void test_many_trees(void **state)
 	assert_int_equal(f->mount, first + 5);
 	assert_int_equal(files_client_remove(f->client, 4711, &err), 0);
 	assert_error_names(files_client_add(f->client, &tree, &f->mount, &err), -EINVAL,
-		"cannot serve a file tree: the root of a tree is neither");
+		"cannot serve a file tree: the root of a tree is no O_PATH");
 }
 
 /* ---- walls ---- */
