@@ -289,6 +289,16 @@ static bool leave_mount(struct worker *w, bool served)
 	return crowded;
 }
 
+/* Before it is answered, for which the guest has to read. */
+static void tell_served(struct worker *w)
+{
+	if (w->job->opcode != FUSE_RELEASE || !w->job->mount)
+		return;
+	pthread_mutex_lock(&w->channel->lock);
+	channel_mount_served(w->job->mount, w->job);
+	pthread_mutex_unlock(&w->channel->lock);
+}
+
 static void serve_message(struct worker *w)
 {
 	struct channel *c = w->channel;
@@ -310,6 +320,7 @@ static void serve_message(struct worker *w)
 		r = tree_serve(job->mount->tree, &request, &answer);
 	else
 		answer_error(w, error, &answer);
+	tell_served(w);
 	/* Before the mount is left: answers to what was before an unmount come before those to
 	 * what is behind it, where the kernel counts its requests anew. */
 	if (r == 0) {
