@@ -369,10 +369,8 @@ static void test_end_before_turn(void **state)
 	guest_expect_answer(&f->guest, 1, 20, 0);
 	memory_tree_await(f->tree, &f->tree->in_gate, 1);
 	channel_end(f->channel);
-	finish(f);
 	memory_tree_open_gate(f->tree);
-	channel_free(f->channel);
-	f->channel = NULL;
+	finish(f);
 }
 
 static void send_lock(struct fixture *f, uint64_t unique)
