@@ -70,7 +70,6 @@ struct mount {
 	bool unmounting; /* a reset comes; others are held */
 	bool resetting;  /* by a job; it has no other user */
 	bool removing;
-	bool crowded; /* to be told to the guest */
 	struct job_list held;
 	struct turns turns;
 };

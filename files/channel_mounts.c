@@ -221,14 +221,14 @@ static void notify_guest(void *user, const void *message, size_t len)
 					     .done = FILES_NO_SLOT});
 }
 
-/* Told by the worker, when the request is through: the tree may be locked here. */
-static void note_crowded(void *user)
+static void ask_to_forget(void *user)
 {
 	struct mount *mount = user;
 
-	pthread_mutex_lock(&mount->channel->lock);
-	mount->crowded = true;
-	pthread_mutex_unlock(&mount->channel->lock);
+	channel_send(mount->channel, &(struct outgoing){.kind = FILES_SHRINK,
+					     .number = mount->number,
+					     .slot = FILES_NO_SLOT,
+					     .done = FILES_NO_SLOT});
 }
 
 int channel_add(struct channel *c, unsigned int number, int root_fd,
@@ -253,7 +253,7 @@ int channel_add(struct channel *c, unsigned int number, int root_fd,
 	channel_jobs_init(&mount->held);
 	channel_turns_init(&mount->turns);
 	own.notify = notify_guest;
-	own.crowded = note_crowded;
+	own.crowded = ask_to_forget;
 	own.user = mount;
 	r = tree_new(root_fd, &own, &mount->tree, err);
 	if (r < 0) {

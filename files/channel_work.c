@@ -269,24 +269,20 @@ static int refuse(struct worker *w)
 	return error;
 }
 
-/* The mount is not to be used after this; true: the guest is to be told that it is crowded. */
-static bool leave_mount(struct worker *w, bool served)
+/* The mount is not to be used after this. */
+static void leave_mount(struct worker *w, bool served)
 {
 	struct channel *c = w->channel;
 	struct mount *mount = w->job->mount;
-	bool crowded;
 
 	if (!mount)
-		return false;
+		return;
 	pthread_mutex_lock(&c->lock);
 	if (served && w->job->opcode == FUSE_SETLKW)
 		c->lockers--;
-	crowded = mount->crowded;
-	mount->crowded = false;
 	channel_mount_leave(mount);
 	pthread_mutex_unlock(&c->lock);
 	w->job->mount = NULL;
-	return crowded;
 }
 
 /* Before it is answered, for which the guest has to read. */
@@ -314,7 +310,6 @@ static void serve_message(struct worker *w)
 		.user = w};
 	int error = refuse(w), r = 0;
 	struct err err;
-	bool crowded;
 
 	if (error == 0)
 		r = tree_serve(job->mount->tree, &request, &answer);
@@ -327,19 +322,13 @@ static void serve_message(struct worker *w)
 		place_answer(w, &answer);
 		send_answer(w, &answer);
 	}
-	crowded = leave_mount(w, error == 0);
+	leave_mount(w, error == 0);
 	if (r < 0) {
 		err_set(&err, r,
 			"mount %u: a message (opcode %u, %zu bytes) that no kernel sends",
 			job->number, job->opcode, job->len + job->payload_len);
 		channel_fail(c, &err);
-		return;
 	}
-	if (crowded)
-		channel_send(c, &(struct outgoing){.kind = FILES_SHRINK,
-					.number = job->number,
-					.slot = FILES_NO_SLOT,
-					.done = FILES_NO_SLOT});
 }
 
 static void worker_serve(struct worker *w)
