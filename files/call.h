@@ -9,6 +9,7 @@
 #include "files/fuse.h"
 #include "files/handle.h"
 #include "files/inode.h"
+#include "files/room.h"
 #include "files/tree.h"
 #include "files/wait.h"
 
@@ -21,6 +22,7 @@ struct tree {
 	struct handles handles;
 	struct waits waits;
 	struct lock_wait *lock_waits;
+	struct room *room, own_room;
 };
 
 /* What a request has after its header. */
@@ -65,6 +67,7 @@ struct call {
 	struct inode *inode;   /* of header.nodeid, where the request is for one */
 	struct handle *handle; /* of in.fh, where the request has one there */
 	struct tree_answer *answer;
+	bool made;      /* something was done that must not be done twice */
 	size_t out_len; /* bytes behind the answer's header */
 };
 

@@ -29,13 +29,13 @@
  */
 #define THREADS_MAX (CHANNEL_WAITERS_MAX + CHANNEL_WORKERS_MAX + 64u)
 /*
- * Private writable memory: the stacks of all these threads, 137 MiB; 64 trees whose guest has
- * looked up as much as it may, at some 5 MiB each; messages, 2 MiB; the rest is room for the
- * allocator's waste.
+ * Private writable memory: the stacks of all these threads, 137 MiB; inodes and open files, as
+ * many as there may be, some 40 MiB; messages, 2 MiB; the rest is room for the allocator's
+ * waste.
  */
 #define MEMORY_MAX (512 * MiB)
 
-/* Four trees that are as full as they may be (main_files.c). */
+/* What the guest may hold, and a little (main_files.c). */
 #define DESCRIPTORS_MAX ((rlim_t)256 << 10)
 
 #define CAPABILITIES                                                                     \

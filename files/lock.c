@@ -14,13 +14,6 @@
 
 /* ---- owners ---- */
 
-/* Owners hold descriptors, so they count among the handles. With the lock. */
-static bool owner_has_room(const struct tree *tree)
-{
-	return tree->handles.slots.n_used + tree->handles.n_owners <
-	       tree->handles.slots.max;
-}
-
 static struct lock_owner **owner_at(struct inode *inode, uint64_t owner)
 {
 	struct lock_owner **at = &inode->owners;
@@ -45,7 +38,7 @@ static struct lock_owner *owner_unlink(struct tree *tree, struct lock_owner **at
 	struct lock_owner *owner = *at;
 
 	*at = owner->next;
-	tree->handles.n_owners--;
+	room_give(tree->room, ROOM_HANDLES);
 	return --owner->uses == 0 ? owner : NULL;
 }
 
@@ -94,10 +87,9 @@ static struct lock_owner *owner_add(struct call *c, int fd)
 	*fresh = (struct lock_owner){.owner = c->in.lk.owner, .fd = fd, .uses = 1};
 	pthread_mutex_lock(&c->tree->lock);
 	at = owner_at(c->inode, c->in.lk.owner);
-	if (!*at && owner_has_room(c->tree)) {
+	/* Owners hold descriptors, so they count among the handles. */
+	if (!*at && room_take(c->tree->room, ROOM_HANDLES))
 		*at = steal_ptr(fresh);
-		c->tree->handles.n_owners++;
-	}
 	owner = *at;
 	if (owner)
 		owner->uses++;

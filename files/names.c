@@ -58,6 +58,7 @@ static int make_as_caller(struct call *c, mode_t mask, int (*make)(const struct 
 		return r;
 	r = make(c);
 	caller_return();
+	c->made = r == 0;
 	return r < 0 ? r : entry_answer(c, c->names[0]);
 }
 
@@ -129,6 +130,7 @@ static int created_answer(struct call *c, int fd)
 	int path_fd = file_open_again(fd, O_PATH);
 	int r;
 
+	c->made = true;
 	r = path_fd < 0 ? path_fd : entry_enter(c->tree, path_fd, &out.entry);
 	if (r < 0) {
 		close(fd);

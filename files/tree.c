@@ -64,6 +64,8 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	tree = xnew0(struct tree);
 	tree->options = *options;
 	pthread_mutex_init(&tree->lock, NULL);
+	room_init(&tree->own_room, options->inodes_max, options->handles_max, 0);
+	tree->room = options->room ? options->room : &tree->own_room;
 	inodes_init(tree, steal_fd(&fd), &root);
 	handles_init(tree);
 	*ret = tree;
@@ -76,6 +78,7 @@ void tree_free(struct tree *tree)
 		return;
 	handles_done(tree);
 	inodes_done(tree);
+	room_done(&tree->own_room);
 	pthread_mutex_destroy(&tree->lock);
 	free(tree);
 }
@@ -92,6 +95,7 @@ void tree_reset(struct tree *tree)
 void tree_interrupt_all(struct tree *tree)
 {
 	waits_end(tree);
+	room_wake(tree->room);
 }
 
 bool tree_is_own(const struct tree *tree)
