@@ -85,6 +85,26 @@ static void test_many_files(void **state)
 	}
 }
 
+/* Of memory: so many files take long to make elsewhere. */
+static int setup(void **state)
+{
+	char *memory = test_folder_new();
+
+	files_server_unshare();
+	assert_int_equal(mount("tmpfs", memory, "tmpfs", 0, "mode=0700"), 0);
+	assert_int_equal(setenv("TMPDIR", memory, 1), 0);
+	limit_descriptors(DESCRIPTORS_MAX);
+	*state = memory;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	assert_int_equal(umount2(*state, 0), 0);
+	test_folder_free(*state);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -95,7 +115,5 @@ int main(void)
 		printf("1..0 # SKIP %s\n", files_server_missing());
 		return 0;
 	}
-	files_server_unshare();
-	limit_descriptors(DESCRIPTORS_MAX);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }
