@@ -1,84 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files/channel: frames, slots, credits, waiters, ends, and a hostile guest. */
-#include "tests/lib/test.h"
-
-#include "base/thread.h"
-#include "files/channel.h"
-#include "tests/unit/files_guest.h"
-#include "tests/unit/memory_tree.h"
+/* files/channel: frames, slots, mounts, ends, and a hostile guest. */
+#include "tests/unit/files_channel.h"
 
 #define SERVER_SLOTS (FILES_SLOTS - FILES_GUEST_SLOTS)
-
-struct fixture {
-	struct guest guest;
-	struct channel *channel;
-	struct tree *tree; /* of mount 1 */
-	pthread_t reader;
-	struct err err; /* what channel_run() said */
-	int result;
-};
-
-static void *run(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->result = channel_run(f->channel, &f->err);
-	return NULL;
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = xnew0(struct fixture);
-	struct tree_options options = {.inodes_max = 100, .handles_max = 100};
-	struct err err = ERR_INIT;
-
-	memory_tree_resets = 0;
-	guest_init(&f->guest);
-	assert_int_equal(
-		channel_new(f->guest.peer_fd, f->guest.window_fd, &f->channel, &err), 0);
-	assert_int_equal(channel_add(f->channel, 1, 0, &options, &err), 0);
-	f->tree = memory_tree_last;
-	assert_int_equal(thread_start(run, f, 256 << 10, false, &f->reader), 0);
-	*state = f;
-	return 0;
-}
-
-/* The channel ends, and nothing is left. */
-static void finish(struct fixture *f)
-{
-	pthread_join(f->reader, NULL);
-	channel_free(f->channel);
-	f->channel = NULL;
-	assert_int_equal(memory_trees, 0);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	if (f->channel) {
-		shutdown(f->guest.fd, SHUT_WR);
-		finish(f);
-	}
-	guest_done(&f->guest);
-	free(f);
-	return 0;
-}
-
-/* The guest was found out, and this was said. */
-static void assert_ended(struct fixture *f, const char *said)
-{
-	struct err err = f->err;
-
-	assert_error(f->result, -EPROTO, said);
-}
-
-static void assert_ended_names(struct fixture *f, const char *part)
-{
-	struct err err = f->err;
-
-	assert_error_names(f->result, -EPROTO, part);
-}
 
 /* ---- messages ---- */
 
@@ -303,119 +227,6 @@ static void test_crowded(void **state)
 	guest_expect_answer(&f->guest, 1, 3, -ENOENT);
 	guest_send(&f->guest, 1, FUSE_ACCESS, 4);
 	guest_expect_answer(&f->guest, 1, 4, 0);
-}
-
-/* ---- credits and waiters ---- */
-
-static void test_credits(void **state)
-{
-	struct fixture *f = *state;
-
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		guest_send(&f->guest, 1, FUSE_FSYNC, 10 + i);
-	memory_tree_await(f->tree, &f->tree->in_gate, CHANNEL_WORKERS_MAX);
-	memory_tree_open_gate(f->tree);
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		assert_int_equal(guest_expect(&f->guest, FILES_MESSAGE).out.error, 0);
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		guest_send(&f->guest, 1, FUSE_FSYNC, 10 + i);
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		assert_int_equal(guest_expect(&f->guest, FILES_MESSAGE).out.error, 0);
-	f->tree->gate = false;
-	for (unsigned int i = 0; i < FILES_CREDITS + 1; i++)
-		guest_send(&f->guest, 1, FUSE_FSYNC, 10 + i);
-	pthread_join(f->reader, NULL);
-	assert_ended(f, "more than 64 messages at a time");
-	memory_tree_open_gate(f->tree);
-	channel_free(f->channel);
-	f->channel = NULL;
-}
-
-/* A request for a lock waits for the releases before it, and nothing else does. */
-static void test_lock_after_release(void **state)
-{
-	struct fixture *f = *state;
-
-	guest_send(&f->guest, 1, FUSE_GETLK, 10);
-	guest_expect_answer(&f->guest, 1, 10, 0);
-	guest_send(&f->guest, 1, FUSE_RELEASE, 12);
-	guest_send(&f->guest, 1, FUSE_RELEASE, 14);
-	guest_send(&f->guest, 1, FUSE_GETLK, 16);
-	guest_send(&f->guest, 1, FUSE_SETLK, 18);
-	guest_send(&f->guest, 1, FUSE_ACCESS, 20);
-	guest_expect_answer(&f->guest, 1, 20, 0);
-	memory_tree_await(f->tree, &f->tree->in_gate, 2);
-	guest_send(&f->guest, 2, FUSE_GETLK, 22);
-	guest_expect_answer(&f->guest, 2, 22, -ENOTCONN);
-	memory_tree_open_gate(f->tree);
-	for (unsigned int i = 0; i < 4; i++) {
-		struct guest_got got = guest_expect(&f->guest, FILES_MESSAGE);
-
-		assert_int_equal(got.out.error, 0);
-		assert_in_range(got.out.unique, 12, 18);
-	}
-	guest_send(&f->guest, 1, FUSE_GETLK, 24);
-	guest_expect_answer(&f->guest, 1, 24, 0);
-}
-
-/* The end finds one that waits. */
-static void test_end_before_turn(void **state)
-{
-	struct fixture *f = *state;
-
-	guest_send(&f->guest, 1, FUSE_RELEASE, 12);
-	guest_send(&f->guest, 1, FUSE_GETLK, 16);
-	guest_send(&f->guest, 1, FUSE_ACCESS, 20);
-	guest_expect_answer(&f->guest, 1, 20, 0);
-	memory_tree_await(f->tree, &f->tree->in_gate, 1);
-	channel_end(f->channel);
-	memory_tree_open_gate(f->tree);
-	finish(f);
-}
-
-static void send_lock(struct fixture *f, uint64_t unique)
-{
-	guest_send(&f->guest, 1, FUSE_SETLKW, unique);
-	assert_int_equal(guest_expect(&f->guest, FILES_CREDIT).frame.mount, 1);
-}
-
-/* More requests wait for a lock than there are workers and credits: others go on. */
-static void test_waiters(void **state)
-{
-	struct fixture *f = *state;
-	enum { N = FILES_CREDITS + 6 };
-
-	for (unsigned int i = 0; i < N; i++)
-		send_lock(f, 1000 + i);
-	memory_tree_await(f->tree, &f->tree->waiting, N);
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		guest_send(&f->guest, 1, FUSE_ACCESS, 2 + i);
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		assert_in_range(guest_expect(&f->guest, FILES_MESSAGE).out.unique, 2,
-			2 + FILES_CREDITS);
-	guest_send(&f->guest, 1, FUSE_SETLK, 2);
-	for (unsigned int i = 0; i < N + 1; i++)
-		assert_int_equal(guest_expect(&f->guest, FILES_MESSAGE).out.error, 0);
-	/* The answers gave no credit back: there are as many as ever. */
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		guest_send(&f->guest, 1, FUSE_ACCESS, 2 + i);
-	for (unsigned int i = 0; i < FILES_CREDITS; i++)
-		guest_expect(&f->guest, FILES_MESSAGE);
-}
-
-static void test_too_many_waiters(void **state)
-{
-	struct fixture *f = *state;
-
-	for (unsigned int i = 0; i < CHANNEL_WAITERS_MAX; i++)
-		send_lock(f, 1000 + i);
-	guest_send(&f->guest, 1, FUSE_SETLKW, 2);
-	guest_expect_answer(&f->guest, 1, 2, -ENOLCK);
-	guest_send(&f->guest, 1, FUSE_SETLK, 3);
-	for (unsigned int i = 0; i < CHANNEL_WAITERS_MAX + 1; i++)
-		assert_int_equal(guest_expect(&f->guest, FILES_MESSAGE).out.error, 0);
-	f->tree->unlocked = false;
-	send_lock(f, 5);
 }
 
 /* ---- mounts ---- */
@@ -698,8 +509,6 @@ static void test_window(void **state)
 	close(fd);
 }
 
-#define WITH_CHANNEL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -714,11 +523,6 @@ int main(void)
 		WITH_CHANNEL(test_no_answer),
 		WITH_CHANNEL(test_notification),
 		WITH_CHANNEL(test_crowded),
-		WITH_CHANNEL(test_credits),
-		WITH_CHANNEL(test_lock_after_release),
-		WITH_CHANNEL(test_end_before_turn),
-		WITH_CHANNEL(test_waiters),
-		WITH_CHANNEL(test_too_many_waiters),
 		WITH_CHANNEL(test_no_mount),
 		WITH_CHANNEL(test_add_remove),
 		WITH_CHANNEL(test_remove_without_slots),
