@@ -21,6 +21,7 @@ struct tree {
 	struct inodes inodes;
 	struct handles handles;
 	struct waits waits;
+	struct lock_wait *lock_waits;
 	struct room *room, own_room;
 	bool is_local; /* a file system of this machine's */
 };
@@ -145,6 +146,6 @@ int entry_look_up(struct call *c, const char *name, struct fuse_entry_out *ret);
 /* The same for an O_PATH descriptor of what is to be named; taken. */
 int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret);
 /* The host's flags for an open of the guest's. */
-int open_flags(const struct tree *tree, uint32_t guest);
+int open_flags(uint32_t guest);
 /* A handle for an open file or folder (fd is taken), and the answer for it. */
 int open_fill(struct call *c, struct inode *inode, int fd, struct fuse_open_out *ret);

@@ -41,7 +41,7 @@
 #define CAPABILITIES                                                                     \
 	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
 		1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP |          \
-		1ull << CAP_SETUID | 1ull << CAP_SETGID)
+		1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_MKNOD)
 
 /* Of the keeper: its socket, and what comes with a request. */
 #define KEEPER_DESCRIPTORS_MAX 2

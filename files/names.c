@@ -189,7 +189,7 @@ static int create_open_there(const struct call *c, int flags)
 /* Made with O_EXCL in any case: without it the host's kernel would open whatever is there. */
 static int create_or_open(const struct call *c)
 {
-	int flags = open_flags(c->tree, c->in.create.flags);
+	int flags = open_flags(c->in.create.flags);
 	int fd = -ESTALE;
 
 	for (int i = 0; i < CREATE_TRIES; i++) {
@@ -223,7 +223,7 @@ int call_create(struct call *c)
 /* O_EXCL here means that it can never be linked. */
 int call_tmpfile(struct call *c)
 {
-	int flags = open_flags(c->tree, c->in.create.flags) & ~O_TRUNC;
+	int flags = open_flags(c->in.create.flags) & ~O_TRUNC;
 	int r = create_check(c);
 
 	if (c->in.create.flags & O_EXCL)

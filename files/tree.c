@@ -140,8 +140,10 @@ int call_become(const struct call *c, mode_t mask)
 		FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |                 \
 		FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |           \
 		FUSE_INIT_EXT)
-/* The guest's kernel need not ask before it believes its cache. */
-#define WANTED_BY_OWN (FUSE_WRITEBACK_CACHE | FUSE_CACHE_SYMLINKS)
+/* The guest's kernel need not ask before it believes its cache. Not FUSE_WRITEBACK_CACHE:
+ * what is only in the guest yet has no blocks, is a hole to SEEK_DATA (a copy leaves it out),
+ * and is missing in what the host makes of the files meanwhile. */
+#define WANTED_BY_OWN FUSE_CACHE_SYMLINKS
 /* A file that has grown or has another time drops what is cached of it. */
 #define WANTED_BY_SHARED FUSE_AUTO_INVAL_DATA
 
@@ -153,10 +155,6 @@ static uint64_t init_flags(const struct tree *tree, const struct fuse_init_in *i
 	if (in->flags & FUSE_INIT_EXT)
 		known |= (uint64_t)in->flags2 << 32;
 	wanted |= tree_is_own(tree) ? WANTED_BY_OWN : WANTED_BY_SHARED;
-	/* The guest's kernel makes a root of size 0, and where it is to write back, no answer of
-	 * ours changes the size that it has. */
-	if (S_ISREG(tree->inodes.root->type))
-		wanted &= ~(uint64_t)FUSE_WRITEBACK_CACHE;
 	return wanted & known;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The channel with a tree that has no files, and its guest. */
+/* A channel with a tree in memory, a thread that reads it, and a guest. */
 #pragma once
 
 #include "tests/lib/test.h"
@@ -8,6 +8,8 @@
 #include "files/channel.h"
 #include "tests/unit/files_guest.h"
 #include "tests/unit/memory_tree.h"
+
+#define SERVER_SLOTS (FILES_SLOTS - FILES_GUEST_SLOTS)
 
 struct fixture {
 	struct guest guest;
@@ -18,7 +20,7 @@ struct fixture {
 	int result;
 };
 
-static inline void *run(void *arg)
+static inline void *channel_fixture_run(void *arg)
 {
 	struct fixture *f = arg;
 
@@ -38,7 +40,8 @@ static inline int setup(void **state)
 		channel_new(f->guest.peer_fd, f->guest.window_fd, &f->channel, &err), 0);
 	assert_int_equal(channel_add(f->channel, 1, 0, &options, &err), 0);
 	f->tree = memory_tree_last;
-	assert_int_equal(thread_start(run, f, 256 << 10, false, &f->reader), 0);
+	assert_int_equal(
+		thread_start(channel_fixture_run, f, 256 << 10, false, &f->reader), 0);
 	*state = f;
 	return 0;
 }
@@ -78,13 +81,6 @@ static inline void assert_ended_names(struct fixture *f, const char *part)
 	struct err err = f->err;
 
 	assert_error_names(f->result, -EPROTO, part);
-}
-
-/* One that will wait. */
-static inline void send_lock(struct fixture *f, uint64_t unique)
-{
-	guest_send(&f->guest, 1, FUSE_SETLKW, unique);
-	assert_int_equal(guest_expect(&f->guest, FILES_CREDIT).frame.mount, 1);
 }
 
 #define WITH_CHANNEL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
