@@ -61,7 +61,7 @@ static void plus_fill(
 	*ret = (struct fuse_entry_out){0};
 	if (name_is_dots(entry->d_name) || room_is_crowded(c->tree->room))
 		return;
-	if (entry_look_up(c->tree, c->inode->fd, entry->d_name, ret) < 0)
+	if (entry_look_up(c, entry->d_name, ret) < 0)
 		*ret = (struct fuse_entry_out){0};
 }
 

@@ -22,7 +22,7 @@ static int make_check(const struct call *c)
 static int entry_answer(struct call *c, const char *name)
 {
 	struct fuse_entry_out entry;
-	int r = entry_look_up(c->tree, c->inode->fd, name, &entry);
+	int r = entry_look_up(c, name, &entry);
 
 	return r < 0 ? r : call_put(c, &entry, sizeof(entry));
 }

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/statfs.h>
 
 #include "files/call.h"
 #include "files/caller.h"
@@ -41,6 +43,21 @@ static int root_check(int fd, const struct statx *root, struct err *err)
 		root->stx_mode);
 }
 
+/* Where what is in memory is told without asking anybody. */
+static bool root_is_local(int fd)
+{
+	static const unsigned long types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+		BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if ((unsigned long)fs.f_type == types[i])
+			return true;
+	return false;
+}
+
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	struct err *err)
 {
@@ -62,6 +79,7 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	if (fd < 0)
 		return err_sys(err, errno, "the root of a tree");
 	tree = xnew0(struct tree);
+	tree->is_local = root_is_local(fd);
 	tree->options = *options;
 	pthread_mutex_init(&tree->lock, NULL);
 	room_init(&tree->own_room, options->inodes_max, options->handles_max, 0);

@@ -93,6 +93,14 @@ struct tree_request {
 int tree_serve(struct tree *tree, const struct tree_request *request,
 	struct tree_answer *answer);
 
+/*
+ * The same where that is sure not to wait for a disk, a network or for room: 1 if it was served,
+ * 0 if it was not, nothing is done then. For who must not be held up, and is faster than who
+ * would be woken.
+ */
+int tree_serve_at_once(struct tree *tree, const struct tree_request *request,
+	struct tree_answer *answer);
+
 /* Requests that wait for a lock end now, with EINTR, and until tree_reset() none waits. Before
  * tree_free(), and when the guest has unmounted. */
 void tree_interrupt_all(struct tree *tree);

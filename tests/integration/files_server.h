@@ -156,6 +156,17 @@ static void pump_ask_forget(struct files_server *f)
 	pthread_mutex_unlock(&f->lock);
 }
 
+/* How often it was asked to forget inodes. */
+static inline unsigned int files_server_asked(struct files_server *f)
+{
+	unsigned int asked;
+
+	pthread_mutex_lock(&f->lock);
+	asked = f->asked;
+	pthread_mutex_unlock(&f->lock);
+	return asked;
+}
+
 static void *pump_to_kernel(void *arg)
 {
 	struct files_server *f = arg;

@@ -23,6 +23,26 @@
 #define KEEPER_UID 1879100002u
 #define ATTRIBUTE  "trusted.overlay.opaque"
 
+/*
+ * A sanitizer's memory and system calls are none of the keeper's, and would end it: there its code
+ * is looked at without its walls. (gcc says which sanitizer by a macro of its own.)
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_WALLS false
+
+int jail_enter_keeper(uid_t uid, pid_t parent, struct err *err)
+{
+	(void)uid;
+	(void)parent;
+	if (chdir("/proc/self/fd") < 0 ||
+		syscall(SYS_close_range, JAIL_KEEPER_FD + 1, ~0u, 0) < 0)
+		return err_sys(err, errno, "/proc/self/fd");
+	return 0;
+}
+#else
+#define HAS_WALLS true
+#endif
+
 struct fixture {
 	struct keeper *keeper;
 	char *folder, *file;
@@ -289,11 +309,17 @@ static unsigned int entries_of(const char *path)
 static void test_walls(void **state)
 {
 	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts"};
-	struct raw raw = raw_new();
-	_cleanup_free_ char *root = xasprintf("/proc/%d/root/", (int)raw.pid);
-	_cleanup_free_ char *fds = xasprintf("/proc/%d/fd", (int)raw.pid);
+	struct raw raw;
+	_cleanup_free_ char *root = NULL, *fds = NULL;
 
 	(void)state;
+	if (!HAS_WALLS) {
+		print_message("# a sanitizer: no walls to look at\n");
+		return;
+	}
+	raw = raw_new();
+	root = xasprintf("/proc/%d/root/", (int)raw.pid);
+	fds = xasprintf("/proc/%d/fd", (int)raw.pid);
 	assert_status(raw.pid, "Uid:\t1879100002\t1879100002\t1879100002\t1879100002");
 	assert_status(raw.pid, "Groups:\t ");
 	/* SYS_ADMIN */
@@ -364,6 +390,10 @@ static void test_parent_killed(void **state)
 	pid_t pid;
 
 	(void)state;
+	if (!HAS_WALLS) {
+		print_message("# a sanitizer: nothing that ends it with its parent\n");
+		return;
+	}
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	pid = fork();
 	if (pid == 0) {
