@@ -20,11 +20,12 @@ full() # NAME
 	ok $? "$1" || diag "$(tail -n 5 "$TEMPLATED_LOG")"
 }
 
-# A value of the cache's status: a number, or what stands behind "key":.
+# A number of the cache's status, or of its misses by reason.
 cache_value() # KEY
 {
 	templatectl --config "$STENCIL_CONF" status --json |
-		perl -MJSON::PP -0e 'print decode_json(<STDIN>)->{cache}{$ARGV[0]}' "$1"
+		perl -MJSON::PP -0e '$c = decode_json(<STDIN>)->{cache};
+			print $c->{$ARGV[0]} // $c->{misses}{$ARGV[0]}' "$1"
 }
 
 # Children of templated that have ended and are not reaped.
