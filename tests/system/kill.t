@@ -35,9 +35,8 @@ is "$(trace_value "$WORLD-after-qemu" factory)" template 'as a clone'
 
 capture container_detached files -- sleep 1000
 done_well $? 'a container'
-for process in $(pids_of stencil-files); do
-	kill -KILL "$process"
-done
+# It and its keeper end together.
+kill -KILL "$(pids_of stencil-files | tail -n 1)"
 event_wait "/tasks/exit.*$WORLD-files" 'the container of a killed file server exits'
 like "$(grep "/tasks/exit.*$WORLD-files" "$EVENTS")" '"exit_status":137' 'with status 137'
 like "$(grep "sandbox=$WORLD-files " "$CONTAINERD_LOG")" 'level=error .*the file server has ended' \
