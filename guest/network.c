@@ -22,7 +22,7 @@ DEFINE_CLEANUP(link, struct rtnl_link *, rtnl_link_put);
 DEFINE_CLEANUP(rtnl_addr, struct rtnl_addr *, rtnl_addr_put);
 
 /* More than the VM has ports for. */
-#define NICS_MAX 32
+#define NICS_MAX 64
 
 /* ---- finding ---- */
 

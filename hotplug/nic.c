@@ -45,7 +45,7 @@ static int add_card(
 
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", nic->mac[0],
 		nic->mac[1], nic->mac[2], nic->mac[3], nic->mac[4], nic->mac[5]);
-	json_set_string(args, "bus", nic->bus);
+	plug_set_port(args, &nic->port);
 	json_set_string(args, "netdev", nic->id);
 	json_set_string(args, "mac", mac);
 	/* Nothing boots from it; the option ROM's file is not in QEMU's jail either. */

@@ -48,12 +48,20 @@ int plug_vcpus(struct qmp *q, unsigned int total, int64_t deadline, struct err *
 int plug_dimm(
 	struct qmp *q, const char *id, uint64_t bytes, int64_t deadline, struct err *err);
 
+/* ---- virtio devices ---- */
+
+/* Where one goes: a slot of a conventional PCI bus. */
+struct plug_port {
+	const char *bus; /* the bridge's id */
+	unsigned int slot;
+};
+
 /* ---- network ---- */
 
 struct plug_nic {
-	const char *id;  /* "nic0": the netdev's; the device is "dev-nic0" */
-	const char *bus; /* id of a free pcie-root-port: "rp0" */
-	int tap_fd;      /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
+	const char *id; /* "nic0": the netdev's; the device is "dev-nic0" */
+	struct plug_port port;
+	int tap_fd; /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
 	uint8_t mac[6];
 	uint16_t mtu; /* host_mtu offered to the guest; 0: none */
 };

@@ -28,6 +28,8 @@ int plug_fdset_remove(
 	struct qmp *q, const struct plug_fdset *set, int64_t deadline, struct err *err);
 /* ---- devices ---- */
 
+/* The properties that put a virtio device into a port. */
+void plug_set_port(struct json_object *args, const struct plug_port *port);
 /* device_add; args (taken) are the driver's properties without "driver" and "id". */
 int plug_device(struct qmp *q, const char *driver, const char *id,
 	struct json_object *args, int64_t deadline, struct err *err);

@@ -17,7 +17,7 @@
  * its addresses so that a CNI's later checks see what they made. net_leave() undoes that
  * exactly.
  */
-#define NET_INTERFACES_MAX 8
+#define NET_INTERFACES_MAX 32
 
 struct net_interface {
 	char name[16]; /* IFNAMSIZ */

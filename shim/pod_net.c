@@ -2,9 +2,13 @@
 /* The guest's side of a pod's network: see pod_net.h. */
 #include "shim/pod_net.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/util.h"
+#include "vm/argv.h"
+
+static_assert(NET_INTERFACES_MAX <= VM_PORTS, "a port for each interface");
 
 static int plug_interface(struct vm *vm, const struct net_interface *i, struct err *err)
 {

@@ -24,8 +24,16 @@
  * (see guest/compact.h). */
 #define VM_WORD_COMPACT "stencil.compact"
 
-/* Root ports for hot-plugging: a NIC or a disk each. */
-#define VM_PORTS 8
+/*
+ * Ports for hot-plugging, a NIC or a disk each: port i is slot i of one conventional PCI
+ * bridge, the bus VM_PORTS_BUS.
+ */
+#define VM_PORTS     32
+#define VM_PORTS_BUS "ports"
+
+/* A port's address in the guest, its name in /sys/bus/pci/devices: "0000:01:1f.0". */
+#define VM_PORT_ADDRESS_SIZE 16
+void vm_port_address(unsigned int port, char ret[VM_PORT_ADDRESS_SIZE]);
 
 enum vm_role {
 	VM_ROLE_DIRECT,   /* boots; private memory */

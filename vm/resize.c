@@ -129,31 +129,42 @@ int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct e
 	return r < 0 ? err_wrap(err, "resize the VM") : 0;
 }
 
-/* The number of a root port that is free no more, or VM_PORTS. */
+/* VM_PORTS: none is free. */
 static unsigned int take_port(struct vm *vm)
 {
 	unsigned int port;
 
 	pthread_mutex_lock(&vm->lock);
-	port = vm->ports_taken;
-	if (port < VM_PORTS)
-		vm->ports_taken++;
+	port = ports_take(&vm->ports);
 	pthread_mutex_unlock(&vm->lock);
 	return port;
+}
+
+static void give_port(struct vm *vm, unsigned int port)
+{
+	pthread_mutex_lock(&vm->lock);
+	ports_give(&vm->ports, port);
+	pthread_mutex_unlock(&vm->lock);
 }
 
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
 {
 	unsigned int port = take_port(vm);
-	char id[16], bus[16];
-	struct plug_nic plug = {
-		.id = id, .bus = bus, .tap_fd = nic->tap_fd, .mtu = nic->mtu};
+	char id[16];
+	struct plug_nic plug = {.id = id,
+		.port = {.bus = VM_PORTS_BUS, .slot = port},
+		.tap_fd = nic->tap_fd,
+		.mtu = nic->mtu};
+	int r;
 
 	if (port == VM_PORTS)
 		return err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use",
 			VM_PORTS);
 	snprintf(id, sizeof(id), "nic%u", port);
-	snprintf(bus, sizeof(bus), "rp%u", port);
 	memcpy(plug.mac, nic->mac, sizeof(plug.mac));
-	return plug_nic(vm->qmp, &plug, vm_call_deadline(vm), err);
+	r = plug_nic(vm->qmp, &plug, vm_call_deadline(vm), err);
+	/* After any other error QEMU may have it still. */
+	if (r == -EREMOTEIO)
+		give_port(vm, port);
+	return r;
 }

@@ -105,8 +105,8 @@ struct vm_nic {
 	uint16_t mtu; /* 0: none offered */
 };
 
-/* Plugs a NIC into the next root port; -ENOSPC when all VM_PORTS (vm/argv.h) are used. The
- * guest finds it by its MAC. */
+/* Plugs a NIC into the first free port; -ENOSPC when all VM_PORTS (vm/argv.h) are used. The
+ * guest finds it by its MAC. One that QEMU refuses (-EREMOTEIO) uses none. */
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
 
 /*

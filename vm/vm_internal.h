@@ -6,6 +6,7 @@
 
 #include "hotplug/qmp.h"
 #include "vm/argv.h"
+#include "vm/ports.h"
 #include "vm/record.h"
 #include "vm/spawn.h"
 #include "vm/vm.h"
@@ -51,7 +52,7 @@ struct vm {
 	bool ready;           /* a start has come to its end */
 	int kill_fd;          /* qemu.pidfd while QEMU may be killed; else -1 */
 	char *console;        /* its end, kept when the guest ended by itself; or NULL */
-	unsigned int ports_taken;
+	struct ports ports;
 };
 
 /* Absolute deadlines from the configuration, from now on. */

@@ -108,8 +108,7 @@ static const char *const common_args[] = {QEMU, "-machine",
 	"none", "-S", "-smp", "1,maxcpus=4,sockets=4", "-m", "128M,slots=2,maxmem=1G",
 	"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control", "-chardev",
 	"ringbuf,id=console,size=1024", "-device", "isa-serial,chardev=console",
-	"-device", "pcie-root-port,id=rp0,chassis=1", "-device",
-	"pcie-root-port,id=rp1,chassis=2"};
+	"-device", "pci-bridge,id=ports,chassis_nr=1,shpc=off"};
 
 /* memory_fd is the child's descriptor 4. */
 static void exec_qemu(int qmp_fd, int memory_fd, const char *backend, bool incoming)
@@ -350,7 +349,7 @@ static void test_nic(void **state)
 {
 	_cleanup_close_ int tap_fd = make_tap();
 	struct plug_nic nic = {.id = "nic0",
-		.bus = "nowhere",
+		.port = {.bus = "nowhere", .slot = 31},
 		.tap_fd = tap_fd,
 		.mac = {0x02, 0, 0, 0xab, 0xcd, 0xef},
 		.mtu = 1400};
@@ -362,18 +361,19 @@ static void test_nic(void **state)
 		"'nowhere' not");
 	assert_int_equal(open_fds_of(shared.pid), before);
 
-	nic.bus = "rp0";
+	nic.port.bus = "ports";
 	assert_ok(plug_nic(shared.q, &nic, soon(), err));
 	assert_asked("qom-get", NIC_GET("mac"), "\"02:00:00:ab:cd:ef\"");
 	assert_asked("qom-get", NIC_GET("host_mtu"), "1400");
 	assert_asked("qom-get", NIC_GET("romfile"), "\"\"");
+	assert_asked("qom-get", NIC_GET("addr"), "248"); /* slot 31, function 0 */
 	/* The name is taken: the tap must not stay behind. */
 	before = open_fds_of(shared.pid);
 	assert_err(plug_nic(shared.q, &nic, soon(), err), -EREMOTEIO, "QMP netdev_add");
 	assert_int_equal(open_fds_of(shared.pid), before);
 
 	nic.id = "nic1";
-	nic.bus = "rp1";
+	nic.port.slot = 0;
 	nic.mtu = 0;
 	assert_ok(plug_nic(shared.q, &nic, soon(), err));
 	assert_asked("qom-get", NIC1_GET_MTU, "0");

@@ -330,7 +330,8 @@ static void test_dimm(void **state)
 		"{\"type\":\"tap\",\"id\":\"n\",\"fd\":\"fd-n\",\"vhost\":false}")
 #define ADD_NIC                                                                          \
 	COMMAND_ARGS(4, "device_add",                                                    \
-		"{\"bus\":\"rp0\",\"netdev\":\"n\",\"mac\":\"02:00:00:00:ab:ff\","       \
+		"{\"bus\":\"ports\",\"addr\":\"1f\",\"disable-legacy\":\"on\","          \
+		"\"netdev\":\"n\",\"mac\":\"02:00:00:00:ab:ff\","                        \
 		"\"romfile\":\"\",\"host_mtu\":1400,\"driver\":\"virtio-net-pci\","      \
 		"\"id\":\"dev-n\"}")
 #define DEL_NETDEV(number) COMMAND_ARGS(number, "netdev_del", "{\"id\":\"n\"}")
@@ -338,7 +339,7 @@ static void test_dimm(void **state)
 static void test_nic(void **state)
 {
 	const struct plug_nic nic = {.id = "n",
-		.bus = "rp0",
+		.port = {.bus = "ports", .slot = 31},
 		.tap_fd = STDERR_FILENO,
 		.mac = {2, 0, 0, 0, 0xab, 0xff},
 		.mtu = 1400};

@@ -25,6 +25,7 @@
 #include "vm/firmware.h"
 #include "vm/inputs.h"
 #include "vm/number.h"
+#include "vm/ports.h"
 #include "vm/qemu_version.h"
 #include "vm/record.h"
 #include "vm/sweep.h"
@@ -513,6 +514,46 @@ static void test_argv_files(void **state)
 	}
 }
 
+/* All roles have the same. */
+static void test_argv_ports(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_machine m = {.config = &f->config};
+	char address[VM_PORT_ADDRESS_SIZE];
+
+	for (int role = VM_ROLE_DIRECT; role <= VM_ROLE_CLONE; role++) {
+		char **argv = vm_argv_new(&m, (enum vm_role)role);
+
+		assert_true(has_word(argv,
+			"pci-bridge,id=ports,bus=pcie.0,addr=0x4,chassis_nr=1,shpc=off,"
+			"mem-reserve=2M,pref64-reserve=2M"));
+		assert_false(has_word(argv, "root-port"));
+		vm_argv_free(argv);
+	}
+	vm_port_address(0, address);
+	assert_string_equal("0000:01:00.0", address);
+	vm_port_address(VM_PORTS - 1, address);
+	assert_string_equal("0000:01:1f.0", address);
+}
+
+static void test_ports(void **state)
+{
+	struct ports ports = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < VM_PORTS; i++)
+		assert_int_equal(i, ports_take(&ports));
+	assert_int_equal(VM_PORTS, ports_take(&ports));
+	/* The lowest first, whatever came back last. */
+	ports_give(&ports, 5);
+	ports_give(&ports, VM_PORTS - 1);
+	ports_give(&ports, 0);
+	assert_int_equal(0, ports_take(&ports));
+	assert_int_equal(5, ports_take(&ports));
+	assert_int_equal(VM_PORTS - 1, ports_take(&ports));
+	assert_int_equal(VM_PORTS, ports_take(&ports));
+}
+
 /* Our words come first, so that the configuration's win; but for a list, which the kernel
  * only adds to. */
 static void test_cmdline(void **state)
@@ -608,6 +649,8 @@ int main(void)
 			test_killed_before_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_files, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_argv_ports, set_up, tear_down),
+		cmocka_unit_test(test_ports),
 		cmocka_unit_test_setup_teardown(test_cmdline, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_accel, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_firmware, set_up, tear_down),
