@@ -91,3 +91,13 @@ int pidfd_wait(int pidfd, int64_t deadline)
 {
 	return wait_fd(pidfd, POLLIN, deadline);
 }
+
+void proc_reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}

@@ -35,3 +35,7 @@ int pidfd_of(pid_t pid, int *ret_pidfd);
 int pidfd_kill(int pidfd, int signal);
 /* Waits for the end of the process, child or not: 0 or -ETIMEDOUT. Does not reap. */
 int pidfd_wait(int pidfd, int64_t deadline);
+
+/* Of a forked child, before it executes another program: no signal is handled, ignored or
+ * blocked. System calls only. */
+void proc_reset_signals(void);

@@ -79,16 +79,6 @@ static int child_join_cgroups(const struct files_start *start)
 	return 0;
 }
 
-static void child_reset_signals(void)
-{
-	sigset_t none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* The rest is closed by exec, and once more by the server. */
 static int child_arrange_fds(const struct child *c)
 {
@@ -116,7 +106,7 @@ static void __attribute__((noreturn)) child_run(const struct child *c)
 	char *const env[] = {(char[]){"LC_ALL=C"}, NULL};
 
 	close(c->parents_fd); /* or its death would not end the socket */
-	child_reset_signals();
+	proc_reset_signals();
 	if (child_join_cgroups(c->start) < 0)
 		child_fail(c, "join the cgroup", errno);
 	if (setsid() < 0)

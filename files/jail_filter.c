@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/filter.h"
 #include "base/util.h"
 #include "files/jail.h"
 
@@ -210,12 +211,11 @@ static int add_conditions(scmp_filter_ctx ctx)
 
 static int add_rules(scmp_filter_ctx ctx)
 {
-	int r = 0;
+	int r = filter_add_calls(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(deadly); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
+	if (r == 0)
+		r = filter_add_calls(
+			ctx, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_SIZE(deadly));
 	return r == 0 ? add_conditions(ctx) : r;
 }
 
@@ -231,9 +231,8 @@ static int add_keeper_rules(scmp_filter_ctx ctx)
 	if (r == 0)
 		r = seccomp_rule_add_array(
 			ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, &socket);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(calls); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
-	return r;
+	return r < 0 ? r
+		     : filter_add_calls(ctx, SCMP_ACT_ALLOW, calls, ARRAY_SIZE(calls));
 }
 
 static int enter(uint32_t otherwise, int (*add)(scmp_filter_ctx ctx), struct err *err)

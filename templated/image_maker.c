@@ -17,7 +17,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/filter.h"
 #include "base/io.h"
+#include "base/proc.h"
 #include "base/util.h"
 #include "templated/image_jail.h"
 
@@ -77,10 +79,8 @@ static const int denied[] = {
 
 static int add_rules(scmp_filter_ctx ctx)
 {
-	int r = 0;
+	int r = filter_add_calls(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
 	/* Threads and no process: it ends as a whole by one signal. A new namespace is
 	 * never a thread's. */
 	if (r == 0)
@@ -95,25 +95,12 @@ static int add_rules(scmp_filter_ctx ctx)
 static int compile_filter(struct sock_fprog *ret, struct err *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	_cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-	struct stat st;
-	int r = -ENOMEM;
+	int r = ctx ? add_rules(ctx) : -ENOMEM;
 
-	if (ctx && fd >= 0)
-		r = add_rules(ctx);
 	if (r == 0)
-		r = seccomp_export_bpf(ctx, fd);
+		r = filter_export(ctx, ret);
 	seccomp_release(ctx);
-	if (r == 0 && (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0))
-		r = -errno;
-	if (r < 0)
-		return err_sys(err, r, "cannot make a system call filter");
-	ret->len = (unsigned short)((size_t)st.st_size / sizeof(struct sock_filter));
-	ret->filter = xmalloc((size_t)st.st_size);
-	r = read_full(fd, ret->filter, (size_t)st.st_size);
-	if (r < 0)
-		free(steal_ptr(ret->filter));
-	return r < 0 ? err_sys(err, r, "cannot read a system call filter") : 0;
+	return r < 0 ? err_sys(err, r, "cannot make the filter of mkfs.erofs") : 0;
 }
 
 /* ---- the child: system calls only ---- */
@@ -199,16 +186,6 @@ static void end_with_parent(pid_t parent)
 		_exit(127);
 }
 
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static void __attribute__((noreturn)) run_child(const struct image_maker *m,
 	const struct sock_fprog *filter, int null, pid_t parent)
 {
@@ -217,7 +194,7 @@ static void __attribute__((noreturn)) run_child(const struct image_maker *m,
 	char *const env[] = {(char[]){"LC_ALL=C"}, (char[]){"TMPDIR=/tmp"},
 		(char[]){"PATH=/usr/bin:/bin"}, NULL};
 
-	reset_signals();
+	proc_reset_signals();
 	if (dup2(m->output_fd, STDERR_FILENO) < 0 ||
 		dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0)
 		_exit(127);

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/io.h"
+#include "base/filter.h"
 #include "base/util.h"
 #include "vm/argv.h"
 #include "vm/confine.h"
@@ -188,10 +188,8 @@ static int add_exec_rules(scmp_filter_ctx ctx, const struct confine *c)
 
 static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 {
-	int r = 0;
+	int r = filter_add_calls(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied_clone_flags); i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
 			SCMP_A0(SCMP_CMP_MASKED_EQ, denied_clone_flags[i],
@@ -210,23 +208,11 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 static int compile_filter(struct confine *c, struct err *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	_cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-	struct stat st;
-	int r = -ENOMEM;
+	int r = ctx ? add_rules(ctx, c) : -ENOMEM;
 
-	if (ctx && fd >= 0)
-		r = add_rules(ctx, c);
 	if (r == 0)
-		r = seccomp_export_bpf(ctx, fd);
+		r = filter_export(ctx, &c->filter);
 	seccomp_release(ctx);
-	if (r == 0 && (fstat(fd, &st) < 0 || lseek(fd, 0, SEEK_SET) < 0))
-		r = -errno;
-	if (r == 0) {
-		c->filter.len =
-			(unsigned short)((size_t)st.st_size / sizeof(struct sock_filter));
-		c->filter.filter = xmalloc((size_t)st.st_size);
-		r = read_full(fd, c->filter.filter, (size_t)st.st_size);
-	}
 	return r < 0 ? err_sys(err, r, "cannot make QEMU's system call filter") : 0;
 }
 

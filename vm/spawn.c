@@ -59,16 +59,6 @@ static int send_listener(int ctl, int listener)
 	return sock_send(ctl, &byte, 1, &listener, listener >= 0 ? 1 : 0, DEADLINE_NONE);
 }
 
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* The forked child: system calls only. */
 static void __attribute__((noreturn))
 run_child(const struct confine *c, int ctl, int parents)
@@ -79,7 +69,7 @@ run_child(const struct confine *c, int ctl, int parents)
 	char go;
 
 	close(parents); /* or its death would not end the stream */
-	reset_signals();
+	proc_reset_signals();
 	r = confine_enter(c, &step);
 	if (r < 0)
 		fail_child(ctl, r, step);
