@@ -80,9 +80,9 @@ static bool find_block(int fd, bool below, unsigned int depth, char ret[NAME_SIZ
 		} else if (!below && depth > 0 && leads_on(e->d_name)) {
 			next = openat(dirfd(dir), e->d_name,
 				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-			found = next >= 0 && find_block(next,
-						     strcmp(e->d_name, "block") == 0,
-						     depth - 1, ret);
+			found = next >= 0 &&
+				find_block(next, strcmp(e->d_name, "block") == 0,
+					depth - 1, ret);
 		}
 	}
 	closedir(dir);
@@ -200,8 +200,8 @@ int overlay_parse_options(
 		value[k] = options[i] + strlen(keys[k]);
 	}
 	if (!value[0] || !value[1] || !value[2])
-		return err_set(err, -EINVAL,
-			"an overlay has lowerdir=, upperdir= and workdir=");
+		return err_set(
+			err, -EINVAL, "an overlay has lowerdir=, upperdir= and workdir=");
 	/*
 	 * xino=on: all files have the overlay's st_dev, as on the host, where all layers are of
 	 * one file system. Else "cp -x" and "tar --one-file-system" would leave files out. It

@@ -181,7 +181,8 @@ static void add_devices(struct words *w, enum vm_role role)
 	for (int i = 0; i < VM_PORTS; i++)
 		add_option(w, "-device",
 			"pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x.%d%s,chassis=%d", i,
-			VM_PORT_SLOT + i / 8, i % 8, i % 8 == 0 ? ",multifunction=on" : "", i + 1);
+			VM_PORT_SLOT + i / 8, i % 8,
+			i % 8 == 0 ? ",multifunction=on" : "", i + 1);
 }
 
 char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
