@@ -94,8 +94,8 @@ struct outgoing {
 	unsigned int number;
 	const void *data;
 	size_t len;
-	uint8_t slot; /* where the data is, or FILES_NO_SLOT */
-	uint8_t done; /* a slot of the guest's to give back, or FILES_NO_SLOT */
+	uint8_t slot;  /* where the data is, or FILES_NO_SLOT */
+	uint8_t done;  /* a slot of the guest's to give back, or FILES_NO_SLOT */
 	bool credited; /* an answer whose credit the guest has back */
 };
 

@@ -103,7 +103,7 @@ static int copy_message(const struct channel *c, const struct files_frame *f,
 		return err_set(err, -EPROTO, "a message of %u bytes that says it has %u",
 			f->length, in.len);
 	if (in_slot && in.opcode == FUSE_WRITE)
-		private = n;
+	private = n;
 	job = channel_job_new(JOB_MESSAGE, f->mount, private);
 	memcpy(job->message, head, n);
 	memcpy(job->message + n, from + n, private - n);

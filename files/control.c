@@ -30,6 +30,8 @@ static int control_add(struct channel *channel, const struct control_request *re
 			request->mount, request->cache);
 	own.cache = (enum tree_cache)request->cache;
 	own.readonly = request->readonly;
+	if (!request->overlay_upper)
+		own.keeper = NULL;
 	return channel_add(channel, request->mount, root_fd, &own, err);
 }
 

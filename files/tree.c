@@ -19,6 +19,28 @@ int tree_prepare(struct err *err)
 	return r < 0 ? r : waits_prepare(err);
 }
 
+/* Whatever can be mounted, and so not a symbolic link. (A device's number is lost on the way:
+ * the kernel makes a FUSE mount's root without one.) */
+static int root_check(int fd, const struct statx *root, struct err *err)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || !(flags & O_PATH))
+		return err_set(
+			err, -EINVAL, "the root of a tree is no O_PATH descriptor");
+	switch (root->stx_mode & S_IFMT) {
+	case S_IFDIR:
+	case S_IFREG:
+	case S_IFSOCK:
+	case S_IFIFO:
+	case S_IFCHR:
+	case S_IFBLK:
+		return 0;
+	}
+	return err_set(err, -EINVAL, "the root of a tree is nothing that is mounted: %o",
+		root->stx_mode);
+}
+
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	struct err *err)
 {
@@ -33,9 +55,9 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	r = file_stat(root_fd, &root);
 	if (r < 0)
 		return err_sys(err, r, "the root of a tree");
-	if (!S_ISDIR(root.stx_mode) && !S_ISREG(root.stx_mode))
-		return err_set(err, -EINVAL,
-			"the root of a tree is neither a folder nor a regular file");
+	r = root_check(root_fd, &root, err);
+	if (r < 0)
+		return r;
 	fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(err, errno, "the root of a tree");
@@ -109,6 +131,10 @@ static uint64_t init_flags(const struct tree *tree, const struct fuse_init_in *i
 	if (in->flags & FUSE_INIT_EXT)
 		known |= (uint64_t)in->flags2 << 32;
 	wanted |= tree_is_own(tree) ? WANTED_BY_OWN : WANTED_BY_SHARED;
+	/* The guest's kernel makes a root of size 0, and where it is to write back, no answer of
+	 * ours changes the size that it has. */
+	if (S_ISREG(tree->inodes.root->type))
+		wanted &= ~(uint64_t)FUSE_WRITEBACK_CACHE;
 	return wanted & known;
 }
 

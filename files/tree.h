@@ -18,6 +18,7 @@
  */
 
 struct tree;
+struct keeper;
 
 enum tree_cache {
 	TREE_CACHE_OWN,    /* nobody else writes: long timeouts, writeback */
@@ -35,6 +36,9 @@ struct tree_options {
 	/* There are more inodes than three quarters of inodes_max. May be NULL. */
 	void (*crowded)(void *user);
 	void *user;
+	/* The tree has the upper layer of an overlay that the guest mounts: its attributes
+	 * trusted.overlay.* are set and read by this one. NULL: they are not. Not taken. */
+	struct keeper *keeper;
 };
 
 /*
@@ -44,8 +48,7 @@ struct tree_options {
  */
 int tree_prepare(struct err *err);
 
-/* root_fd: an O_PATH descriptor of a folder or of a regular file, the root of a mount (not
- * taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
+/* root_fd: an O_PATH descriptor of the root of a mount, of whatever type that is (not taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
  * the file capabilities. */
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	struct err *err);

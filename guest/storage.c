@@ -72,21 +72,19 @@ static int mount_fs(
 /* "rootmode=40000", and flags: what the file server's mounts have. */
 static int parse_root_mode(const char *data, mode_t *ret, struct err *err)
 {
-	static const struct {
-		const char *word;
-		mode_t mode;
-	} modes[] = {
-		{"rootmode=40000", S_IFDIR},
-		{"rootmode=100000", S_IFREG},
-	};
+	static const mode_t modes[] = {
+		S_IFDIR, S_IFREG, S_IFSOCK, S_IFIFO, S_IFCHR, S_IFBLK};
+	char word[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (strcmp(data, modes[i].word) == 0) {
-			*ret = modes[i].mode;
+		snprintf(word, sizeof(word), "rootmode=%o", modes[i]);
+		if (strcmp(data, word) == 0) {
+			*ret = modes[i];
 			return 0;
 		}
 	}
-	return err_set(err, -EINVAL, "%s: rootmode=40000 or 100000 is what is wanted",
+	return err_set(err, -EINVAL,
+		"%s: rootmode= and a type (40000 for a folder) is what is wanted",
 		err_quote(data, 256));
 }
 

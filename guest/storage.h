@@ -10,7 +10,7 @@
 /*
  * Mounts the storages in their order; on failure those mounted are unmounted again.
  * Drivers: "stencil-files" (source: the number of a mount of the pod's file server; options:
- * flags, and rootmode=40000 for a folder or 100000 for a file), "ephemeral" (a tmpfs),
+ * flags, and rootmode=40000 for a folder, the type of stat(2) in octal for others), "ephemeral" (a tmpfs),
  * "local" (a folder), "stencil-image" (source: its root port) and "overlay" (image.h). Mount
  * points are below GUEST_SHARED_ROOT. One where a tmpfs or an image is mounted already is
  * shared, as Kata's agent does it: the first one's file system stays until the last has gone.

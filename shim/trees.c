@@ -21,6 +21,7 @@ struct tree_place {
 	unsigned int mode; /* its root's, of stat(2) */
 	enum tree_cache cache;
 	bool readonly;
+	bool overlay_upper;
 	bool given;
 	unsigned int mount; /* its number, if given */
 
@@ -86,7 +87,7 @@ static int find_image(struct trees *t, bool *ret_found)
 			why.text);
 		return 0;
 	}
-	*ret_found = true;
+	*ret_found = t->place[0].overlay_upper = true;
 	t->place[0].cache = TREE_CACHE_OWN;
 	return t->layers.parent ? rootfs_clone(t->layers.parent, false, ROOTFS_WRITABLE,
 					  &t->place[0].mount_fd, &t->err)
@@ -200,6 +201,7 @@ int trees_refuse_image(struct trees *t, struct err *err)
 
 	image_release(&t->image);
 	layers_done(&t->layers);
+	t->place[0].overlay_upper = false;
 	close_fd(steal_fd(&t->place[0].mount_fd));
 	r = assemble_root(t, err);
 	return r == 0 ? look_at(t, err) : r;
@@ -244,8 +246,10 @@ static void describe_overlay(struct trees *t)
 
 static int give_one(struct tree_place *p, struct files_client *files, struct err *err)
 {
-	struct files_tree tree = {
-		.mount_fd = p->mount_fd, .cache = p->cache, .readonly = p->readonly};
+	struct files_tree tree = {.mount_fd = p->mount_fd,
+		.cache = p->cache,
+		.readonly = p->readonly,
+		.overlay_upper = p->overlay_upper};
 	int r = files_client_add(files, &tree, &p->mount, err);
 
 	p->given = r == 0;

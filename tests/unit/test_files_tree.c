@@ -443,13 +443,20 @@ static void test_root_is_a_file(void **state)
 
 static void test_root_is_nothing_to_serve(void **state)
 {
-	int fd = open("/dev/null", O_PATH | O_CLOEXEC);
+	struct world *w = *state;
+	_cleanup_free_ char *path = xasprintf("%s/soft", w->folder);
 	struct err err = ERR_INIT;
 	struct tree *tree;
+	int fd;
 
-	(void)state;
+	assert_int_equal(symlink("file", path), 0);
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	assert_error(tree_new(fd, &world_shared, &tree, &err), -EINVAL,
-		"the root of a tree is neither a folder nor a regular file");
+		"the root of a tree is nothing that is mounted: 120777");
+	close(fd);
+	fd = open(w->folder, O_RDONLY | O_CLOEXEC);
+	assert_error(tree_new(fd, &world_shared, &tree, &err), -EINVAL,
+		"the root of a tree is no O_PATH descriptor");
 	close(fd);
 }
 
@@ -532,7 +539,7 @@ int main(void)
 		cmocka_unit_test(test_listing_counts),
 		world_test(test_moved_out),
 		world_test(test_root_is_a_file),
-		cmocka_unit_test(test_root_is_nothing_to_serve),
+		world_test(test_root_is_nothing_to_serve),
 		world_test(test_mounts_within),
 		world_test(test_reset),
 	};

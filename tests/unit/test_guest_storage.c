@@ -162,7 +162,8 @@ static void refuse(Grpc__Storage *bad, int code, const char *text)
 static void test_refused(void **state)
 {
 	Grpc__Storage b = storage("blk", B);
-	char *options[] = {"size=lots"}, *modes[] = {"rootmode=40000", "x"};
+	char *options[] = {"size=lots"}, *modes[] = {"rootmode=40000", "x"},
+	     *link[] = {"rootmode=120000"};
 
 	(void)state;
 	refuse(&b, -EOPNOTSUPP, "storage driver blk is not known, stencil-files is");
@@ -183,12 +184,19 @@ static void test_refused(void **state)
 		"mount tmpfs (tmpfs) on " B " with size=lots: Invalid argument");
 	b = storage("stencil-files", B);
 	b.source = "7";
-	refuse(&b, -EINVAL, ": rootmode=40000 or 100000 is what is wanted");
+	refuse(&b, -EINVAL,
+		": rootmode= and a type (40000 for a folder) is what is wanted");
 	b.options = modes;
 	b.n_options = 2;
 	refuse(&b, -EINVAL,
-		"rootmode=40000,x: rootmode=40000 or 100000 is what is wanted");
+		"rootmode=40000,x: rootmode= and a type (40000 for a folder) is what "
+		"is wanted");
 	b.n_options = 1;
+	b.options = link;
+	refuse(&b, -EINVAL,
+		"rootmode=120000: rootmode= and a type (40000 for a folder) is what is "
+		"wanted");
+	b.options = modes;
 	b.source = "7x";
 	refuse(&b, -EINVAL, "7x is no mount's number");
 	b.source = "";
