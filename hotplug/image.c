@@ -72,17 +72,12 @@ static void del_backend(
 	qmp_command(q, kind->del, args, plug_undo_deadline(), NULL);
 }
 
-static int plug(struct qmp *q, const struct kind *kind, const struct plug_image *image,
-	int64_t deadline, struct err *err)
+static int add_both(struct qmp *q, const struct kind *kind,
+	const struct plug_image *image, int64_t deadline, struct err *err)
 {
 	struct plug_fdset set;
-	int r;
+	int r = plug_fdset_add(q, image->id, image->fd, O_RDONLY, &set, deadline, err);
 
-	if (image->bytes == 0 || image->bytes % PLUG_PMEM_ALIGN_BYTES)
-		return err_set(err, -EINVAL,
-			"an image of %" PRIu64 " bytes: not a multiple of %llu",
-			image->bytes, PLUG_PMEM_ALIGN_BYTES);
-	r = plug_fdset_add(q, image->id, image->fd, O_RDONLY, &set, deadline, err);
 	if (r < 0)
 		return r;
 	r = kind->add(q, image, &set, deadline, err);
@@ -93,6 +88,19 @@ static int plug(struct qmp *q, const struct kind *kind, const struct plug_image 
 	}
 	if (r < 0)
 		plug_fdset_remove(q, &set, plug_undo_deadline(), NULL);
+	return r;
+}
+
+static int plug(struct qmp *q, const struct kind *kind, const struct plug_image *image,
+	int64_t deadline, struct err *err)
+{
+	int r;
+
+	if (image->bytes == 0 || image->bytes % PLUG_PMEM_ALIGN_BYTES)
+		return err_set(err, -EINVAL,
+			"an image of %" PRIu64 " bytes: not a multiple of %llu",
+			image->bytes, PLUG_PMEM_ALIGN_BYTES);
+	r = add_both(q, kind, image, deadline, err);
 	return r < 0 ? err_wrap(err, "cannot plug image %s as %s", image->id, kind->what)
 		     : 0;
 }
