@@ -30,7 +30,7 @@ layers_make() # FOLDER
 	install -m 4755 "$a/bin/busybox" "$a/d/setuid"
 	install -m 755 "$a/bin/busybox" "$a/d/capable"
 	# cap_net_raw=ep, of version 2.
-	perl -e 'syscall(188, $ARGV[0], "security.capability", my $v = pack("L5", 0x2000001, 1 << 13, 0, 0, 0), 20, 0)
+	perl -e 'syscall(188, $ARGV[0], my $name = "security.capability", my $value = pack("L5", 0x2000001, 1 << 13, 0, 0, 0), 20, 0)
 		and die "setxattr: $!\n"' "$a/d/capable"
 	truncate -s 20M "$a/d/sparse"
 	head -c 8M /dev/urandom >"$a/d/large"
@@ -105,7 +105,7 @@ like "$(trace_value "$WORLD-second" image)" '^[0-9.]+$' 'the trace has its phase
 
 capture container_detached one -- tail -f /dev/null
 ok $? 'a container that runs on' || bail "$(cat "$ERR")"
-like "$(cat "/proc/$(task_pid one)/maps")" 'r--s .*/images/[0-9a-f]{64}\.erofs' 'QEMU maps the image, read-only'
+like "$(grep erofs "/proc/$(task_pid one)/maps")" 'r--s .*/[0-9a-f]{64}\.erofs' 'QEMU maps the image, read-only'
 like "$(templatectl --config "$STENCIL_CONF" images --json)" '"users": *1\b' 'which counts as used'
 
 reference=/run/reference
@@ -189,18 +189,16 @@ is "$(cat "$WORLD_DIR/ours.tree")" "$(cat "$WORLD_DIR/runc.tree")" 'the upper la
 tree_list "$(upper_of "$WORLD-runc")/../work" >"$WORLD_DIR/runc.work"
 is "$(tree_list "$(upper_of "$WORLD-ours")/../work")" "$(cat "$WORLD_DIR/runc.work")" 'and so are the work folders'
 for who in runc ours; do
-	ctr snapshot diff "$WORLD-$who" "$chain" 2>/dev/null | gzip -dc 2>/dev/null |
-		tar --list --verbose --numeric-owner --full-time 2>/dev/null |
-		sed 's/ [0-9-]* [0-9:.]* / /' >"$WORLD_DIR/$who.diff"
-	[ -s "$WORLD_DIR/$who.diff" ] || ctr snapshot diff "$WORLD-$who" 2>/dev/null | tar --list --verbose --numeric-owner |
-		sed 's/ [0-9-]* [0-9:.]* / /' >"$WORLD_DIR/$who.diff"
+	ctr snapshot diff "$WORLD-$who" 2>/dev/null | gzip -dcf |
+		tar --list --verbose --numeric-owner --full-time |
+		sed -E 's/ 20[2-9][0-9]-[0-9-]+ [0-9:.]+ / now /' >"$WORLD_DIR/$who.diff"
 done
 like "$(cat "$WORLD_DIR/runc.diff")" '\.wh\.' "containerd's diff of runc's has whiteouts"
 is "$(cat "$WORLD_DIR/ours.diff")" "$(cat "$WORLD_DIR/runc.diff")" 'its diff of ours is the same'
 
 # ---- read-only views, pods ------------------------------------------------------------------------
 
-works 'a read-only root' readonly --read-only -- sh -c 'cat /d/changed; : >/d/x'
+works 'a read-only root' readonly --read-only -- sh -c 'cat /d/changed; ! echo >/d/x'
 like "$(cat "$ERR")" 'Read-only' 'is one'
 pod=(--annotation io.kubernetes.cri.container-type=container --annotation "io.kubernetes.cri.sandbox-id=$WORLD-pod")
 capture container_detached pod --annotation io.kubernetes.cri.container-type=sandbox -- tail -f /dev/null
