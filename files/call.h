@@ -9,6 +9,7 @@
 #include "files/fuse.h"
 #include "files/handle.h"
 #include "files/inode.h"
+#include "files/room.h"
 #include "files/tree.h"
 #include "files/wait.h"
 
@@ -20,6 +21,8 @@ struct tree {
 	struct inodes inodes;
 	struct handles handles;
 	struct waits waits;
+	struct lock_wait *lock_waits;
+	struct room *room, own_room;
 };
 
 /* What a request has after its header. */
@@ -64,6 +67,7 @@ struct call {
 	struct inode *inode;   /* of header.nodeid, where the request is for one */
 	struct handle *handle; /* of in.fh, where the request has one there */
 	struct tree_answer *answer;
+	bool made;      /* something was done that must not be done twice */
 	size_t out_len; /* bytes behind the answer's header */
 };
 
@@ -141,6 +145,6 @@ int entry_look_up(
 /* The same for an O_PATH descriptor of what is to be named; taken. */
 int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret);
 /* The host's flags for an open of the guest's. */
-int open_flags(const struct tree *tree, uint32_t guest);
+int open_flags(uint32_t guest);
 /* A handle for an open file or folder (fd is taken), and the answer for it. */
 int open_fill(struct call *c, struct inode *inode, int fd, struct fuse_open_out *ret);

@@ -41,7 +41,7 @@ struct control_answer {
 };
 
 int control_answer(int fd, uint32_t id, const struct err *err);
-/* Serves requests: 0 when the shim is gone. inodes_max and handles_max are for each tree, the
+/* Serves requests: 0 when the shim is gone. the room is for all trees together, the
  * keeper is for those that are overlays' upper layers. */
 int control_run(int fd, struct channel *channel, const struct tree_options *options,
 	struct err *err);

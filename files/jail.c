@@ -29,19 +29,19 @@
  */
 #define THREADS_MAX (CHANNEL_WAITERS_MAX + CHANNEL_WORKERS_MAX + 64u)
 /*
- * Private writable memory: the stacks of all these threads, 137 MiB; 64 trees whose guest has
- * looked up as much as it may, at some 5 MiB each; messages, 2 MiB; the rest is room for the
- * allocator's waste.
+ * Private writable memory: the stacks of all these threads, 137 MiB; inodes and open files, as
+ * many as there may be, some 40 MiB; messages, 2 MiB; the rest is room for the allocator's
+ * waste.
  */
 #define MEMORY_MAX (512 * MiB)
 
-/* Four trees that are as full as they may be (main_files.c). */
+/* What the guest may hold, and a little (main_files.c). */
 #define DESCRIPTORS_MAX ((rlim_t)256 << 10)
 
 #define CAPABILITIES                                                                     \
 	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
 		1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP |          \
-		1ull << CAP_SETUID | 1ull << CAP_SETGID)
+		1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_MKNOD)
 
 /* Of the keeper: its socket, and what comes with a request. */
 #define KEEPER_DESCRIPTORS_MAX 2

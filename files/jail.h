@@ -27,6 +27,8 @@
  *
  *   CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP
  *                         serving files: the guest's kernel has checked who may do what
+ *   CAP_MKNOD             what a container with that capability makes. They lead nowhere
+ *                         through the trees, whose mounts are nodev
  *   CAP_SETUID, CAP_SETGID
  *                         setfsuid(2), setfsgid(2): who makes a file owns it. The filter denies
  *                         every other change of ids

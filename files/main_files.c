@@ -13,6 +13,7 @@
 #include "files/control.h"
 #include "files/jail.h"
 #include "files/keeper.h"
+#include "files/room.h"
 
 /* Numbers of ids that are none. */
 #define UID_MIN 1
@@ -20,19 +21,20 @@
 
 static struct channel *channel;
 
+/* How long a request waits for what the guest forgets: it takes a busy one less than a second. */
+#define ROOM_WAIT_MS 5000
+
 /*
- * Each inode and each open file is a descriptor. A tree may have a fourth of them as inodes
- * and a sixteenth as open files, so that three trees that are as full as they may be leave
- * some to others. With jail.c's number that is 64 Ki inodes, each some 1.5 KiB of the kernel's
- * memory.
+ * Each inode and each open file is a descriptor: five eighths for inodes, of which a guest has
+ * most, two for open files; what is left is for trees, and for what a request opens meanwhile.
+ * With jail.c's number that is 160 Ki inodes, each some 1.5 KiB of the kernel's memory.
  */
 static struct tree_options tree_limits(unsigned int descriptors, struct keeper *keeper)
 {
-	return (struct tree_options){
-		.inodes_max = descriptors / 4,
-		.handles_max = descriptors / 16,
-		.keeper = keeper,
-	};
+	static struct room room;
+
+	room_init(&room, descriptors / 8 * 5, descriptors / 4, ROOM_WAIT_MS);
+	return (struct tree_options){.room = &room, .keeper = keeper};
 }
 
 /* Overlays would lose their marks without a word. */

@@ -310,6 +310,41 @@ static bool tree_started(struct tree *tree)
 	return started;
 }
 
+/* There is no room: for an inode, an open file, or by the process' own limit. */
+static bool call_may_wait(struct call *c)
+{
+	bool ends;
+
+	pthread_mutex_lock(&c->tree->lock);
+	ends = c->tree->waits.ended;
+	pthread_mutex_unlock(&c->tree->lock);
+	return !ends && !c->made;
+}
+
+/* Where there is no room the guest is asked to forget, and what waits for that is out of the
+ * others' way. A handler that fails so has done nothing yet, or says that it has. */
+static int call_handle(const struct row *row, struct call *c)
+{
+	struct room *room = c->tree->room;
+	int64_t deadline = DEADLINE_NONE;
+
+	for (;;) {
+		uint64_t gives = room_gives(room);
+		int r = row->handler(c);
+
+		if (r != -ENFILE || room->wait_ms == 0 || !call_may_wait(c))
+			return r;
+		if (deadline == DEADLINE_NONE) {
+			deadline = deadline_after_ms(room->wait_ms);
+			if (c->answer->waits)
+				c->answer->waits(c->answer->user);
+		}
+		inodes_tell_crowded(c->tree);
+		if (!room_wait(room, gives, deadline))
+			return r;
+	}
+}
+
 static int call_run(const struct row *row, struct call *c)
 {
 	int r = caller_thread();
@@ -326,7 +361,7 @@ static int call_run(const struct row *row, struct call *c)
 		if (!c->handle)
 			return -EBADF;
 	}
-	return row->handler(c);
+	return call_handle(row, c);
 }
 
 int tree_serve(

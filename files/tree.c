@@ -64,6 +64,8 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	tree = xnew0(struct tree);
 	tree->options = *options;
 	pthread_mutex_init(&tree->lock, NULL);
+	room_init(&tree->own_room, options->inodes_max, options->handles_max, 0);
+	tree->room = options->room ? options->room : &tree->own_room;
 	inodes_init(tree, steal_fd(&fd), &root);
 	handles_init(tree);
 	*ret = tree;
@@ -76,6 +78,7 @@ void tree_free(struct tree *tree)
 		return;
 	handles_done(tree);
 	inodes_done(tree);
+	room_done(&tree->own_room);
 	pthread_mutex_destroy(&tree->lock);
 	free(tree);
 }
@@ -92,6 +95,7 @@ void tree_reset(struct tree *tree)
 void tree_interrupt_all(struct tree *tree)
 {
 	waits_end(tree);
+	room_wake(tree->room);
 }
 
 bool tree_is_own(const struct tree *tree)
@@ -118,8 +122,10 @@ int call_become(const struct call *c, mode_t mask)
 		FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |                 \
 		FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |           \
 		FUSE_INIT_EXT)
-/* The guest's kernel need not ask before it believes its cache. */
-#define WANTED_BY_OWN (FUSE_WRITEBACK_CACHE | FUSE_CACHE_SYMLINKS)
+/* The guest's kernel need not ask before it believes its cache. Not FUSE_WRITEBACK_CACHE:
+ * what is only in the guest yet has no blocks, is a hole to SEEK_DATA (a copy leaves it out),
+ * and is missing in what the host makes of the files meanwhile. */
+#define WANTED_BY_OWN FUSE_CACHE_SYMLINKS
 /* A file that has grown or has another time drops what is cached of it. */
 #define WANTED_BY_SHARED FUSE_AUTO_INVAL_DATA
 
@@ -131,10 +137,6 @@ static uint64_t init_flags(const struct tree *tree, const struct fuse_init_in *i
 	if (in->flags & FUSE_INIT_EXT)
 		known |= (uint64_t)in->flags2 << 32;
 	wanted |= tree_is_own(tree) ? WANTED_BY_OWN : WANTED_BY_SHARED;
-	/* The guest's kernel makes a root of size 0, and where it is to write back, no answer of
-	 * ours changes the size that it has. */
-	if (S_ISREG(tree->inodes.root->type))
-		wanted &= ~(uint64_t)FUSE_WRITEBACK_CACHE;
 	return wanted & known;
 }
 

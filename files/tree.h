@@ -19,6 +19,7 @@
 
 struct tree;
 struct keeper;
+struct room;
 
 enum tree_cache {
 	TREE_CACHE_OWN,    /* nobody else writes: long timeouts, writeback */
@@ -28,12 +29,16 @@ enum tree_cache {
 struct tree_options {
 	enum tree_cache cache;
 	bool readonly; /* refuse to change anything, as the mount itself does */
-	/* The most inodes that the guest may have looked up, and files it may have open. */
+	/* The most inodes that the guest may have looked up, and files it may have open: in all
+	 * trees of this room together (not taken), or NULL: in this one. */
+	struct room *room;
 	unsigned int inodes_max, handles_max;
 	/* A message to the guest that answers none: an invalidation. Not called from within
 	 * a lock that tree_serve() takes. NULL: none are sent. */
 	void (*notify)(void *user, const void *message, size_t len);
-	/* There are more inodes than three quarters of inodes_max. May be NULL. */
+	/* There are more inodes than three quarters of those that may be, or there is no room:
+	 * the guest should forget some. Not called from within a lock that tree_serve() takes.
+	 * May be NULL. */
 	void (*crowded)(void *user);
 	void *user;
 	/* The tree has the upper layer of an overlay that the guest mounts: its attributes
@@ -65,7 +70,7 @@ struct tree_answer {
 	uint8_t *data;
 	size_t size, len; /* len 0: the request has no answer */
 	uint8_t *(*grow)(void *user, size_t size);
-	/* Called before a request waits for another's lock. */
+	/* Called before a request waits for another's lock, or for room. */
 	void (*waits)(void *user);
 	void *user;
 };

@@ -318,6 +318,8 @@ Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n)
 
 void trees_withdraw(struct trees *t, struct files_client *files)
 {
+	if (!t)
+		return;
 	for (size_t i = 0; i < t->n; i++) {
 		struct tree_place *p = &t->place[i];
 		struct err err = ERR_INIT;

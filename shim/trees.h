@@ -44,7 +44,8 @@ int trees_give(struct trees *t, struct files_client *files, struct err *err);
  * AGENT_SHARED_DIR/<cid>/rootfs and bind mount n at AGENT_SHARED_DIR/<cid>/mounts/<n>.
  * Valid as long as t. */
 Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n);
-/* The server forgets them: after the guest has unmounted them, or if it never did. */
+/* The server forgets them: after the guest has unmounted them, or if it never did. NULL is
+ * fine. */
 void trees_withdraw(struct trees *t, struct files_client *files);
 /* The server keeps what it was given. NULL is fine. */
 void trees_free(struct trees *t);

@@ -33,11 +33,13 @@ struct files_server {
 	mode_t root_mode;
 	unsigned int mount;
 	int fuse_fd;
-	pthread_t to_server, to_kernel;
+	pthread_t to_server, to_kernel, forgetting;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned int credits;
+	unsigned int asked, done; /* to forget inodes, and done so */
+	bool ended;
 	bool slots[FILES_GUEST_SLOTS]; /* with the server */
 	pthread_mutex_t send_lock;
 };
@@ -124,6 +126,36 @@ static void *pump_to_server(void *arg)
 	}
 }
 
+/* As the guest's pump does, in a thread of its own. */
+static void *pump_forget(void *arg)
+{
+	struct files_server *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	while (!f->ended) {
+		if (f->done == f->asked) {
+			pthread_cond_wait(&f->changed, &f->lock);
+			continue;
+		}
+		f->done = f->asked;
+		pthread_mutex_unlock(&f->lock);
+		assert_int_equal(
+			file_write_text(AT_FDCWD, "/proc/sys/vm/drop_caches", "2", NULL),
+			0);
+		pthread_mutex_lock(&f->lock);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+static void pump_ask_forget(struct files_server *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->asked++;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+}
+
 static void *pump_to_kernel(void *arg)
 {
 	struct files_server *f = arg;
@@ -148,6 +180,8 @@ static void *pump_to_kernel(void *arg)
 				fail_msg("/dev/fuse refuses an answer: %s",
 					strerror(errno));
 		}
+		if (got.frame.kind == FILES_SHRINK)
+			pump_ask_forget(f);
 		pump_give(f,
 			got.frame.kind == FILES_CREDIT ||
 				(got.frame.kind == FILES_MESSAGE && out.unique != 0),
@@ -223,6 +257,8 @@ static inline void files_server_start(struct files_server *f)
 	mount_it(f);
 	assert_int_equal(
 		thread_start(pump_to_kernel, f, 256 << 10, false, &f->to_kernel), 0);
+	assert_int_equal(
+		thread_start(pump_forget, f, 256 << 10, false, &f->forgetting), 0);
 }
 
 /* In the mount namespace that it is called in. */
@@ -258,10 +294,20 @@ static inline struct files_server *files_server_new_at(
 
 static inline void files_server_free(struct files_server *f)
 {
-	assert_int_equal(umount2(f->mounted, 0), 0);
+	/* A test that failed has files open, and its end would wait for this very process to
+	 * serve their closing: by force then. */
+	if (umount2(f->mounted, 0) < 0) {
+		umount2(f->mounted, MNT_FORCE | MNT_DETACH);
+		fail_msg("the mount is in use");
+	}
 	pthread_join(f->to_server, NULL);
 	files_client_free(f->client);
 	pthread_join(f->to_kernel, NULL);
+	pthread_mutex_lock(&f->lock);
+	f->ended = true;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	pthread_join(f->forgetting, NULL);
 	close(f->fuse_fd);
 	guest_done(&f->guest);
 	if (f->root)

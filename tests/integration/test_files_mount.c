@@ -124,6 +124,27 @@ static void test_all_calls(void **state)
 	assert_int_equal(setegid(0), 0);
 }
 
+/* Who closes a file has no lock on it any more, though its kernel waits for no answer. */
+static void test_closed_is_unlocked(void **state)
+{
+	struct files_server *f = *state;
+	_cleanup_free_ char *path = test_file(f->mounted, "locked", "");
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	for (unsigned int i = 0; i < 3000; i++) {
+		int other = open(path, O_RDWR | O_CLOEXEC);
+
+		assert_true(other >= 0);
+		assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+		close(other);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+			fail_msg("round %u: %s", i, strerror(errno));
+		assert_int_equal(flock(fd, LOCK_UN), 0);
+	}
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+}
+
 static uint64_t us_of(void (*act)(const char *folder, uint8_t *block), const char *folder,
 	uint8_t *block)
 {
@@ -255,6 +276,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_semantics),
 		cmocka_unit_test(test_all_calls),
+		cmocka_unit_test(test_closed_is_unlocked),
 		cmocka_unit_test(test_speed),
 	};
 

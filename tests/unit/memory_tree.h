@@ -16,12 +16,12 @@
  * FUSE_WRITE     is remembered
  * FUSE_SETXATTR  its length is remembered, the answer is empty
  * FUSE_SETLKW    waits, until FUSE_SETLK or an end
- * FUSE_FSYNC     lasts until the test opens the gate
+ * FUSE_FSYNC, FUSE_RELEASE  last until the test opens the gate
  * FUSE_LOOKUP    crowds the tree
  * FUSE_GETATTR   sends a notification
  * FUSE_FORGET, FUSE_BATCH_FORGET, FUSE_INTERRUPT  are counted
  * FUSE_READLINK  4096 bytes without grow()
- * FUSE_INIT, FUSE_ACCESS  an empty answer
+ * FUSE_INIT, FUSE_ACCESS, FUSE_GETLK  an empty answer
  * FUSE_DESTROY   no answer at all
  * others         no kernel sends them
  */
@@ -210,6 +210,7 @@ int tree_serve(
 		memory_tree_count(tree, &tree->inits);
 		return memory_tree_answer(&in, answer, 0, NULL, 0);
 	case FUSE_ACCESS:
+	case FUSE_GETLK:
 		return memory_tree_answer(&in, answer, 0, NULL, 0);
 	case FUSE_READ:
 		return memory_tree_read(&in, request, answer);
@@ -229,6 +230,7 @@ int tree_serve(
 		pthread_mutex_unlock(&tree->lock);
 		return memory_tree_answer(&in, answer, 0, NULL, 0);
 	case FUSE_FSYNC:
+	case FUSE_RELEASE:
 		return memory_tree_gate(tree, &in, answer);
 	case FUSE_LOOKUP:
 		tree->options.crowded(tree->options.user);

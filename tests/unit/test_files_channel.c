@@ -298,9 +298,9 @@ static void test_crowded(void **state)
 	struct guest_got got;
 
 	guest_send(&f->guest, 1, FUSE_LOOKUP, 3);
-	guest_expect_answer(&f->guest, 1, 3, -ENOENT);
 	got = guest_expect(&f->guest, FILES_SHRINK);
 	assert_int_equal(got.frame.mount, 1);
+	guest_expect_answer(&f->guest, 1, 3, -ENOENT);
 	guest_send(&f->guest, 1, FUSE_ACCESS, 4);
 	guest_expect_answer(&f->guest, 1, 4, 0);
 }
@@ -329,6 +329,48 @@ static void test_credits(void **state)
 	memory_tree_open_gate(f->tree);
 	channel_free(f->channel);
 	f->channel = NULL;
+}
+
+/* A request for a lock waits for the releases before it, and nothing else does. */
+static void test_lock_after_release(void **state)
+{
+	struct fixture *f = *state;
+
+	guest_send(&f->guest, 1, FUSE_GETLK, 10);
+	guest_expect_answer(&f->guest, 1, 10, 0);
+	guest_send(&f->guest, 1, FUSE_RELEASE, 12);
+	guest_send(&f->guest, 1, FUSE_RELEASE, 14);
+	guest_send(&f->guest, 1, FUSE_GETLK, 16);
+	guest_send(&f->guest, 1, FUSE_SETLK, 18);
+	guest_send(&f->guest, 1, FUSE_ACCESS, 20);
+	guest_expect_answer(&f->guest, 1, 20, 0);
+	memory_tree_await(f->tree, &f->tree->in_gate, 2);
+	guest_send(&f->guest, 2, FUSE_GETLK, 22);
+	guest_expect_answer(&f->guest, 2, 22, -ENOTCONN);
+	memory_tree_open_gate(f->tree);
+	for (unsigned int i = 0; i < 4; i++) {
+		struct guest_got got = guest_expect(&f->guest, FILES_MESSAGE);
+
+		assert_int_equal(got.out.error, 0);
+		assert_in_range(got.out.unique, 12, 18);
+	}
+	guest_send(&f->guest, 1, FUSE_GETLK, 24);
+	guest_expect_answer(&f->guest, 1, 24, 0);
+}
+
+/* The end finds one that waits. */
+static void test_end_before_turn(void **state)
+{
+	struct fixture *f = *state;
+
+	guest_send(&f->guest, 1, FUSE_RELEASE, 12);
+	guest_send(&f->guest, 1, FUSE_GETLK, 16);
+	guest_send(&f->guest, 1, FUSE_ACCESS, 20);
+	guest_expect_answer(&f->guest, 1, 20, 0);
+	memory_tree_await(f->tree, &f->tree->in_gate, 1);
+	channel_end(f->channel);
+	memory_tree_open_gate(f->tree);
+	finish(f);
 }
 
 static void send_lock(struct fixture *f, uint64_t unique)
@@ -673,6 +715,8 @@ int main(void)
 		WITH_CHANNEL(test_notification),
 		WITH_CHANNEL(test_crowded),
 		WITH_CHANNEL(test_credits),
+		WITH_CHANNEL(test_lock_after_release),
+		WITH_CHANNEL(test_end_before_turn),
 		WITH_CHANNEL(test_waiters),
 		WITH_CHANNEL(test_too_many_waiters),
 		WITH_CHANNEL(test_no_mount),

@@ -355,11 +355,12 @@ static void test_walls(void **state)
 	assert_status(status, "Uid:\t1879100000\t1879100000\t1879100000\t1879100000");
 	assert_status(status, "Gid:\t1879100000\t1879100000\t1879100000\t1879100000");
 	assert_status(status, "Groups:\t ");
-	/* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID, SETFCAP */
+	/* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID, MKNOD,
+	 * SETFCAP */
 	assert_status(status, "CapInh:\t0000000000000000");
-	assert_status(status, "CapPrm:\t00000000800000df");
-	assert_status(status, "CapEff:\t00000000800000df");
-	assert_status(status, "CapBnd:\t00000000800000df");
+	assert_status(status, "CapPrm:\t00000000880000df");
+	assert_status(status, "CapEff:\t00000000880000df");
+	assert_status(status, "CapBnd:\t00000000880000df");
 	assert_status(status, "CapAmb:\t0000000000000000");
 	assert_status(status, "NoNewPrivs:\t1");
 	assert_status(status, "Seccomp:\t2");

@@ -317,7 +317,7 @@ static void test_init(void **state)
 	assert_int_equal(out.minor, FUSE_OUR_MINOR);
 	assert_int_equal(out.max_write, FILES_DATA_BYTES);
 	assert_int_equal(out.max_pages, FILES_DATA_BYTES / 4096);
-	assert_true(out.flags & FUSE_WRITEBACK_CACHE);
+	assert_false(out.flags & FUSE_WRITEBACK_CACHE);
 	assert_false(out.flags & FUSE_AUTO_INVAL_DATA);
 	assert_false(out.flags & (FUSE_EXPLICIT_INVAL_DATA | FUSE_NO_OPENDIR_SUPPORT |
 					 FUSE_SUBMOUNTS | FUSE_HANDLE_KILLPRIV));
@@ -329,24 +329,6 @@ static void test_init(void **state)
 	tree_reset(tree);
 	assert_int_equal(talk_init(t, FUSE_ASYNC_READ, &out), 0);
 	assert_int_equal(out.flags, FUSE_ASYNC_READ);
-	talk_free(t);
-	tree_free(tree);
-}
-
-/* The guest's kernel would never learn how long it is. */
-static void test_init_of_file(void **state)
-{
-	struct world *w = *state;
-	_cleanup_free_ char *path = test_file(w->folder, "one", "1");
-	struct tree_options own = {
-		.cache = TREE_CACHE_OWN, .inodes_max = 64, .handles_max = 16};
-	struct tree *tree = tree_at(path, &own);
-	struct talk *t = talk_new(tree);
-	struct fuse_init_out out;
-
-	assert_int_equal(talk_init(t, PEER_FLAGS, &out), 0);
-	assert_false(out.flags & FUSE_WRITEBACK_CACHE);
-	assert_true(out.flags & FUSE_CACHE_SYMLINKS);
 	talk_free(t);
 	tree_free(tree);
 }
@@ -383,7 +365,6 @@ int main(void)
 		world_test(test_sizes),
 		world_test(test_payload),
 		world_test(test_init),
-		world_test(test_init_of_file),
 		world_test(test_setxattr_short),
 	};
 
