@@ -119,7 +119,8 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 		c->default_vcpus, config_max_vcpus(c), config_max_vcpus(c));
 	add_option(w, "-m", "size=%" PRIu64 "M,slots=%d,maxmem=%" PRIu64 "M",
 		c->default_memory, VM_MEMORY_SLOTS,
-		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128));
+		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128) +
+			VM_IMAGES_BYTES / MiB);
 }
 
 static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role role)
@@ -180,7 +181,8 @@ static void add_devices(struct words *w, enum vm_role role)
 	for (int i = 0; i < VM_PORTS; i++)
 		add_option(w, "-device",
 			"pcie-root-port,id=rp%d,bus=pcie.0,addr=0x%x.%d%s,chassis=%d", i,
-			4 + i / 8, i % 8, i % 8 == 0 ? ",multifunction=on" : "", i + 1);
+			VM_PORT_SLOT + i / 8, i % 8,
+			i % 8 == 0 ? ",multifunction=on" : "", i + 1);
 }
 
 char **vm_argv_new(const struct vm_machine *m, enum vm_role role)

@@ -24,8 +24,14 @@
  * (see guest/compact.h). */
 #define VM_WORD_COMPACT "stencil.compact"
 
-/* Root ports for hot-plugging: a NIC or a disk each. */
-#define VM_PORTS 8
+/* Root ports for hot-plugging, a NIC or an image each: port i is function i % 8 of slot
+ * VM_PORT_SLOT + i / 8. */
+#define VM_PORTS     8
+#define VM_PORT_SLOT 4
+
+/* Address space for images as memory (virtio-pmem), beside what DIMMs may need. It costs
+ * nothing before it is used. */
+#define VM_IMAGES_BYTES ((uint64_t)16 << 30)
 
 enum vm_role {
 	VM_ROLE_DIRECT,   /* boots; private memory */

@@ -128,32 +128,3 @@ int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct e
 		r = resize_memory(vm, memory_bytes, err);
 	return r < 0 ? err_wrap(err, "resize the VM") : 0;
 }
-
-/* The number of a root port that is free no more, or VM_PORTS. */
-static unsigned int take_port(struct vm *vm)
-{
-	unsigned int port;
-
-	pthread_mutex_lock(&vm->lock);
-	port = vm->ports_taken;
-	if (port < VM_PORTS)
-		vm->ports_taken++;
-	pthread_mutex_unlock(&vm->lock);
-	return port;
-}
-
-int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
-{
-	unsigned int port = take_port(vm);
-	char id[16], bus[16];
-	struct plug_nic plug = {
-		.id = id, .bus = bus, .tap_fd = nic->tap_fd, .mtu = nic->mtu};
-
-	if (port == VM_PORTS)
-		return err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use",
-			VM_PORTS);
-	snprintf(id, sizeof(id), "nic%u", port);
-	snprintf(bus, sizeof(bus), "rp%u", port);
-	memcpy(plug.mac, nic->mac, sizeof(plug.mac));
-	return plug_nic(vm->qmp, &plug, vm_call_deadline(vm), err);
-}

@@ -110,6 +110,22 @@ struct vm_nic {
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
 
 /*
+ * Plugs a file that nobody writes, of a multiple of 2 MiB, into the next root port: as memory
+ * (virtio-pmem), or as a disk (virtio-blk) where it is larger than dax_max of [images]. QEMU
+ * keeps a duplicate of image_fd (O_RDONLY, not taken). ret_place, "04.3", is the root port
+ * by which the guest finds it. `reserved`: ports that others still need; -ENOSPC where no
+ * other one is left, or no address space.
+ */
+#define VM_PLACE_SIZE 16
+struct vm_image {
+	int fd;
+	uint64_t bytes;
+	unsigned int reserved;
+};
+int vm_plug_image(struct vm *vm, const struct vm_image *image,
+	char ret_place[VM_PLACE_SIZE], struct err *err);
+
+/*
  * The file channel, for the pod's file server (files/wire.h): its host end, and the window's
  * memory, a memfd whose size is sealed. Borrowed; valid until vm_free(). The VM reads and
  * writes neither.
