@@ -33,10 +33,12 @@ static int open_resolved(int fd, const char *name, uint64_t flags, uint64_t reso
 	return r;
 }
 
+/* A name's, in a folder. */
+#define RESOLVE_BY_NAME (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
+
 int file_open_name(int folder_fd, const char *name)
 {
-	return open_resolved(folder_fd, name, O_PATH | O_NOFOLLOW,
-		RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+	return open_resolved(folder_fd, name, O_PATH | O_NOFOLLOW, RESOLVE_BY_NAME);
 }
 
 int file_open_again(int fd, int flags)
@@ -100,12 +102,15 @@ int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret)
 	return 0;
 }
 
-int entry_look_up(
-	struct tree *tree, int folder_fd, const char *name, struct fuse_entry_out *ret)
+int entry_look_up(struct call *c, const char *name, struct fuse_entry_out *ret)
 {
-	int fd = file_open_name(folder_fd, name);
+	uint64_t resolve = RESOLVE_BY_NAME;
+	int fd;
 
-	return fd < 0 ? fd : entry_enter(tree, fd, ret);
+	if (c->at_once)
+		resolve |= RESOLVE_CACHED;
+	fd = open_resolved(c->inode->fd, name, O_PATH | O_NOFOLLOW, resolve);
+	return fd < 0 ? fd : entry_enter(c->tree, fd, ret);
 }
 
 /* "." and ".." resolve a file handle of the guest's (open_by_handle_at(2)). ".." would lead
@@ -156,7 +161,7 @@ int call_lookup(struct call *c)
 	else if (strcmp(c->names[0], "..") == 0)
 		r = look_up_parent(c, &entry);
 	else
-		r = entry_look_up(c->tree, c->inode->fd, c->names[0], &entry);
+		r = entry_look_up(c, c->names[0], &entry);
 	/* That there is none is something to remember. */
 	if (r == -ENOENT && tree_is_own(c->tree))
 		entry = (struct fuse_entry_out){.entry_valid = OWN_TIMEOUT_SECONDS};

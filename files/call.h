@@ -9,6 +9,7 @@
 #include "files/fuse.h"
 #include "files/handle.h"
 #include "files/inode.h"
+#include "files/room.h"
 #include "files/tree.h"
 #include "files/wait.h"
 
@@ -20,6 +21,9 @@ struct tree {
 	struct inodes inodes;
 	struct handles handles;
 	struct waits waits;
+	struct lock_wait *lock_waits;
+	struct room *room, own_room;
+	bool is_local; /* a file system of this machine's */
 };
 
 /* What a request has after its header. */
@@ -64,6 +68,8 @@ struct call {
 	struct inode *inode;   /* of header.nodeid, where the request is for one */
 	struct handle *handle; /* of in.fh, where the request has one there */
 	struct tree_answer *answer;
+	bool at_once;   /* -EAGAIN rather than to wait */
+	bool made;      /* something was done that must not be done twice */
 	size_t out_len; /* bytes behind the answer's header */
 };
 
@@ -135,12 +141,11 @@ int file_open_again(int fd, int flags);
 void attr_fill(const struct tree *tree, const struct statx *st, struct fuse_attr *ret);
 void entry_fill(const struct tree *tree, uint64_t nodeid, const struct statx *st,
 	struct fuse_entry_out *ret);
-/* Looks up a name: one lookup more of the inode is counted. */
-int entry_look_up(
-	struct tree *tree, int folder_fd, const char *name, struct fuse_entry_out *ret);
+/* Looks up a name in the call's folder: one lookup more of the inode is counted. */
+int entry_look_up(struct call *c, const char *name, struct fuse_entry_out *ret);
 /* The same for an O_PATH descriptor of what is to be named; taken. */
 int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret);
 /* The host's flags for an open of the guest's. */
-int open_flags(const struct tree *tree, uint32_t guest);
+int open_flags(uint32_t guest);
 /* A handle for an open file or folder (fd is taken), and the answer for it. */
 int open_fill(struct call *c, struct inode *inode, int fd, struct fuse_open_out *ret);

@@ -57,6 +57,7 @@ void channel_free(struct channel *c)
 			continue;
 		tree_free(c->mounts[i]->tree);
 		channel_jobs_free(&c->mounts[i]->held);
+		channel_turns_free(&c->mounts[i]->turns);
 		free(c->mounts[i]);
 	}
 	channel_jobs_free(&c->queue);

@@ -32,7 +32,9 @@ struct job {
 	bool credited;       /* the guest has its credit back */
 	uint32_t opcode;
 	uint64_t unique;
-	const uint8_t *payload; /* a FUSE_WRITE's data, in the window */
+	uint64_t turn;            /* see struct turns */
+	struct job *next_release; /* in its mount's turns */
+	const uint8_t *payload;   /* a FUSE_WRITE's data, in the window */
 	size_t payload_len;
 	size_t len;
 	_Alignas(8)
@@ -41,6 +43,17 @@ struct job {
 
 struct job_list {
 	struct job *first, **end;
+};
+
+/*
+ * Who closes a file has no lock on it any more, but the guest's kernel waits for no answer to
+ * FUSE_RELEASE. So a request for a lock waits for the releases that came before it: each has a
+ * turn, and a lock's is the last release's before it.
+ */
+struct turns {
+	uint64_t last;
+	struct job *releases, **releases_end; /* not served yet, in their order */
+	struct job_list locks;                /* that wait for them */
 };
 
 /*
@@ -57,8 +70,8 @@ struct mount {
 	bool unmounting; /* a reset comes; others are held */
 	bool resetting;  /* by a job; it has no other user */
 	bool removing;
-	bool crowded; /* to be told to the guest */
 	struct job_list held;
+	struct turns turns;
 };
 
 enum slot_state {
@@ -94,8 +107,8 @@ struct outgoing {
 	unsigned int number;
 	const void *data;
 	size_t len;
-	uint8_t slot; /* where the data is, or FILES_NO_SLOT */
-	uint8_t done; /* a slot of the guest's to give back, or FILES_NO_SLOT */
+	uint8_t slot;  /* where the data is, or FILES_NO_SLOT */
+	uint8_t done;  /* a slot of the guest's to give back, or FILES_NO_SLOT */
 	bool credited; /* an answer whose credit the guest has back */
 };
 
@@ -135,6 +148,11 @@ void channel_queue(struct channel *c, struct job *job);
 
 /* ---- channel_mounts.c: with the lock, where nothing else is said ---- */
 
+/* What is in a new one, and what is left of one that has no users. */
+void channel_turns_init(struct turns *turns);
+void channel_turns_free(struct turns *turns);
+/* The job was served, for what waits for it. */
+void channel_mount_served(struct mount *mount, struct job *job);
 /* One user less. */
 void channel_mount_leave(struct mount *mount);
 /* Queues a message for its mount, or holds it back, or queues it for an answer that there is

@@ -1,9 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The channel: its mounts, who uses them, and how they end. */
 #include <errno.h>
+#include <linux/fuse.h>
 
 #include "base/util.h"
 #include "files/channel_internal.h"
+
+/* ---- turns ---- */
+
+void channel_turns_init(struct turns *turns)
+{
+	*turns = (struct turns){0};
+	turns->releases_end = &turns->releases;
+	channel_jobs_init(&turns->locks);
+}
+
+void channel_turns_free(struct turns *turns)
+{
+	channel_jobs_free(&turns->locks);
+}
+
+static bool is_lock(const struct job *job)
+{
+	return job->opcode == FUSE_SETLK || job->opcode == FUSE_SETLKW ||
+	       job->opcode == FUSE_GETLK;
+}
+
+/* True: it is kept until its turn comes. */
+static bool turns_wait(struct turns *turns, struct job *job)
+{
+	if (job->opcode == FUSE_RELEASE) {
+		job->turn = ++turns->last;
+		job->next_release = NULL;
+		*turns->releases_end = job;
+		turns->releases_end = &job->next_release;
+	}
+	if (!is_lock(job) || !turns->releases)
+		return false;
+	job->turn = turns->last;
+	channel_jobs_add(&turns->locks, job);
+	return true;
+}
+
+static void turns_remove(struct turns *turns, struct job *release)
+{
+	struct job **at = &turns->releases;
+
+	while (*at != release)
+		at = &(*at)->next_release;
+	*at = release->next_release;
+	if (!*at)
+		turns->releases_end = at;
+}
+
+void channel_mount_served(struct mount *mount, struct job *job)
+{
+	struct turns *turns = &mount->turns;
+
+	if (job->opcode != FUSE_RELEASE)
+		return;
+	turns_remove(turns, job);
+	while (turns->locks.first &&
+		(!turns->releases || turns->locks.first->turn < turns->releases->turn))
+		channel_queue(mount->channel, channel_jobs_take(&turns->locks));
+}
+
+/* ---- users ---- */
 
 void channel_mount_leave(struct mount *mount)
 {
@@ -63,7 +125,8 @@ static void queue_message(struct mount *mount, struct job *job)
 {
 	mount->users++;
 	job->mount = mount;
-	channel_queue(mount->channel, job);
+	if (!turns_wait(&mount->turns, job))
+		channel_queue(mount->channel, job);
 }
 
 void channel_mount_message(struct channel *c, struct job *job)
@@ -158,14 +221,14 @@ static void notify_guest(void *user, const void *message, size_t len)
 					     .done = FILES_NO_SLOT});
 }
 
-/* Told by the worker, when the request is through: the tree may be locked here. */
-static void note_crowded(void *user)
+static void ask_to_forget(void *user)
 {
 	struct mount *mount = user;
 
-	pthread_mutex_lock(&mount->channel->lock);
-	mount->crowded = true;
-	pthread_mutex_unlock(&mount->channel->lock);
+	channel_send(mount->channel, &(struct outgoing){.kind = FILES_SHRINK,
+					     .number = mount->number,
+					     .slot = FILES_NO_SLOT,
+					     .done = FILES_NO_SLOT});
 }
 
 int channel_add(struct channel *c, unsigned int number, int root_fd,
@@ -188,8 +251,9 @@ int channel_add(struct channel *c, unsigned int number, int root_fd,
 	mount->channel = c;
 	mount->number = number;
 	channel_jobs_init(&mount->held);
+	channel_turns_init(&mount->turns);
 	own.notify = notify_guest;
-	own.crowded = note_crowded;
+	own.crowded = ask_to_forget;
 	own.user = mount;
 	r = tree_new(root_fd, &own, &mount->tree, err);
 	if (r < 0) {

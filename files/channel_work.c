@@ -269,24 +269,30 @@ static int refuse(struct worker *w)
 	return error;
 }
 
-/* The mount is not to be used after this; true: the guest is to be told that it is crowded. */
-static bool leave_mount(struct worker *w, bool served)
+/* The mount is not to be used after this. */
+static void leave_mount(struct worker *w, bool served)
 {
 	struct channel *c = w->channel;
 	struct mount *mount = w->job->mount;
-	bool crowded;
 
 	if (!mount)
-		return false;
+		return;
 	pthread_mutex_lock(&c->lock);
 	if (served && w->job->opcode == FUSE_SETLKW)
 		c->lockers--;
-	crowded = mount->crowded;
-	mount->crowded = false;
 	channel_mount_leave(mount);
 	pthread_mutex_unlock(&c->lock);
 	w->job->mount = NULL;
-	return crowded;
+}
+
+/* Before it is answered, for which the guest has to read. */
+static void tell_served(struct worker *w)
+{
+	if (w->job->opcode != FUSE_RELEASE || !w->job->mount)
+		return;
+	pthread_mutex_lock(&w->channel->lock);
+	channel_mount_served(w->job->mount, w->job);
+	pthread_mutex_unlock(&w->channel->lock);
 }
 
 static void serve_message(struct worker *w)
@@ -304,31 +310,25 @@ static void serve_message(struct worker *w)
 		.user = w};
 	int error = refuse(w), r = 0;
 	struct err err;
-	bool crowded;
 
 	if (error == 0)
 		r = tree_serve(job->mount->tree, &request, &answer);
 	else
 		answer_error(w, error, &answer);
+	tell_served(w);
 	/* Before the mount is left: answers to what was before an unmount come before those to
 	 * what is behind it, where the kernel counts its requests anew. */
 	if (r == 0) {
 		place_answer(w, &answer);
 		send_answer(w, &answer);
 	}
-	crowded = leave_mount(w, error == 0);
+	leave_mount(w, error == 0);
 	if (r < 0) {
 		err_set(&err, r,
 			"mount %u: a message (opcode %u, %zu bytes) that no kernel sends",
 			job->number, job->opcode, job->len + job->payload_len);
 		channel_fail(c, &err);
-		return;
 	}
-	if (crowded)
-		channel_send(c, &(struct outgoing){.kind = FILES_SHRINK,
-					.number = job->number,
-					.slot = FILES_NO_SLOT,
-					.done = FILES_NO_SLOT});
 }
 
 static void worker_serve(struct worker *w)

@@ -291,8 +291,10 @@ static int find_number(const struct files_client *client, unsigned int *ret)
 static int client_add(struct files_client *client, const struct files_tree *tree,
 	unsigned int *ret_mount, struct err *err)
 {
-	struct control_request request = {
-		.kind = CONTROL_ADD, .cache = tree->cache, .readonly = tree->readonly};
+	struct control_request request = {.kind = CONTROL_ADD,
+		.cache = tree->cache,
+		.readonly = tree->readonly,
+		.overlay_upper = tree->overlay_upper};
 	unsigned int number = 0;
 	int r;
 

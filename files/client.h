@@ -38,6 +38,9 @@ struct files_tree {
 			 taken */
 	enum tree_cache cache;
 	bool readonly;
+	/* The guest mounts an overlay with its upper layer in this: trusted.overlay.* attributes
+	 * are set and read in it. Never of a volume. */
+	bool overlay_upper;
 };
 
 /* From now on the guest may mount *ret_mount (files/wire.h). */

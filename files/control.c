@@ -30,6 +30,8 @@ static int control_add(struct channel *channel, const struct control_request *re
 			request->mount, request->cache);
 	own.cache = (enum tree_cache)request->cache;
 	own.readonly = request->readonly;
+	if (!request->overlay_upper)
+		own.keeper = NULL;
 	return channel_add(channel, request->mount, root_fd, &own, err);
 }
 
@@ -65,6 +67,7 @@ int control_run(int fd, struct channel *channel, const struct tree_options *opti
 			return err_set(
 				err, -EPROTO, "the shim's request has %zd bytes", n);
 		control_serve(channel, &request, root_fd, options, &outcome);
+		close_fd(steal_fd(&root_fd)); /* the tree has its own */
 		r = control_answer(fd, request.id, &outcome);
 		if (r == -EPIPE || r == -ECONNRESET)
 			return 0;

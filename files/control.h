@@ -31,6 +31,7 @@ struct control_request {
 	uint32_t mount;
 	uint32_t cache; /* enum tree_cache */
 	uint32_t readonly;
+	uint32_t overlay_upper;
 };
 
 struct control_answer {
@@ -40,6 +41,7 @@ struct control_answer {
 };
 
 int control_answer(int fd, uint32_t id, const struct err *err);
-/* Serves requests: 0 when the shim is gone. inodes_max and handles_max are for each tree. */
+/* Serves requests: 0 when the shim is gone. the room is for all trees together, the
+ * keeper is for those that are overlays' upper layers. */
 int control_run(int fd, struct channel *channel, const struct tree_options *options,
 	struct err *err);

@@ -19,15 +19,11 @@
  * Not O_APPEND: the guest says for each write whether it appends, and what its kernel writes
  * back from its page cache does not. Not O_DIRECT: the guest goes round its own cache by
  * itself, and answers are not aligned as the host would want them (which tmpfs refuses
- * anyhow). With a writeback cache the guest reads the rest of a page that it writes to.
+ * anyhow).
  */
-int open_flags(const struct tree *tree, uint32_t guest)
+int open_flags(uint32_t guest)
 {
-	int flags = guest & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME);
-
-	if (tree_is_own(tree) && (flags & O_ACCMODE) == O_WRONLY)
-		flags = (flags & ~O_ACCMODE) | O_RDWR;
-	return flags;
+	return guest & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME);
 }
 
 int open_fill(struct call *c, struct inode *inode, int fd, struct fuse_open_out *ret)
@@ -57,7 +53,7 @@ static int open_check(const struct call *c, int flags)
 
 int call_open(struct call *c)
 {
-	int flags = open_flags(c->tree, c->in.open.flags);
+	int flags = open_flags(c->in.open.flags);
 	bool kill = c->in.open.open_flags & FUSE_OPEN_KILL_SUIDGID;
 	struct fuse_open_out out;
 	int r = open_check(c, flags);
@@ -80,6 +76,7 @@ int call_release(struct call *c)
 {
 	if (c->in.release.release_flags & FUSE_RELEASE_FLUSH)
 		lock_owner_leave(c, c->in.release.lock_owner);
+	lock_handle_leave(c);
 	handle_release(c->tree, c->handle);
 	return 0;
 }
@@ -193,8 +190,13 @@ int call_fallocate(struct call *c)
 
 	if (r < 0)
 		return r;
-	return fallocate(c->handle->fd, in->mode, in->offset, in->length) < 0 ? -errno
-									      : 0;
+	/* No flag says that set-uid bits go: a user's do. */
+	if (c->header.uid != 0)
+		caller_drop_fsetid();
+	r = fallocate(c->handle->fd, in->mode, in->offset, in->length) < 0 ? -errno : 0;
+	if (c->header.uid != 0)
+		caller_regain_fsetid();
+	return r;
 }
 
 /* The rest of lseek(2) the guest does without us. */
@@ -244,7 +246,11 @@ int call_copy_file_range(struct call *c)
 	if (!inode)
 		return -ESTALE;
 	to = handle_use(c->tree, in->fh_out, inode);
+	if (c->header.uid != 0)
+		caller_drop_fsetid();
 	r = to ? copy_to(c, to->fd) : -EBADF;
+	if (c->header.uid != 0)
+		caller_regain_fsetid();
 	handle_unuse(c->tree, to);
 	inode_unuse(c->tree, inode);
 	return r;

@@ -59,9 +59,9 @@ static void plus_fill(
 	struct call *c, const struct dirent64 *entry, struct fuse_entry_out *ret)
 {
 	*ret = (struct fuse_entry_out){0};
-	if (name_is_dots(entry->d_name))
+	if (name_is_dots(entry->d_name) || room_is_crowded(c->tree->room))
 		return;
-	if (entry_look_up(c->tree, c->inode->fd, entry->d_name, ret) < 0)
+	if (entry_look_up(c, entry->d_name, ret) < 0)
 		*ret = (struct fuse_entry_out){0};
 }
 

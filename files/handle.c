@@ -9,12 +9,13 @@
 
 void handles_init(struct tree *tree)
 {
-	slots_init(&tree->handles.slots, tree->options.handles_max);
+	slots_init(&tree->handles.slots, UINT32_MAX);
 }
 
 static void handle_free(struct tree *tree, struct handle *handle)
 {
 	close(handle->fd);
+	room_give(tree->room, ROOM_HANDLES);
 	inode_unuse(tree, handle->inode);
 	pthread_mutex_destroy(&handle->folder_lock);
 	free(handle);
@@ -42,9 +43,14 @@ void handles_done(struct tree *tree)
 
 int handle_add(struct tree *tree, struct inode *inode, int fd, uint64_t *ret_fh)
 {
-	struct handle *handle = xnew0(struct handle);
+	struct handle *handle;
 	uint64_t fh;
 
+	if (!room_take(tree->room, ROOM_HANDLES)) {
+		close(fd);
+		return -ENFILE;
+	}
+	handle = xnew0(struct handle);
 	handle->inode = inode;
 	handle->fd = fd;
 	handle->uses = 1;
@@ -102,10 +108,5 @@ void handle_release(struct tree *tree, struct handle *handle)
 
 int handle_check_room(struct tree *tree)
 {
-	bool room;
-
-	pthread_mutex_lock(&tree->lock);
-	room = tree->handles.slots.n_used < tree->handles.slots.max;
-	pthread_mutex_unlock(&tree->lock);
-	return room ? 0 : -ENFILE;
+	return room_has(tree->room, ROOM_HANDLES) ? 0 : -ENFILE;
 }

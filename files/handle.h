@@ -23,8 +23,6 @@ struct handle {
 
 struct handles {
 	struct slots slots;
-	unsigned int
-		n_owners; /* of locks: they hold descriptors, too, within the same bound */
 };
 
 void handles_init(struct tree *tree);

@@ -96,10 +96,6 @@ static struct inode *inodes_add(struct inodes *inodes, int fd, const struct stat
 	struct inode **bucket;
 
 	inode->nodeid = slots_add(&inodes->slots, inode);
-	if (!inode->nodeid) {
-		free(inode);
-		return NULL;
-	}
 	if (inodes->slots.n_used > inodes->n_buckets)
 		inodes_grow(inodes);
 	inode->fd = fd;
@@ -123,27 +119,33 @@ static struct inode *inodes_drop(struct tree *tree, struct inode *inode)
 		at = &(*at)->next;
 	*at = inode->next;
 	slots_remove(&inodes->slots, inode->nodeid);
-	if (inodes->slots.n_used < inodes->slots.max / 2)
-		inodes->crowded = false;
-	for (struct lock_owner *owner = inode->owners; owner; owner = owner->next)
-		tree->handles.n_owners--;
 	return inode;
 }
 
-static void inode_free(struct inode *inode)
+static void owners_free(struct tree *tree, struct lock_owner *first)
+{
+	for (struct lock_owner *owner = first; owner; owner = owner->next)
+		room_give(tree->room, ROOM_HANDLES);
+	lock_owners_free(first);
+}
+
+static void inode_free(struct tree *tree, struct inode *inode)
 {
 	if (!inode)
 		return;
-	lock_owners_free(inode->owners);
+	owners_free(tree, inode->owners);
 	close(inode->fd);
 	free(inode);
+	room_give(tree->room, ROOM_INODES);
 }
 
 void inodes_init(struct tree *tree, int root_fd, const struct statx *root)
 {
 	struct inodes *inodes = &tree->inodes;
 
-	slots_init(&inodes->slots, MAX(tree->options.inodes_max, 1));
+	slots_init(&inodes->slots, UINT32_MAX);
+	/* Its room, or more than there is: it is there in any case. */
+	room_take_always(tree->room, ROOM_INODES);
 	inodes->root = inodes_add(inodes, root_fd, root);
 	inodes->root->uses = 1;
 	assert(inodes->root->nodeid == FUSE_ROOT_ID);
@@ -159,11 +161,9 @@ void inodes_clear(struct tree *tree)
 		if (!inode)
 			continue;
 		inode->lookups = 0;
-		inode_free(inodes_drop(tree, inode));
+		inode_free(tree, inodes_drop(tree, inode));
 	}
-	lock_owners_free(inodes->root->owners);
-	inodes->root->owners = NULL;
-	tree->handles.n_owners = 0;
+	owners_free(tree, steal_ptr(inodes->root->owners));
 	assert(inodes->slots.n_used == 1);
 }
 
@@ -173,7 +173,7 @@ void inodes_done(struct tree *tree)
 
 	inodes_clear(tree);
 	inodes->root->uses = 0;
-	inode_free(inodes_drop(tree, inodes->root));
+	inode_free(tree, inodes_drop(tree, inodes->root));
 	free(inodes->buckets);
 	slots_done(&inodes->slots);
 }
@@ -200,7 +200,7 @@ void inode_unuse(struct tree *tree, struct inode *inode)
 	inode->uses--;
 	dropped = inodes_drop(tree, inode);
 	pthread_mutex_unlock(&tree->lock);
-	inode_free(dropped);
+	inode_free(tree, dropped);
 }
 
 void inode_count(struct tree *tree, struct inode *inode)
@@ -210,16 +210,7 @@ void inode_count(struct tree *tree, struct inode *inode)
 	pthread_mutex_unlock(&tree->lock);
 }
 
-/* There are more than three quarters, and nobody was told. With the lock. */
-static bool inodes_crowd(struct inodes *inodes)
-{
-	if (inodes->crowded || inodes->slots.n_used <= inodes->slots.max / 4 * 3)
-		return false;
-	inodes->crowded = true;
-	return true;
-}
-
-static void tell_crowded(const struct tree *tree)
+void inodes_tell_crowded(const struct tree *tree)
 {
 	if (tree->options.crowded)
 		tree->options.crowded(tree->options.user);
@@ -229,15 +220,13 @@ int inode_enter(struct tree *tree, int fd, const struct statx *st, uint64_t *ret
 {
 	struct inode_key key = key_of(st);
 	struct inode *inode;
-	bool crowds = false;
+	bool added = false;
 
 	pthread_mutex_lock(&tree->lock);
 	inode = inodes_find(&tree->inodes, &key);
-	if (!inode) {
-		inode = inodes_add(&tree->inodes, fd, st);
-		if (inode)
-			fd = -1;
-		crowds = inodes_crowd(&tree->inodes);
+	if (!inode && room_take(tree->room, ROOM_INODES)) {
+		inode = inodes_add(&tree->inodes, steal_fd(&fd), st);
+		added = true;
 	}
 	if (inode) {
 		inode->lookups++;
@@ -245,8 +234,8 @@ int inode_enter(struct tree *tree, int fd, const struct statx *st, uint64_t *ret
 	}
 	pthread_mutex_unlock(&tree->lock);
 	close_fd(fd);
-	if (crowds)
-		tell_crowded(tree);
+	if (added && room_crowds(tree->room))
+		inodes_tell_crowded(tree);
 	return inode ? 0 : -ENFILE;
 }
 
@@ -276,15 +265,10 @@ void inode_forget(struct tree *tree, uint64_t nodeid, uint64_t lookups)
 		dropped = inodes_drop(tree, inode);
 	}
 	pthread_mutex_unlock(&tree->lock);
-	inode_free(dropped);
+	inode_free(tree, dropped);
 }
 
 int inode_check_room(struct tree *tree)
 {
-	bool room;
-
-	pthread_mutex_lock(&tree->lock);
-	room = tree->inodes.slots.n_used < tree->inodes.slots.max;
-	pthread_mutex_unlock(&tree->lock);
-	return room ? 0 : -ENFILE;
+	return room_has(tree->room, ROOM_INODES) ? 0 : -ENFILE;
 }

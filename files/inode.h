@@ -37,7 +37,6 @@ struct inodes {
 	struct inode **buckets;
 	uint32_t n_buckets; /* a power of two */
 	struct inode *root;
-	bool crowded; /* told so, and never below half of it since */
 };
 
 /* root_fd: O_PATH, taken. */
@@ -56,6 +55,8 @@ void inode_count(struct tree *tree, struct inode *inode);
 int inode_enter(struct tree *tree, int fd, const struct statx *st, uint64_t *ret_nodeid);
 /* The same of one that is known already, -ESTALE where it is not. The fd is not taken. */
 int inode_enter_known(struct tree *tree, const struct statx *st, uint64_t *ret_nodeid);
+/* Asks the guest to forget some. */
+void inodes_tell_crowded(const struct tree *tree);
 void inode_forget(struct tree *tree, uint64_t nodeid, uint64_t lookups);
 /* -ENFILE where no other inode can be entered: asked before a file is made. */
 int inode_check_room(struct tree *tree);

@@ -3,10 +3,12 @@
 #include "files/jail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -27,19 +29,24 @@
  */
 #define THREADS_MAX (CHANNEL_WAITERS_MAX + CHANNEL_WORKERS_MAX + 64u)
 /*
- * Private writable memory: the stacks of all these threads, 137 MiB; 64 trees whose guest has
- * looked up as much as it may, at some 5 MiB each; messages, 2 MiB; the rest is room for the
- * allocator's waste.
+ * Private writable memory: the stacks of all these threads, 137 MiB; inodes and open files, as
+ * many as there may be, some 40 MiB; messages, 2 MiB; the rest is room for the allocator's
+ * waste.
  */
 #define MEMORY_MAX (512 * MiB)
 
-/* Four trees that are as full as they may be (main_files.c). */
+/* What the guest may hold, and a little (main_files.c). */
 #define DESCRIPTORS_MAX ((rlim_t)256 << 10)
 
 #define CAPABILITIES                                                                     \
 	(1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH |    \
 		1ull << CAP_FOWNER | 1ull << CAP_FSETID | 1ull << CAP_SETFCAP |          \
-		1ull << CAP_SETUID | 1ull << CAP_SETGID)
+		1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_MKNOD)
+
+/* Of the keeper: its socket, and what comes with a request. */
+#define KEEPER_DESCRIPTORS_MAX 2
+#define KEEPER_MEMORY_MAX      (8 * MiB)
+#define KEEPER_CAPABILITIES    (1ull << CAP_SYS_ADMIN)
 
 int jail_close_others(unsigned int first, struct err *err)
 {
@@ -134,11 +141,10 @@ static int lock_securebits(struct err *err)
 }
 
 /* Not by libcap-ng: in a static program it brings the lookup of users along. */
-static int cut_capabilities(struct err *err)
+static int cut_capabilities(uint64_t keep, struct err *err)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
-	uint64_t keep = CAPABILITIES;
 
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		if (!(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
@@ -152,7 +158,7 @@ static int cut_capabilities(struct err *err)
 	return 0;
 }
 
-static int drop_privileges(uid_t uid, struct err *err)
+static int drop_privileges(uid_t uid, uint64_t keep, struct err *err)
 {
 	int r;
 
@@ -162,7 +168,7 @@ static int drop_privileges(uid_t uid, struct err *err)
 	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
 		setresuid(uid, uid, uid) < 0)
 		return err_sys(err, errno, "cannot become uid %u", uid);
-	r = cut_capabilities(err);
+	r = cut_capabilities(keep, err);
 	if (r < 0)
 		return r;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -182,8 +188,66 @@ int jail_enter(uid_t uid, unsigned int *ret_descriptors, struct err *err)
 	if (r == 0)
 		r = set_limits(ret_descriptors, err);
 	if (r == 0)
-		r = drop_privileges(uid, err);
+		r = drop_privileges(uid, CAPABILITIES, err);
 	if (r == 0)
 		r = jail_filter_enter(err);
+	return r;
+}
+
+/* ---- the keeper ---- */
+
+/* Opened while /proc is there, and entered once the old root is gone. */
+static int enter_keeper_root(struct err *err)
+{
+	_cleanup_close_ int fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, "/proc/self/fd");
+	r = enter_namespaces(err);
+	if (r == 0)
+		r = enter_root(err);
+	if (r == 0 && fchdir(fd) < 0)
+		r = err_sys(err, errno, "cannot enter /proc/self/fd");
+	return r;
+}
+
+static int set_keeper_limits(struct err *err)
+{
+	int r;
+
+	r = limit(RLIMIT_CORE, 0, "core dumps", err);
+	if (r == 0)
+		r = limit(RLIMIT_DATA, KEEPER_MEMORY_MAX, "memory", err);
+	if (r == 0)
+		r = limit(RLIMIT_NOFILE, KEEPER_DESCRIPTORS_MAX, "descriptors", err);
+	return r;
+}
+
+/* After the last change of ids, which would undo it. */
+static int end_with(pid_t parent, struct err *err)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return err_sys(err, errno, "cannot end with the file server");
+	if (getppid() != parent)
+		return err_set(err, -ESRCH, "the file server has ended");
+	return 0;
+}
+
+int jail_enter_keeper(uid_t uid, pid_t parent, struct err *err)
+{
+	int r;
+
+	r = jail_close_others(JAIL_KEEPER_FD + 1, err);
+	if (r == 0)
+		r = enter_keeper_root(err);
+	if (r == 0)
+		r = set_keeper_limits(err);
+	if (r == 0)
+		r = drop_privileges(uid, KEEPER_CAPABILITIES, err);
+	if (r == 0)
+		r = end_with(parent, err);
+	if (r == 0)
+		r = jail_filter_enter_keeper(err);
 	return r;
 }

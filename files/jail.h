@@ -27,6 +27,8 @@
  *
  *   CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP
  *                         serving files: the guest's kernel has checked who may do what
+ *   CAP_MKNOD             what a container with that capability makes. They lead nowhere
+ *                         through the trees, whose mounts are nodev
  *   CAP_SETUID, CAP_SETGID
  *                         setfsuid(2), setfsgid(2): who makes a file owns it. The filter denies
  *                         every other change of ids
@@ -39,5 +41,10 @@ int jail_close_others(unsigned int first, struct err *err);
 /* *ret_descriptors: how many the process may have from then on. */
 int jail_enter(uid_t uid, unsigned int *ret_descriptors, struct err *err);
 
-/* The last stage, for jail_enter(). */
+/* The keeper's stages (keeper.h), for a child of the server's, which it ends with. */
+#define JAIL_KEEPER_FD 0 /* its socket */
+int jail_enter_keeper(uid_t uid, pid_t parent, struct err *err);
+
+/* The last stage, for jail_enter() and jail_enter_keeper(). */
 int jail_filter_enter(struct err *err);
+int jail_filter_enter_keeper(struct err *err);

@@ -219,17 +219,44 @@ static int add_rules(scmp_filter_ctx ctx)
 	return r == 0 ? add_conditions(ctx) : r;
 }
 
-int jail_filter_enter(struct err *err)
+/* All that the keeper does once it serves. */
+static int add_keeper_rules(scmp_filter_ctx ctx)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	const struct scmp_arg_cmp socket = {0, SCMP_CMP_EQ, JAIL_KEEPER_FD, 0};
+	static const int calls[] = {SCMP_SYS(getxattr), SCMP_SYS(setxattr),
+		SCMP_SYS(removexattr), SCMP_SYS(close), SCMP_SYS(exit_group)};
+	int r;
+
+	r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1, &socket);
+	if (r == 0)
+		r = seccomp_rule_add_array(
+			ctx, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, &socket);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(calls); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	return r;
+}
+
+static int enter(uint32_t otherwise, int (*add)(scmp_filter_ctx ctx), struct err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(otherwise);
 	int r = -ENOMEM;
 
 	if (ctx)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (r == 0)
-		r = add_rules(ctx);
+		r = add(ctx);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);
 	return r < 0 ? err_sys(err, r, "cannot install the system call filter") : 0;
+}
+
+int jail_filter_enter(struct err *err)
+{
+	return enter(SCMP_ACT_ERRNO(EPERM), add_rules, err);
+}
+
+int jail_filter_enter_keeper(struct err *err)
+{
+	return enter(SCMP_ACT_KILL_PROCESS, add_keeper_rules, err);
 }

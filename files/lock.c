@@ -9,14 +9,10 @@
 #include "base/util.h"
 #include "files/call.h"
 
-/* ---- owners ---- */
+/* Longer chains of processes that wait for one another end in waiting. */
+#define LOCK_STEPS_MAX 64u
 
-/* Owners hold descriptors, so they count among the handles. With the lock. */
-static bool owner_has_room(const struct tree *tree)
-{
-	return tree->handles.slots.n_used + tree->handles.n_owners <
-	       tree->handles.slots.max;
-}
+/* ---- owners ---- */
 
 static struct lock_owner **owner_at(struct inode *inode, uint64_t owner)
 {
@@ -42,7 +38,7 @@ static struct lock_owner *owner_unlink(struct tree *tree, struct lock_owner **at
 	struct lock_owner *owner = *at;
 
 	*at = owner->next;
-	tree->handles.n_owners--;
+	room_give(tree->room, ROOM_HANDLES);
 	return --owner->uses == 0 ? owner : NULL;
 }
 
@@ -91,10 +87,9 @@ static struct lock_owner *owner_add(struct call *c, int fd)
 	*fresh = (struct lock_owner){.owner = c->in.lk.owner, .fd = fd, .uses = 1};
 	pthread_mutex_lock(&c->tree->lock);
 	at = owner_at(c->inode, c->in.lk.owner);
-	if (!*at && owner_has_room(c->tree)) {
+	/* Owners hold descriptors, so they count among the handles. */
+	if (!*at && room_take(c->tree->room, ROOM_HANDLES))
 		*at = steal_ptr(fresh);
-		c->tree->handles.n_owners++;
-	}
 	owner = *at;
 	if (owner)
 		owner->uses++;
@@ -143,6 +138,29 @@ void lock_owner_leave(struct call *c, uint64_t number)
 	owner_free(last);
 }
 
+void lock_handle_leave(struct call *c)
+{
+	struct lock_owner **at, *gone = NULL;
+
+	pthread_mutex_lock(&c->tree->lock);
+	at = &c->inode->owners;
+	while (*at) {
+		struct lock_owner *owner = *at;
+
+		if (owner->fh != c->in.release.fh) {
+			at = &owner->next;
+			continue;
+		}
+		fd_unlock_all(owner->fd);
+		if (owner_unlink(c->tree, at)) {
+			owner->next = gone;
+			gone = owner;
+		}
+	}
+	pthread_mutex_unlock(&c->tree->lock);
+	lock_owners_free(gone);
+}
+
 void lock_owners_free(struct lock_owner *first)
 {
 	while (first) {
@@ -169,11 +187,102 @@ static int range_read(const struct fuse_file_lock *lk, struct flock *ret)
 	return 0;
 }
 
+/*
+ * The kernel does not tell whose a lock of an open file description is. But it does not count
+ * against itself: whose descriptor sees none in the way holds it. With the lock. NULL: another
+ * pod's, or the host's.
+ */
+static struct lock_owner *posix_holder(
+	const struct inode *inode, const struct flock *held)
+{
+	for (struct lock_owner *o = inode->owners; o; o = o->next) {
+		struct flock probe = *held;
+
+		probe.l_type = F_WRLCK;
+		probe.l_pid = 0;
+		if (fcntl(o->fd, F_OFD_GETLK, &probe) == 0 && probe.l_type == F_UNLCK)
+			return o;
+	}
+	return NULL;
+}
+
+/* Who is in the way of a request right now. With the lock. */
+static struct lock_owner *posix_blocker(const struct lock_wait *wait)
+{
+	struct flock held = wait->range;
+
+	held.l_pid = 0;
+	if (fcntl(wait->fd, F_OFD_GETLK, &held) < 0 || held.l_type == F_UNLCK ||
+		held.l_pid > 0)
+		return NULL;
+	return posix_holder(wait->inode, &held);
+}
+
+static const struct lock_wait *lock_wait_of(const struct tree *tree, uint64_t owner)
+{
+	const struct lock_wait *wait = tree->lock_waits;
+
+	while (wait && wait->owner != owner)
+		wait = wait->next;
+	return wait;
+}
+
+/* Whether somebody waits, in the end, for who would wait. With the lock. */
+static bool would_deadlock(const struct tree *tree, const struct lock_wait *wait)
+{
+	const struct lock_wait *at = wait;
+
+	for (unsigned int step = 0; at && step < LOCK_STEPS_MAX; step++) {
+		struct lock_owner *blocker = posix_blocker(at);
+
+		if (!blocker)
+			return false;
+		if (blocker->owner == wait->owner)
+			return true;
+		at = lock_wait_of(tree, blocker->owner);
+	}
+	return false;
+}
+
 static int posix_block(int fd, const void *arg)
 {
 	struct flock range = *(const struct flock *)arg;
 
 	return fcntl(fd, F_OFD_SETLKW, &range) < 0 ? -errno : 0;
+}
+
+static void lock_wait_end(struct tree *tree, struct lock_wait *wait)
+{
+	struct lock_wait **at = &tree->lock_waits;
+
+	pthread_mutex_lock(&tree->lock);
+	while (*at != wait)
+		at = &(*at)->next;
+	*at = wait->next;
+	pthread_mutex_unlock(&tree->lock);
+}
+
+static int posix_wait(struct call *c, const struct lock_owner *owner, struct flock *range)
+{
+	struct lock_wait wait = {.owner = owner->owner,
+		.inode = c->inode,
+		.fd = owner->fd,
+		.range = *range};
+	bool deadlock;
+	int r;
+
+	pthread_mutex_lock(&c->tree->lock);
+	deadlock = would_deadlock(c->tree, &wait);
+	if (!deadlock) {
+		wait.next = c->tree->lock_waits;
+		c->tree->lock_waits = &wait;
+	}
+	pthread_mutex_unlock(&c->tree->lock);
+	if (deadlock)
+		return -EDEADLK;
+	r = wait_for(c, owner->fd, posix_block, range);
+	lock_wait_end(c->tree, &wait);
+	return r;
 }
 
 static int posix_lock(struct call *c, struct flock *range, bool wait)
@@ -186,10 +295,12 @@ static int posix_lock(struct call *c, struct flock *range, bool wait)
 		return r;
 	r = fcntl(owner->fd, F_OFD_SETLK, range) < 0 ? -errno : 0;
 	if (wait && (r == -EAGAIN || r == -EACCES))
-		r = wait_for(c, owner->fd, posix_block, range);
+		r = posix_wait(c, owner, range);
 	pthread_mutex_lock(&c->tree->lock);
-	if (r == 0)
+	if (r == 0) {
 		owner->pid = c->in.lk.lk.pid;
+		owner->fh = c->in.lk.fh;
+	}
 	pthread_mutex_unlock(&c->tree->lock);
 	owner_unuse(c->tree, owner);
 	return r;
@@ -214,26 +325,9 @@ static int posix_unlock(struct call *c, struct flock *range)
 	return r;
 }
 
-/*
- * The kernel does not tell whose a lock of an open file description is. But it does not count
- * against itself: whose descriptor sees none in the way holds it. With the lock.
- */
-static uint32_t posix_holder(const struct inode *inode, const struct flock *held)
-{
-	for (struct lock_owner *o = inode->owners; o; o = o->next) {
-		struct flock probe = *held;
-
-		probe.l_type = F_WRLCK;
-		probe.l_pid = 0;
-		if (fcntl(o->fd, F_OFD_GETLK, &probe) == 0 && probe.l_type == F_UNLCK)
-			return o->pid;
-	}
-	return 0;
-}
-
 static int posix_get(struct call *c, struct flock *range, struct fuse_file_lock *ret)
 {
-	struct lock_owner *owner = owner_find(c);
+	struct lock_owner *owner = owner_find(c), *holder;
 	int fd = owner ? owner->fd : owner_open(c->inode);
 	int r = fd;
 
@@ -249,9 +343,12 @@ static int posix_get(struct call *c, struct flock *range, struct fuse_file_lock 
 		return 0;
 	ret->start = range->l_start;
 	ret->end = range->l_len ? range->l_start + range->l_len - 1 : INT64_MAX;
-	pthread_mutex_lock(&c->tree->lock);
 	/* A process of the host's has no number in the guest. */
-	ret->pid = range->l_pid > 0 ? 0 : posix_holder(c->inode, range);
+	if (range->l_pid > 0)
+		return 0;
+	pthread_mutex_lock(&c->tree->lock);
+	holder = posix_holder(c->inode, range);
+	ret->pid = holder ? holder->pid : 0;
 	pthread_mutex_unlock(&c->tree->lock);
 	return 0;
 }

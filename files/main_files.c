@@ -2,14 +2,18 @@
 /* stencil-files UID: a pod's file server. Its descriptors are those of control.h. */
 #include <errno.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/thread.h"
 #include "files/control.h"
 #include "files/jail.h"
+#include "files/keeper.h"
+#include "files/room.h"
 
 /* Numbers of ids that are none. */
 #define UID_MIN 1
@@ -17,18 +21,41 @@
 
 static struct channel *channel;
 
+/* How long a request waits for what the guest forgets: it takes a busy one less than a second. */
+#define ROOM_WAIT_MS 5000
+
 /*
- * Each inode and each open file is a descriptor. A tree may have a fourth of them as inodes
- * and a sixteenth as open files, so that three trees that are as full as they may be leave
- * some to others. With jail.c's number that is 64 Ki inodes, each some 1.5 KiB of the kernel's
- * memory.
+ * Each inode and each open file is a descriptor: five eighths for inodes, of which a guest has
+ * most, two for open files; what is left is for trees, and for what a request opens meanwhile.
+ * With jail.c's number that is 160 Ki inodes, each some 1.5 KiB of the kernel's memory.
  */
-static struct tree_options tree_limits(unsigned int descriptors)
+static struct tree_options tree_limits(unsigned int descriptors, struct keeper *keeper)
 {
-	return (struct tree_options){
-		.inodes_max = descriptors / 4,
-		.handles_max = descriptors / 16,
-	};
+	static struct room room;
+
+	room_init(&room, descriptors / 8 * 5, descriptors / 4, ROOM_WAIT_MS);
+	return (struct tree_options){.room = &room, .keeper = keeper};
+}
+
+/* Overlays would lose their marks without a word. */
+static void on_keeper_ended(int sig)
+{
+	static const char text[] =
+		"stencil-files: the keeper has ended: so does the server\n";
+
+	(void)sig;
+	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	_exit(EXIT_FAILURE);
+}
+
+static int start_keeper(uid_t uid, struct keeper **ret, struct err *err)
+{
+	struct sigaction action = {
+		.sa_handler = on_keeper_ended, .sa_flags = SA_NOCLDSTOP};
+
+	if (sigaction(SIGCHLD, &action, NULL) < 0)
+		return err_sys(err, errno, "sigaction");
+	return keeper_new(uid, ret, err);
 }
 
 /* The shim is gone, and with it the pod: nothing is left to be done in order. */
@@ -63,6 +90,7 @@ static int parse_uid(int argc, char **argv, uid_t *ret, struct err *err)
 static int start(int argc, char **argv, struct err *err)
 {
 	static struct tree_options limits;
+	struct keeper *keeper = NULL;
 	unsigned int descriptors = 0;
 	uid_t uid = 0;
 	int r;
@@ -74,16 +102,21 @@ static int start(int argc, char **argv, struct err *err)
 	if (r == 0)
 		r = jail_close_others(FILES_FD_FIRST, err);
 	if (r == 0)
+		r = start_keeper(uid, &keeper, err);
+	if (r == 0)
 		r = tree_prepare(err);
+	/* The keeper puts up its walls meanwhile. */
 	if (r == 0)
 		r = jail_enter(uid, &descriptors, err);
+	if (r == 0)
+		r = keeper_wait(keeper, err);
 	/* What libseccomp has left behind. */
 	malloc_trim(0);
 	if (r == 0)
 		r = channel_new(FILES_FD_CHANNEL, FILES_FD_WINDOW, &channel, err);
 	if (r < 0)
 		return r;
-	limits = tree_limits(descriptors);
+	limits = tree_limits(descriptors, keeper);
 	r = thread_start(control_main, &limits, CHANNEL_STACK_BYTES, true, NULL);
 	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
 }

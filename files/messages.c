@@ -30,6 +30,7 @@ enum flag {
 	FOR_NODE = 1 << 2,   /* header.nodeid is one that we gave out */
 	FOR_HANDLE = 1 << 3, /* and in.fh is a handle of it */
 	NO_ANSWER = 1 << 4,
+	AT_ONCE = 1 << 5, /* can be tried without waiting */
 };
 
 #define FOR_OPEN (FOR_NODE | FOR_HANDLE)
@@ -60,9 +61,9 @@ struct row {
 #define INIT_FIXED offsetof(struct fuse_init_in, flags2)
 
 static const struct row rows[] = {
-	{FUSE_LOOKUP, 0, TEXT1(LOOKUP), FOR_NODE, call_lookup},
+	{FUSE_LOOKUP, 0, TEXT1(LOOKUP), FOR_NODE | AT_ONCE, call_lookup},
 	{FUSE_FORGET, IN(forget), NOTHING, NO_ANSWER, call_forget},
-	{FUSE_GETATTR, IN(getattr), NOTHING, FOR_NODE, call_getattr},
+	{FUSE_GETATTR, IN(getattr), NOTHING, FOR_NODE | AT_ONCE, call_getattr},
 	{FUSE_SETATTR, IN(setattr), NOTHING, FOR_NODE, call_setattr},
 	{FUSE_READLINK, 0, NOTHING, FOR_NODE, call_readlink},
 	{FUSE_SYMLINK, 0, {TEXT_NAME, TEXT_TARGET}, FOR_NODE, call_symlink},
@@ -106,7 +107,7 @@ static const struct row rows[] = {
 	{FUSE_COPY_FILE_RANGE, IN(copy), NOTHING, FOR_OPEN, call_copy_file_range},
 	{FUSE_SYNCFS, sizeof(struct fuse_syncfs_in), NOTHING, FOR_NODE, call_syncfs},
 	{FUSE_TMPFILE, IN(create), TEXT1(ANY), FOR_NODE, call_tmpfile},
-	{FUSE_STATX, IN(statx), NOTHING, FOR_NODE, call_statx},
+	{FUSE_STATX, IN(statx), NOTHING, FOR_NODE | AT_ONCE, call_statx},
 };
 
 static const struct row *row_find(uint32_t opcode)
@@ -310,6 +311,47 @@ static bool tree_started(struct tree *tree)
 	return started;
 }
 
+/* There is no room: for an inode, an open file, or by the process' own limit. */
+static bool call_may_wait(struct call *c)
+{
+	bool ends;
+
+	pthread_mutex_lock(&c->tree->lock);
+	ends = c->tree->waits.ended;
+	pthread_mutex_unlock(&c->tree->lock);
+	return !ends && !c->made;
+}
+
+/* Where there is no room the guest is asked to forget, and what waits for that is out of the
+ * others' way. A handler that fails so has done nothing yet, or says that it has. */
+static int call_handle(const struct row *row, struct call *c)
+{
+	struct room *room = c->tree->room;
+	int64_t deadline = DEADLINE_NONE;
+
+	for (;;) {
+		uint64_t gives = room_gives(room);
+		int r = row->handler(c);
+
+		if (r != -ENFILE || room->wait_ms == 0 || c->at_once || !call_may_wait(c))
+			return r;
+		if (deadline == DEADLINE_NONE) {
+			deadline = deadline_after_ms(room->wait_ms);
+			if (c->answer->waits)
+				c->answer->waits(c->answer->user);
+		}
+		inodes_tell_crowded(c->tree);
+		if (!room_wait(room, gives, deadline))
+			return r;
+	}
+}
+
+/* What is mounted within may be anything. */
+static bool inode_is_local(const struct tree *tree, const struct inode *inode)
+{
+	return tree->is_local && inode->key.dev == tree->inodes.root->key.dev;
+}
+
 static int call_run(const struct row *row, struct call *c)
 {
 	int r = caller_thread();
@@ -321,12 +363,32 @@ static int call_run(const struct row *row, struct call *c)
 		if (!c->inode)
 			return -ESTALE;
 	}
+	if (c->at_once && !inode_is_local(c->tree, c->inode))
+		return -EAGAIN;
 	if (row->flags & FOR_HANDLE) {
 		c->handle = handle_use(c->tree, c->in.fh, c->inode);
 		if (!c->handle)
 			return -EBADF;
 	}
-	return row->handler(c);
+	return call_handle(row, c);
+}
+
+static int call_serve(
+	struct call *c, const struct row *row, const struct tree_request *request)
+{
+	int wrong = 0, r;
+
+	r = message_read(row, request, c, &wrong);
+	if (r < 0)
+		return r;
+	r = wrong < 0 ? wrong : call_run(row, c);
+	handle_unuse(c->tree, c->handle);
+	inode_unuse(c->tree, c->inode);
+	if (c->at_once && (r == -EAGAIN || r == -ENFILE))
+		return 0;
+	if (!(row->flags & NO_ANSWER))
+		call_answer(c, r);
+	return 1;
 }
 
 int tree_serve(
@@ -334,7 +396,7 @@ int tree_serve(
 {
 	struct call c = {.tree = tree, .answer = answer};
 	const struct row *row;
-	int wrong = 0, r;
+	int r;
 
 	answer->len = 0;
 	r = header_read(request, &c);
@@ -348,13 +410,24 @@ int tree_serve(
 		call_answer(&c, -ENOSYS);
 		return 0;
 	}
-	r = message_read(row, request, &c, &wrong);
+	r = call_serve(&c, row, request);
+	return MIN(r, 0);
+}
+
+/* A name that is in the host's cache, and what is known of an inode that is held. */
+int tree_serve_at_once(
+	struct tree *tree, const struct tree_request *request, struct tree_answer *answer)
+{
+	struct call c = {.tree = tree, .answer = answer, .at_once = true};
+	const struct row *row;
+	int r;
+
+	answer->len = 0;
+	r = header_read(request, &c);
 	if (r < 0)
 		return r;
-	r = wrong < 0 ? wrong : call_run(row, &c);
-	handle_unuse(tree, c.handle);
-	inode_unuse(tree, c.inode);
-	if (!(row->flags & NO_ANSWER))
-		call_answer(&c, r);
-	return 0;
+	row = row_find(c.header.opcode);
+	if (!row || !(row->flags & AT_ONCE) || !tree_started(tree))
+		return 0;
+	return call_serve(&c, row, request);
 }

@@ -22,7 +22,7 @@ static int make_check(const struct call *c)
 static int entry_answer(struct call *c, const char *name)
 {
 	struct fuse_entry_out entry;
-	int r = entry_look_up(c->tree, c->inode->fd, name, &entry);
+	int r = entry_look_up(c, name, &entry);
 
 	return r < 0 ? r : call_put(c, &entry, sizeof(entry));
 }
@@ -58,6 +58,7 @@ static int make_as_caller(struct call *c, mode_t mask, int (*make)(const struct 
 		return r;
 	r = make(c);
 	caller_return();
+	c->made = r == 0;
 	return r < 0 ? r : entry_answer(c, c->names[0]);
 }
 
@@ -129,6 +130,7 @@ static int created_answer(struct call *c, int fd)
 	int path_fd = file_open_again(fd, O_PATH);
 	int r;
 
+	c->made = true;
 	r = path_fd < 0 ? path_fd : entry_enter(c->tree, path_fd, &out.entry);
 	if (r < 0) {
 		close(fd);
@@ -187,7 +189,7 @@ static int create_open_there(const struct call *c, int flags)
 /* Made with O_EXCL in any case: without it the host's kernel would open whatever is there. */
 static int create_or_open(const struct call *c)
 {
-	int flags = open_flags(c->tree, c->in.create.flags);
+	int flags = open_flags(c->in.create.flags);
 	int fd = -ESTALE;
 
 	for (int i = 0; i < CREATE_TRIES; i++) {
@@ -221,7 +223,7 @@ int call_create(struct call *c)
 /* O_EXCL here means that it can never be linked. */
 int call_tmpfile(struct call *c)
 {
-	int flags = open_flags(c->tree, c->in.create.flags) & ~O_TRUNC;
+	int flags = open_flags(c->in.create.flags) & ~O_TRUNC;
 	int r = create_check(c);
 
 	if (c->in.create.flags & O_EXCL)

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/statfs.h>
 
 #include "files/call.h"
 #include "files/caller.h"
@@ -17,6 +19,43 @@ int tree_prepare(struct err *err)
 	int r = caller_prepare(err);
 
 	return r < 0 ? r : waits_prepare(err);
+}
+
+/* Whatever can be mounted, and so not a symbolic link. (A device's number is lost on the way:
+ * the kernel makes a FUSE mount's root without one.) */
+static int root_check(int fd, const struct statx *root, struct err *err)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || !(flags & O_PATH))
+		return err_set(
+			err, -EINVAL, "the root of a tree is no O_PATH descriptor");
+	switch (root->stx_mode & S_IFMT) {
+	case S_IFDIR:
+	case S_IFREG:
+	case S_IFSOCK:
+	case S_IFIFO:
+	case S_IFCHR:
+	case S_IFBLK:
+		return 0;
+	}
+	return err_set(err, -EINVAL, "the root of a tree is nothing that is mounted: %o",
+		root->stx_mode);
+}
+
+/* Where what is in memory is told without asking anybody. */
+static bool root_is_local(int fd)
+{
+	static const unsigned long types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+		BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if ((unsigned long)fs.f_type == types[i])
+			return true;
+	return false;
 }
 
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
@@ -33,15 +72,18 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	r = file_stat(root_fd, &root);
 	if (r < 0)
 		return err_sys(err, r, "the root of a tree");
-	if (!S_ISDIR(root.stx_mode) && !S_ISREG(root.stx_mode))
-		return err_set(err, -EINVAL,
-			"the root of a tree is neither a folder nor a regular file");
+	r = root_check(root_fd, &root, err);
+	if (r < 0)
+		return r;
 	fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(err, errno, "the root of a tree");
 	tree = xnew0(struct tree);
+	tree->is_local = root_is_local(fd);
 	tree->options = *options;
 	pthread_mutex_init(&tree->lock, NULL);
+	room_init(&tree->own_room, options->inodes_max, options->handles_max, 0);
+	tree->room = options->room ? options->room : &tree->own_room;
 	inodes_init(tree, steal_fd(&fd), &root);
 	handles_init(tree);
 	*ret = tree;
@@ -54,6 +96,7 @@ void tree_free(struct tree *tree)
 		return;
 	handles_done(tree);
 	inodes_done(tree);
+	room_done(&tree->own_room);
 	pthread_mutex_destroy(&tree->lock);
 	free(tree);
 }
@@ -70,6 +113,7 @@ void tree_reset(struct tree *tree)
 void tree_interrupt_all(struct tree *tree)
 {
 	waits_end(tree);
+	room_wake(tree->room);
 }
 
 bool tree_is_own(const struct tree *tree)
@@ -96,8 +140,10 @@ int call_become(const struct call *c, mode_t mask)
 		FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |                 \
 		FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |           \
 		FUSE_INIT_EXT)
-/* The guest's kernel need not ask before it believes its cache. */
-#define WANTED_BY_OWN (FUSE_WRITEBACK_CACHE | FUSE_CACHE_SYMLINKS)
+/* The guest's kernel need not ask before it believes its cache. Not FUSE_WRITEBACK_CACHE:
+ * what is only in the guest yet has no blocks, is a hole to SEEK_DATA (a copy leaves it out),
+ * and is missing in what the host makes of the files meanwhile. */
+#define WANTED_BY_OWN FUSE_CACHE_SYMLINKS
 /* A file that has grown or has another time drops what is cached of it. */
 #define WANTED_BY_SHARED FUSE_AUTO_INVAL_DATA
 

@@ -18,6 +18,8 @@
  */
 
 struct tree;
+struct keeper;
+struct room;
 
 enum tree_cache {
 	TREE_CACHE_OWN,    /* nobody else writes: long timeouts, writeback */
@@ -27,14 +29,21 @@ enum tree_cache {
 struct tree_options {
 	enum tree_cache cache;
 	bool readonly; /* refuse to change anything, as the mount itself does */
-	/* The most inodes that the guest may have looked up, and files it may have open. */
+	/* The most inodes that the guest may have looked up, and files it may have open: in all
+	 * trees of this room together (not taken), or NULL: in this one. */
+	struct room *room;
 	unsigned int inodes_max, handles_max;
 	/* A message to the guest that answers none: an invalidation. Not called from within
 	 * a lock that tree_serve() takes. NULL: none are sent. */
 	void (*notify)(void *user, const void *message, size_t len);
-	/* There are more inodes than three quarters of inodes_max. May be NULL. */
+	/* There are more inodes than three quarters of those that may be, or there is no room:
+	 * the guest should forget some. Not called from within a lock that tree_serve() takes.
+	 * May be NULL. */
 	void (*crowded)(void *user);
 	void *user;
+	/* The tree has the upper layer of an overlay that the guest mounts: its attributes
+	 * trusted.overlay.* are set and read by this one. NULL: they are not. Not taken. */
+	struct keeper *keeper;
 };
 
 /*
@@ -44,8 +53,7 @@ struct tree_options {
  */
 int tree_prepare(struct err *err);
 
-/* root_fd: an O_PATH descriptor of a folder or of a regular file, the root of a mount (not
- * taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
+/* root_fd: an O_PATH descriptor of the root of a mount, of whatever type that is (not taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
  * the file capabilities. */
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	struct err *err);
@@ -62,7 +70,7 @@ struct tree_answer {
 	uint8_t *data;
 	size_t size, len; /* len 0: the request has no answer */
 	uint8_t *(*grow)(void *user, size_t size);
-	/* Called before a request waits for another's lock. */
+	/* Called before a request waits for another's lock, or for room. */
 	void (*waits)(void *user);
 	void *user;
 };
@@ -83,6 +91,14 @@ struct tree_request {
 	size_t payload_len;
 };
 int tree_serve(struct tree *tree, const struct tree_request *request,
+	struct tree_answer *answer);
+
+/*
+ * The same where that is sure not to wait for a disk, a network or for room: 1 if it was served,
+ * 0 if it was not, nothing is done then. For who must not be held up, and is faster than who
+ * would be woken.
+ */
+int tree_serve_at_once(struct tree *tree, const struct tree_request *request,
 	struct tree_answer *answer);
 
 /* Requests that wait for a lock end now, with EINTR, and until tree_reset() none waits. Before

@@ -8,9 +8,9 @@
 
 struct files_mount {
 	const char *number; /* the server's, in decimal */
-	const char *at;     /* a folder, or for a tree that is a file: a file */
+	const char *at;     /* a folder, or for a tree that is none: a file */
 	unsigned long flags;
-	mode_t root_mode; /* S_IFDIR or S_IFREG */
+	mode_t root_mode; /* its type: what S_IFMT leaves of it */
 };
 
 /*

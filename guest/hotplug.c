@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +30,18 @@
  * lock, announcing the blocks before it makes the link; writing to a block's `online`
  * takes that lock, and so waits for the end of the adding.
  */
+
+static pthread_mutex_t cpus = PTHREAD_MUTEX_INITIALIZER;
+
+void hotplug_hold_cpus(void)
+{
+	pthread_mutex_lock(&cpus);
+}
+
+void hotplug_let_cpus(void)
+{
+	pthread_mutex_unlock(&cpus);
+}
 
 /* ---- reading sysfs ---- */
 
@@ -150,16 +163,38 @@ struct missing {
 	unsigned int cpus, dimms;
 };
 
+/*
+ * While the driver of a PCI device looks at it, CPUs can be neither added nor removed: EBUSY
+ * (pci_call_probe()). One that takes the device, as of a NIC that is plugged at the same time,
+ * is followed by an event ("bind").
+ */
+static int switch_cpus_on(
+	const Grpc__OnlineCPUMemRequest *req, unsigned int *ret_missing, struct err *err)
+{
+	unsigned int n;
+	int r;
+
+	hotplug_hold_cpus();
+	r = switch_on(CPU_DIR, "cpu", err);
+	hotplug_let_cpus();
+	n = count_cpus("online");
+	*ret_missing = req->nb_cpus > n ? req->nb_cpus - n : 0;
+	if (r == -EBUSY && req->wait) {
+		*ret_missing += req->nb_cpus == 0;
+		return 0;
+	}
+	return r;
+}
+
 static int bring_online(
 	const Grpc__OnlineCPUMemRequest *req, struct missing *ret, struct err *err)
 {
-	unsigned int n;
-	int r = switch_on(CPU_DIR, "cpu", err);
+	int r;
 
+	*ret = (struct missing){0};
+	r = switch_cpus_on(req, &ret->cpus, err);
 	if (r < 0)
 		return r;
-	n = count_cpus("online");
-	*ret = (struct missing){.cpus = req->nb_cpus > n ? req->nb_cpus - n : 0};
 	if (req->cpu_only)
 		return 0;
 	wait_for_adding();

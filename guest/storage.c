@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "files/wire.h"
 #include "guest/files.h"
+#include "guest/image.h"
 #include "guest/init.h"
 #include "guest/message.h"
 #include "guest/spec.h"
@@ -71,21 +72,19 @@ static int mount_fs(
 /* "rootmode=40000", and flags: what the file server's mounts have. */
 static int parse_root_mode(const char *data, mode_t *ret, struct err *err)
 {
-	static const struct {
-		const char *word;
-		mode_t mode;
-	} modes[] = {
-		{"rootmode=40000", S_IFDIR},
-		{"rootmode=100000", S_IFREG},
-	};
+	static const mode_t modes[] = {
+		S_IFDIR, S_IFREG, S_IFSOCK, S_IFIFO, S_IFCHR, S_IFBLK};
+	char word[32];
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (strcmp(data, modes[i].word) == 0) {
-			*ret = modes[i].mode;
+		snprintf(word, sizeof(word), "rootmode=%o", modes[i]);
+		if (strcmp(data, word) == 0) {
+			*ret = modes[i];
 			return 0;
 		}
 	}
-	return err_set(err, -EINVAL, "%s: rootmode=40000 or 100000 is what is wanted",
+	return err_set(err, -EINVAL,
+		"%s: rootmode= and a type (40000 for a folder) is what is wanted",
 		err_quote(data, 256));
 }
 
@@ -109,6 +108,16 @@ static int mount_tmpfs(const Grpc__Storage *s, struct err *err)
 	return r == 0 ? mount_fs(s, "tmpfs", "tmpfs", err) : r;
 }
 
+static int mount_image(const Grpc__Storage *s, struct err *err)
+{
+	return image_mount(s->source, s->mount_point, err);
+}
+
+static int mount_overlay(const Grpc__Storage *s, struct err *err)
+{
+	return overlay_mount(s->options, s->n_options, s->mount_point, err);
+}
+
 static int make_folder(const Grpc__Storage *s, struct err *err)
 {
 	return mkdir_parents(s->mount_point, 0755, err);
@@ -121,6 +130,8 @@ static const struct driver {
 	bool shares; /* a mount point that is there already is used, too */
 } drivers[] = {
 	{FILES_DRIVER, mount_files, true, false},
+	{FILES_IMAGE_DRIVER, mount_image, true, true},
+	{FILES_OVERLAY_DRIVER, mount_overlay, true, false},
 	{"ephemeral", mount_tmpfs, true, true},
 	{"local", make_folder, false, false},
 };

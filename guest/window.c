@@ -27,6 +27,7 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "files/wire.h"
+#include "guest/hotplug.h"
 
 #define DEVICES     "/proc/bus/pci/devices"
 #define DEVICES_MAX 65536
@@ -80,7 +81,9 @@ static int find_or_scan(int *ret_fd, struct err *err)
 	int r = find_device(ret_fd);
 
 	if (r == -ENOENT) {
+		hotplug_hold_cpus();
 		r = file_write_text(AT_FDCWD, RESCAN, "1", err);
+		hotplug_let_cpus();
 		if (r < 0)
 			return r;
 		r = find_device(ret_fd);

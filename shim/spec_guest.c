@@ -3,6 +3,8 @@
 #include "shim/spec_guest.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 
@@ -11,6 +13,7 @@
 #include "base/log.h"
 #include "base/mount_word.h"
 #include "base/util.h"
+#include "shim/mount_source.h"
 
 /* What names something of the host, and so nothing in the guest. */
 static const struct {
@@ -139,28 +142,20 @@ static int read_mount(struct json_object *m, struct mount_words *ret, struct err
 	return r;
 }
 
-static bool is_below(const char *path, const char *folder)
-{
-	size_t len = strlen(folder);
-
-	return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
-}
-
-/* Kernel file systems: the guest's own are meant, there is nothing of the host's to
- * share. */
-static bool is_guest_side(const char *source)
-{
-	return is_below(source, "/proc") || is_below(source, "/sys") ||
-	       is_below(source, "/dev");
-}
-
-static void make_shm(struct json_object *m)
+/* As large as the host's, if that is a tmpfs. */
+static void make_shm(struct json_object *m, const char *source)
 {
 	static const char *const words[] = {"nosuid", "noexec", "nodev", "mode=1777"};
 	struct json_object *options = json_object_new_array();
+	uint64_t bytes = mount_source_tmpfs_bytes(source);
+	char size[40];
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		json_object_array_add(options, json_object_new_string(words[i]));
+	if (bytes > 0) {
+		snprintf(size, sizeof(size), "size=%" PRIu64, bytes);
+		json_object_array_add(options, json_object_new_string(size));
+	}
 	json_set_string(m, "type", "tmpfs");
 	json_set_string(m, "source", "shm");
 	json_object_object_add(m, "options", options);
@@ -179,14 +174,14 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 		return 0;
 	/* Memory that is shared between processes is the guest's. */
 	if (strcmp(words.destination, "/dev/shm") == 0) {
-		make_shm(m);
+		make_shm(m, words.source);
 		return 0;
 	}
 	if (*words.source != '/')
 		return err_set(err, -EINVAL,
 			"the source %s of the bind mount on %s is not absolute",
 			err_quote(words.source, 256), err_quote(words.destination, 256));
-	if (is_guest_side(words.source))
+	if (mount_source_is_kernels(words.source))
 		return 0;
 	if (*n >= SPEC_BINDS_MAX)
 		return err_set(err, -E2BIG, "there are more than %d bind mounts",

@@ -103,9 +103,14 @@ static int message_serve(struct tree *tree, const uint8_t *message, size_t len)
 		.grow = answer_grow,
 		.user = &large};
 	struct tree_request request = {.message = message, .len = len};
-	int r = tree_serve(tree, &request, &answer);
+	/* As the channel does it. */
+	int r = tree_serve_at_once(tree, &request, &answer);
 	struct fuse_out_header out;
 
+	if (r > 0)
+		r = 0;
+	else
+		r = tree_serve(tree, &request, &answer);
 	must(r == 0 || r == -EPROTO);
 	if (answer.len > 0) {
 		must(answer.len >= sizeof(out));

@@ -23,8 +23,8 @@ full() # NAME
 # A value of the cache's status: a number, or what stands behind "key":.
 cache_value() # KEY
 {
-	templatectl --config "$STENCIL_CONF" status --json | tr -d ' \n' |
-		sed -nE "s/.*\"cache\":\\{.*\"$1\":([0-9]+).*/\\1/p"
+	templatectl --config "$STENCIL_CONF" status --json |
+		perl -MJSON::PP -0e 'print decode_json(<STDIN>)->{cache}{$ARGV[0]}' "$1"
 }
 
 # Children of templated that have ended and are not reaped.

@@ -16,8 +16,8 @@ for full in "${small[@]}"; do
 done
 small_end()
 {
-	[ "${#small[@]}" = 0 ] || umount "${small[@]}"
-	small=()
+	[ "${#small[@]}" != 0 ] || return 0
+	umount "${small[@]}" && rmdir /run/mount && small=() # the folder is mount(8)'s
 }
 at_exit small_end
 binds=(--mount "type=bind,src=$volume,dst=/v,options=rbind:rw"
@@ -61,6 +61,8 @@ without()
 
 	! too_old 6.2 || drop+='|^tmpfile/'
 	! too_old 6.6 || drop+='|^birth/'
+	# A host's tmpfs has O_DIRECT since 6.6; a container may have it before.
+	grep -qE '^direct/open: EINVAL' "$out.host" && drop+='|^direct/'
 	grep -vE "$drop" "$1"
 }
 
@@ -127,7 +129,6 @@ talk_start() # NAME COMMAND...
 		"$@")
 	TALK_PID[$name]=$!
 	TALK_OUT[$name]=$out
-	rm "$fifo"
 }
 say() # NAME LINE
 {
@@ -151,6 +152,7 @@ talk_end() # NAME
 
 	exec {in}>&- {out}<&-
 	wait "${TALK_PID[$1]}"
+	rm "$WORLD_DIR/talk.$1"
 	unset "TALK_IN[$1]" "TALK_OUT[$1]" "TALK_PID[$1]"
 }
 
@@ -216,14 +218,13 @@ for who in one two host; do
 done
 
 # A pod that is killed leaves no lock.
-talk_start two in_container two files_probe locks /v/locks.killed posix
+talk_start killed container killed "${binds[@]}" -- files_probe locks /v/locks.killed posix
 talk_start host on_host locks "$volume/locks.killed" posix
-ask two 'try write 0 0' ok 'a pod locks'
+ask killed 'try write 0 0' ok 'a pod locks'
 ask host 'wait write 0 0' waits 'the host waits'
-capture container_remove two
-ok $? 'the pod is removed' || diag "$(cat "$ERR")"
-is "$(answer host)" ok 'the host has the lock'
-talk_end two
+ctr task kill --signal KILL "$WORLD-killed"
+is "$(answer host)" ok 'the pod is killed, the host has the lock'
+talk_end killed
 talk_end host
 
 # ---- how long it takes --------------------------------------------------------------------------
@@ -234,8 +235,10 @@ for where in host one; do
 		if [ "$where" = host ]; then on_host times 1 "$volume"; else in_container one files_probe times 1 /v; fi |
 			paste -sd ' ')"
 done
-capture container_remove one
-ok $? 'it is removed' || diag "$(cat "$ERR")"
+for pod in one two; do
+	capture container_remove "$pod"
+	ok $? "pod $pod is removed" || diag "$(cat "$ERR")"
+done
 reference_end
 ok $? 'the reference is removed'
 small_end

@@ -31,6 +31,24 @@ pods_gone 'and its shim ends'
 works 'the next container starts' after-qemu -- true
 is "$(trace_value "$WORLD-after-qemu" factory)" template 'as a clone'
 
+# ---- the file server ----------------------------------------------------------------------------
+
+capture container_detached files -- sleep 1000
+done_well $? 'a container'
+for process in $(pids_of stencil-files); do
+	kill -KILL "$process"
+done
+event_wait "/tasks/exit.*$WORLD-files" 'the container of a killed file server exits'
+like "$(grep "/tasks/exit.*$WORLD-files" "$EVENTS")" '"exit_status":137' 'with status 137'
+like "$(grep "sandbox=$WORLD-files " "$CONTAINERD_LOG")" 'level=error .*the file server has ended' \
+	'the log has the reason'
+is "$(pids_of qemu-system-x86_64)" '' 'its VM is gone'
+capture container_remove files
+ok $? 'it can be removed' || diag "$(cat "$ERR")"
+pods_gone 'and its shim ends'
+
+# ---- a guest that answers nothing ---------------------------------------------------------------
+
 # A guest that answers nothing, with a patience cut short: still many times what a call takes.
 capture container_detached stands --annotation io.stencil.runtime.call_timeout_ms=20000 -- sleep 1000
 ok $? 'a container' || diag "$(cat "$ERR")"
@@ -50,7 +68,7 @@ kill -KILL "$TEMPLATED_PID"
 wait "$TEMPLATED_PID"
 TEMPLATED_PID=
 capture in_container running echo alive
-is "$(cat "$OUT")" alive 'a clone goes on when templated is killed'
+is "$(cat "$OUT")" alive 'a clone goes on when templated is killed' || diag "$(cat "$ERR")"
 works 'a container without templated' without -- true
 is "$(trace_value "$WORLD-without" factory)" direct 'is booted'
 like "$(trace_value "$WORLD-without" reason)" 'templated' 'and says why'
@@ -70,7 +88,8 @@ capture container_remove running
 done_well $? 'the first clone can be removed'
 # Its shim ends in its own time; templated hears of that.
 deadline=$((SECONDS + WAIT_SECONDS))
-while [ -e "/run/stencil/template/$first" ] && [ "$SECONDS" -lt "$deadline" ]; do
+while [ -n "$(ls -d "/run/stencil/template/$first" /run/stencil/template/leases/* 2>/dev/null)" ] &&
+	[ "$SECONDS" -lt "$deadline" ]; do
 	templatectl --config "$STENCIL_CONF" status >/dev/null
 done
 is "$(ls -d "/run/stencil/template/$first" 2>/dev/null)" '' 'and its generation is freed with it'

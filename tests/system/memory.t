@@ -62,6 +62,13 @@ keeps_used "$resident" 256
 # Linux 6.1 leaves 165 MiB, 6.12 154.
 less $((144 * 1024)) "$(meminfo_kib MemAvailable)" '144 MiB are available to it'
 fills 'a clone uses 150 MiB' fill 150
+# More pages of a file than it has memory: each that is written back goes through the pump.
+mkdir /run/volume
+works 'a clone writes 320 MiB of a shared mapping' dirty \
+	--mount type=bind,src=/run/volume,dst=/v,options=rbind:rw -- probe dirty 320 /v/file
+is "$(tr -d '\r' <"$OUT" | paste -sd ' ')" 'zero_mib 320 kept_mib 320 read_mib 320' 'and finds all of it'
+is "$(stat -c %s /run/volume/file)" $((320 << 20)) 'and so does the host'
+rm -r /run/volume
 works 'a clone uses 56 MiB of tmpfs' tmpfs -- sh -c 'dd if=/dev/zero bs=1M count=56 2>/dev/null \
 	of=/dev/shm/x && tr -d "\0" </dev/shm/x | wc -c'
 is "$(tr -d '\r' <"$OUT")" 0 'which are zeros'

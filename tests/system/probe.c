@@ -5,6 +5,10 @@
  *
  * "probe fill MIB" uses memory instead: it reports how much of it was found to be zeros,
  * and how much kept what was then written to it.
+ *
+ * "probe dirty MIB FILE" does the same with a file mapped shared, which may be larger than
+ * the memory: the kernel has to write pages back to have memory to go on. Then the file is
+ * read as well.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -41,11 +45,12 @@ static void print_file(const char *key, const char *path)
 
 #define MIB_WORDS (1024 * 1024 / sizeof(uint64_t))
 
-static int fill(size_t mib)
+/* fd -1: memory of its own. */
+static int fill(size_t mib, int fd)
 {
 	size_t words = mib * MIB_WORDS, zeros = 0, kept = 0;
 	uint64_t *memory = mmap(NULL, words * sizeof(*memory), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
 
 	if (memory == MAP_FAILED) {
 		perror("mmap");
@@ -62,13 +67,40 @@ static int fill(size_t mib)
 	return 0;
 }
 
+static int dirty(size_t mib, const char *path)
+{
+	static uint64_t part[MIB_WORDS];
+	size_t read_back = 0;
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 || ftruncate(fd, (off_t)(mib * sizeof(part))) < 0) {
+		perror(path);
+		return 1;
+	}
+	if (fill(mib, fd) != 0)
+		return 1;
+	for (size_t at = 0; at < mib; at++) {
+		size_t right = 0;
+
+		if (read(fd, part, sizeof(part)) != sizeof(part))
+			break;
+		for (size_t i = 0; i < MIB_WORDS; i++)
+			right += part[i] == at * MIB_WORDS + i;
+		read_back += right == MIB_WORDS;
+	}
+	printf("read_mib %zu\n", read_back);
+	return fsync(fd) < 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned char bytes[16];
 	struct timespec now;
 
 	if (argc == 3 && strcmp(argv[1], "fill") == 0)
-		return fill(strtoul(argv[2], NULL, 10));
+		return fill(strtoul(argv[2], NULL, 10), -1);
+	if (argc == 4 && strcmp(argv[1], "dirty") == 0)
+		return dirty(strtoul(argv[2], NULL, 10), argv[3]);
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
 		return 1;
 	print_hex("getrandom", bytes);

@@ -29,6 +29,7 @@ struct talk {
 	/* The answer. */
 	const uint8_t *out;
 	size_t out_len;
+	bool at_once; /* the last one was served so */
 };
 
 static inline struct talk *talk_new(struct tree *tree)
@@ -91,7 +92,8 @@ static inline void talk_waits(void *user)
 		t->waits(t->user);
 }
 
-/* tree_serve() of the message as it is, in a block of just its size; its result. */
+/* The message served as it is, in a block of just its size, as the channel does it: at once, or
+ * else by tree_serve(); its result. */
 static inline int talk_serve(struct talk *t)
 {
 	struct tree_answer answer = {.data = t->short_answer,
@@ -109,7 +111,9 @@ static inline int talk_serve(struct talk *t)
 	free(t->long_answer);
 	t->long_answer = NULL;
 	memcpy(exact, t->message, t->len);
-	r = tree_serve(t->tree, &request, &answer);
+	r = t->payload ? 0 : tree_serve_at_once(t->tree, &request, &answer);
+	t->at_once = r > 0;
+	r = r > 0 ? 0 : tree_serve(t->tree, &request, &answer);
 	t->out = answer.data;
 	t->out_len = answer.len;
 	return r;

@@ -16,12 +16,13 @@
  * FUSE_WRITE     is remembered
  * FUSE_SETXATTR  its length is remembered, the answer is empty
  * FUSE_SETLKW    waits, until FUSE_SETLK or an end
- * FUSE_FSYNC     lasts until the test opens the gate
+ * FUSE_FSYNC, FUSE_RELEASE  last until the test opens the gate
  * FUSE_LOOKUP    crowds the tree
  * FUSE_GETATTR   sends a notification
  * FUSE_FORGET, FUSE_BATCH_FORGET, FUSE_INTERRUPT  are counted
  * FUSE_READLINK  4096 bytes without grow()
- * FUSE_INIT, FUSE_ACCESS  an empty answer
+ * FUSE_INIT, FUSE_GETLK  an empty answer
+ * FUSE_ACCESS    the same, at once
  * FUSE_DESTROY   no answer at all
  * others         no kernel sends them
  */
@@ -198,6 +199,19 @@ static int memory_tree_notify(
 	return memory_tree_answer(in, answer, 0, NULL, 0);
 }
 
+int tree_serve_at_once(
+	struct tree *tree, const struct tree_request *request, struct tree_answer *answer)
+{
+	struct fuse_in_header in;
+
+	(void)tree;
+	memcpy(&in, request->message, sizeof(in));
+	if (in.opcode != FUSE_ACCESS)
+		return 0;
+	memory_tree_answer(&in, answer, 0, NULL, 0);
+	return 1;
+}
+
 int tree_serve(
 	struct tree *tree, const struct tree_request *request, struct tree_answer *answer)
 {
@@ -210,6 +224,7 @@ int tree_serve(
 		memory_tree_count(tree, &tree->inits);
 		return memory_tree_answer(&in, answer, 0, NULL, 0);
 	case FUSE_ACCESS:
+	case FUSE_GETLK:
 		return memory_tree_answer(&in, answer, 0, NULL, 0);
 	case FUSE_READ:
 		return memory_tree_read(&in, request, answer);
@@ -229,6 +244,7 @@ int tree_serve(
 		pthread_mutex_unlock(&tree->lock);
 		return memory_tree_answer(&in, answer, 0, NULL, 0);
 	case FUSE_FSYNC:
+	case FUSE_RELEASE:
 		return memory_tree_gate(tree, &in, answer);
 	case FUSE_LOOKUP:
 		tree->options.crowded(tree->options.user);

@@ -1,84 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files/channel: frames, slots, credits, waiters, ends, and a hostile guest. */
-#include "tests/lib/test.h"
-
-#include "base/thread.h"
-#include "files/channel.h"
-#include "tests/unit/files_guest.h"
-#include "tests/unit/memory_tree.h"
-
-#define SERVER_SLOTS (FILES_SLOTS - FILES_GUEST_SLOTS)
-
-struct fixture {
-	struct guest guest;
-	struct channel *channel;
-	struct tree *tree; /* of mount 1 */
-	pthread_t reader;
-	struct err err; /* what channel_run() said */
-	int result;
-};
-
-static void *run(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->result = channel_run(f->channel, &f->err);
-	return NULL;
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = xnew0(struct fixture);
-	struct tree_options options = {.inodes_max = 100, .handles_max = 100};
-	struct err err = ERR_INIT;
-
-	memory_tree_resets = 0;
-	guest_init(&f->guest);
-	assert_int_equal(
-		channel_new(f->guest.peer_fd, f->guest.window_fd, &f->channel, &err), 0);
-	assert_int_equal(channel_add(f->channel, 1, 0, &options, &err), 0);
-	f->tree = memory_tree_last;
-	assert_int_equal(thread_start(run, f, 256 << 10, false, &f->reader), 0);
-	*state = f;
-	return 0;
-}
-
-/* The channel ends, and nothing is left. */
-static void finish(struct fixture *f)
-{
-	pthread_join(f->reader, NULL);
-	channel_free(f->channel);
-	f->channel = NULL;
-	assert_int_equal(memory_trees, 0);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	if (f->channel) {
-		shutdown(f->guest.fd, SHUT_WR);
-		finish(f);
-	}
-	guest_done(&f->guest);
-	free(f);
-	return 0;
-}
-
-/* The guest was found out, and this was said. */
-static void assert_ended(struct fixture *f, const char *said)
-{
-	struct err err = f->err;
-
-	assert_error(f->result, -EPROTO, said);
-}
-
-static void assert_ended_names(struct fixture *f, const char *part)
-{
-	struct err err = f->err;
-
-	assert_error_names(f->result, -EPROTO, part);
-}
+/* files/channel: frames, slots, credits, waiters, ends. */
+#include "tests/unit/files_channel_fixture.h"
 
 /* ---- messages ---- */
 
@@ -298,9 +220,9 @@ static void test_crowded(void **state)
 	struct guest_got got;
 
 	guest_send(&f->guest, 1, FUSE_LOOKUP, 3);
-	guest_expect_answer(&f->guest, 1, 3, -ENOENT);
 	got = guest_expect(&f->guest, FILES_SHRINK);
 	assert_int_equal(got.frame.mount, 1);
+	guest_expect_answer(&f->guest, 1, 3, -ENOENT);
 	guest_send(&f->guest, 1, FUSE_ACCESS, 4);
 	guest_expect_answer(&f->guest, 1, 4, 0);
 }
@@ -329,6 +251,48 @@ static void test_credits(void **state)
 	memory_tree_open_gate(f->tree);
 	channel_free(f->channel);
 	f->channel = NULL;
+}
+
+/* A request for a lock waits for the releases before it, and nothing else does. */
+static void test_lock_after_release(void **state)
+{
+	struct fixture *f = *state;
+
+	guest_send(&f->guest, 1, FUSE_GETLK, 10);
+	guest_expect_answer(&f->guest, 1, 10, 0);
+	guest_send(&f->guest, 1, FUSE_RELEASE, 12);
+	guest_send(&f->guest, 1, FUSE_RELEASE, 14);
+	guest_send(&f->guest, 1, FUSE_GETLK, 16);
+	guest_send(&f->guest, 1, FUSE_SETLK, 18);
+	guest_send(&f->guest, 1, FUSE_ACCESS, 20);
+	guest_expect_answer(&f->guest, 1, 20, 0);
+	memory_tree_await(f->tree, &f->tree->in_gate, 2);
+	guest_send(&f->guest, 2, FUSE_GETLK, 22);
+	guest_expect_answer(&f->guest, 2, 22, -ENOTCONN);
+	memory_tree_open_gate(f->tree);
+	for (unsigned int i = 0; i < 4; i++) {
+		struct guest_got got = guest_expect(&f->guest, FILES_MESSAGE);
+
+		assert_int_equal(got.out.error, 0);
+		assert_in_range(got.out.unique, 12, 18);
+	}
+	guest_send(&f->guest, 1, FUSE_GETLK, 24);
+	guest_expect_answer(&f->guest, 1, 24, 0);
+}
+
+/* The end finds one that waits. */
+static void test_end_before_turn(void **state)
+{
+	struct fixture *f = *state;
+
+	guest_send(&f->guest, 1, FUSE_RELEASE, 12);
+	guest_send(&f->guest, 1, FUSE_GETLK, 16);
+	guest_send(&f->guest, 1, FUSE_ACCESS, 20);
+	guest_expect_answer(&f->guest, 1, 20, 0);
+	memory_tree_await(f->tree, &f->tree->in_gate, 1);
+	channel_end(f->channel);
+	memory_tree_open_gate(f->tree);
+	finish(f);
 }
 
 static void send_lock(struct fixture *f, uint64_t unique)
@@ -525,138 +489,6 @@ static void test_no_kernel_sends(void **state)
 		f, "mount 1: a message (opcode 4711, 40 bytes) that no kernel sends");
 }
 
-/* ---- hostile frames ---- */
-
-#define NONE FILES_NO_SLOT
-
-static const struct hostile {
-	struct files_frame frame;
-	uint32_t says; /* the message's own length, 0: as it is */
-	uint64_t unique;
-	const char *said;
-} hostile[] = {
-	{{40, 1, 0, NONE, NONE, 0, {0}}, 0, 1, "a frame of kind 0, which no guest sends"},
-	{{40, 1, FILES_CREDIT, NONE, NONE, 0, {0}}, 0, 1,
-		"a frame of kind 3, which no guest sends"},
-	{{40, 1, FILES_SHRINK, NONE, NONE, 0, {0}}, 0, 1,
-		"a frame of kind 5, which no guest sends"},
-	{{40, 1, 255, NONE, NONE, 0, {0}}, 0, 1,
-		"a frame of kind 255, which no guest sends"},
-	{{40, 1, FILES_MESSAGE, NONE, NONE, 0, {0, 1}}, 0, 1,
-		"a frame whose last bytes are not zero"},
-	{{40, 4096, FILES_MESSAGE, NONE, NONE, 0, {0}}, 0, 1,
-		"mount 4096; they are below 4096"},
-	{{0, 1, FILES_DONE, NONE, NONE, 0, {0}}, 0, 1, "a frame that gives nothing back"},
-	{{0, 1, FILES_DONE, NONE, 0, 0, {0}}, 0, 1,
-		"slot 0 is given back, which the guest does not have"},
-	{{0, 1, FILES_DONE, NONE, 7, 0, {0}}, 0, 1,
-		"slot 7 is given back, which the guest does not have"},
-	{{0, 1, FILES_DONE, NONE, 15, 0, {0}}, 0, 1,
-		"slot 15 is given back, which the guest does not have"},
-	{{40, 1, FILES_MESSAGE, NONE, 14, 0, {0}}, 0, 1,
-		"slot 14 is given back, which the guest does not have"},
-	{{4, 1, FILES_DONE, NONE, 7, 0, {0}}, 0, 1,
-		"a frame of kind 2 with a message of 4 bytes"},
-	{{0, 1, FILES_UNMOUNTED, 3, NONE, 0, {0}}, 0, 1,
-		"a frame of kind 4 with a message of 0 bytes"},
-	{{39, 1, FILES_MESSAGE, NONE, NONE, 0, {0}}, 0, 1,
-		"a message of 39 bytes; 40 to 4000 are possible"},
-	{{4001, 1, FILES_MESSAGE, NONE, NONE, 0, {0}}, 0, 1,
-		"a message of 4001 bytes; 40 to 4000 are possible"},
-	{{UINT32_MAX, 1, FILES_MESSAGE, NONE, NONE, 0, {0}}, 0, 1,
-		"a message of 4294967295 bytes; 40 to 4000 are possible"},
-	{{39, 1, FILES_MESSAGE, 0, NONE, 0, {0}}, 0, 1,
-		"a message of 39 bytes; 40 to 266240 are possible"},
-	{{266241, 1, FILES_MESSAGE, 0, NONE, 0, {0}}, 0, 1,
-		"a message of 266241 bytes; 40 to 266240 are possible"},
-	{{40, 1, FILES_MESSAGE, 7, NONE, 0, {0}}, 0, 1, "slot 7 is not the guest's to fill"},
-	{{40, 1, FILES_MESSAGE, 254, NONE, 0, {0}}, 0, 1,
-		"slot 254 is not the guest's to fill"},
-	{{40, 1, FILES_MESSAGE, NONE, NONE, 0, {0}}, 41, 1,
-		"a message of 40 bytes that says it has 41"},
-	{{40, 1, FILES_MESSAGE, 0, NONE, 0, {0}}, 39, 1,
-		"a message of 40 bytes that says it has 39"},
-	{{40, 1, FILES_MESSAGE, NONE, NONE, 0, {0}}, 0, 0,
-		"mount 1: a request without a number"},
-};
-
-static void send_hostile(struct guest *g, const struct hostile *h)
-{
-	uint8_t message[sizeof(struct fuse_in_header)];
-	struct fuse_in_header in = {.len = h->says ? h->says : h->frame.length,
-		.opcode = FUSE_ACCESS,
-		.unique = h->unique};
-
-	memcpy(message, &in, sizeof(in));
-	memcpy(g->window, &in, sizeof(in));
-	assert_int_equal(write_full(g->fd, &h->frame, sizeof(h->frame)), 0);
-	/* The rest may find the channel's end there. */
-	if (h->frame.slot == FILES_NO_SLOT)
-		send(g->fd, message, MIN(sizeof(message), h->frame.length), MSG_NOSIGNAL);
-}
-
-static void test_hostile(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
-		struct fixture *f;
-
-		setup((void **)&f);
-		send_hostile(&f->guest, &hostile[i]);
-		finish(f);
-		assert_ended(f, hostile[i].said);
-		teardown((void **)&f);
-	}
-}
-
-/* The same slot twice, without waiting for `done`. */
-static void test_slot_twice(void **state)
-{
-	struct fixture *f = *state;
-	struct guest_message m = guest_message(FUSE_FSYNC, 3, NULL, 0);
-
-	memcpy(guest_slot(&f->guest, 4), &m, sizeof(m));
-	guest_send_slot(&f->guest, 1, 4, m.in.len);
-	guest_send_slot(&f->guest, 1, 4, m.in.len);
-	pthread_join(f->reader, NULL);
-	assert_ended(f, "slot 4 is filled, which the server still has");
-	memory_tree_open_gate(f->tree);
-	channel_free(f->channel);
-	f->channel = NULL;
-}
-
-/* The server's slot given back twice. */
-static void test_done_twice(void **state)
-{
-	struct fixture *f = *state;
-	struct guest_got got;
-
-	guest_send_read(&f->guest, 1, 3, 0, FILES_DATA_BYTES);
-	got = guest_expect_answer(&f->guest, 1, 3, 0);
-	guest_send_note(&f->guest, 1, FILES_DONE, got.frame.slot);
-	guest_send_note(&f->guest, 1, FILES_DONE, got.frame.slot);
-	finish(f);
-	assert_ended_names(f, "is given back, which the guest does not have");
-}
-
-static void test_window(void **state)
-{
-	struct err err = ERR_INIT;
-	struct channel *c;
-	int fd = guest_window_new(FILES_WINDOW_BYTES, F_SEAL_GROW);
-
-	(void)state;
-	assert_error(channel_new(-1, fd, &c, &err), -EINVAL,
-		"the window is no memfd that is sealed against shrinking");
-	close(fd);
-	fd = guest_window_new(FILES_WINDOW_BYTES - 4096, F_SEAL_SHRINK);
-	assert_error(channel_new(-1, fd, &c, &err), -EINVAL,
-		"the window has 4190208 bytes, not 4194304");
-	close(fd);
-}
-
-#define WITH_CHANNEL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -672,6 +504,8 @@ int main(void)
 		WITH_CHANNEL(test_notification),
 		WITH_CHANNEL(test_crowded),
 		WITH_CHANNEL(test_credits),
+		WITH_CHANNEL(test_lock_after_release),
+		WITH_CHANNEL(test_end_before_turn),
 		WITH_CHANNEL(test_waiters),
 		WITH_CHANNEL(test_too_many_waiters),
 		WITH_CHANNEL(test_no_mount),
@@ -682,10 +516,6 @@ int main(void)
 		WITH_CHANNEL(test_end),
 		WITH_CHANNEL(test_end_within_a_frame),
 		WITH_CHANNEL(test_no_kernel_sends),
-		cmocka_unit_test(test_hostile),
-		WITH_CHANNEL(test_slot_twice),
-		WITH_CHANNEL(test_done_twice),
-		cmocka_unit_test(test_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,7 +297,7 @@ static void test_many_trees(void **state)
 	assert_int_equal(f->mount, first + 5);
 	assert_int_equal(files_client_remove(f->client, 4711, &err), 0);
 	assert_error_names(files_client_add(f->client, &tree, &f->mount, &err), -EINVAL,
-		"cannot serve a file tree: the root of a tree is neither");
+		"cannot serve a file tree: the root of a tree is no O_PATH");
 }
 
 /* ---- walls ---- */
@@ -355,11 +355,12 @@ static void test_walls(void **state)
 	assert_status(status, "Uid:\t1879100000\t1879100000\t1879100000\t1879100000");
 	assert_status(status, "Gid:\t1879100000\t1879100000\t1879100000\t1879100000");
 	assert_status(status, "Groups:\t ");
-	/* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID, SETFCAP */
+	/* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID, MKNOD,
+	 * SETFCAP */
 	assert_status(status, "CapInh:\t0000000000000000");
-	assert_status(status, "CapPrm:\t00000000800000df");
-	assert_status(status, "CapEff:\t00000000800000df");
-	assert_status(status, "CapBnd:\t00000000800000df");
+	assert_status(status, "CapPrm:\t00000000880000df");
+	assert_status(status, "CapEff:\t00000000880000df");
+	assert_status(status, "CapBnd:\t00000000880000df");
 	assert_status(status, "CapAmb:\t0000000000000000");
 	assert_status(status, "NoNewPrivs:\t1");
 	assert_status(status, "Seccomp:\t2");
@@ -368,11 +369,31 @@ static void test_walls(void **state)
 	assert_int_equal(entries_of(root), 0);
 	assert_int_equal(mkdir(into, 0700), -1);
 	assert_int_equal(errno, EROFS);
-	/* Log, control, channel, window, /proc/self/fd, the tree: no other descriptor. */
-	assert_int_equal(entries_of(fds), 8);
+	/* Log, control, channel, window, the keeper, /proc/self/fd, the tree: no other. */
+	assert_int_equal(entries_of(fds), 9);
 }
 
 /* ---- ends ---- */
+
+/* The only child of the server's. */
+static pid_t keeper_of(const struct fixture *f)
+{
+	_cleanup_free_ char *path =
+		xasprintf("/proc/%d/task/%d/children", (int)f->pid, (int)f->pid);
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 4096, &text, &len, NULL), 0);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+static void wait_for_end(struct fixture *f)
+{
+	pthread_mutex_lock(&f->lock);
+	while (f->ended == 0)
+		assert_int_equal(cond_wait(&f->changed, &f->lock, soon()), 0);
+	pthread_mutex_unlock(&f->lock);
+}
 
 static void test_killed(void **state)
 {
@@ -382,15 +403,33 @@ static void test_killed(void **state)
 	unsigned int mount;
 
 	assert_int_equal(kill(f->pid, SIGKILL), 0);
-	pthread_mutex_lock(&f->lock);
-	while (f->ended == 0)
-		assert_int_equal(cond_wait(&f->changed, &f->lock, soon()), 0);
-	pthread_mutex_unlock(&f->lock);
+	wait_for_end(f);
 	assert_error(files_client_add(f->client, &tree, &mount, &err), -EPIPE,
 		"cannot serve a file tree: the file server has ended");
 	files_client_free(f->client);
 	f->client = NULL;
 	assert_int_equal(f->ended, 1);
+}
+
+/* Overlays would lose their marks: so the server ends, and with it the pod. */
+static void test_keeper_killed(void **state)
+{
+	struct fixture *f = *state;
+	pid_t keeper = keeper_of(f);
+
+	assert_true(keeper > 0);
+	assert_int_equal(kill(keeper, SIGKILL), 0);
+	wait_for_end(f);
+}
+
+static void test_keeper_ends(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_close_ int pidfd = -1;
+
+	assert_int_equal(pidfd_of(keeper_of(f), &pidfd), 0);
+	assert_int_equal(kill(f->pid, SIGKILL), 0);
+	assert_int_equal(pidfd_wait(pidfd, soon()), 0);
 }
 
 static void test_freed(void **state)
@@ -410,10 +449,7 @@ static void test_hostile_guest(void **state)
 	struct fixture *f = *state;
 
 	guest_send(&f->guest, 4095, FUSE_GETATTR, 0);
-	pthread_mutex_lock(&f->lock);
-	while (f->ended == 0)
-		assert_int_equal(cond_wait(&f->changed, &f->lock, soon()), 0);
-	pthread_mutex_unlock(&f->lock);
+	wait_for_end(f);
 }
 
 /* ---- starts that fail ---- */
@@ -468,6 +504,8 @@ int main(void)
 		WITH_SERVER(test_many_trees),
 		WITH_SERVER(test_walls),
 		WITH_SERVER(test_killed),
+		WITH_SERVER(test_keeper_killed),
+		WITH_SERVER(test_keeper_ends),
 		WITH_SERVER(test_freed),
 		WITH_SERVER(test_hostile_guest),
 		WITH_SERVER(test_bad_starts),

@@ -10,6 +10,9 @@
 #include "tests/unit/files_guest.h"
 #include "tests/unit/memory_tree.h"
 
+/* Nobody calls it here. */
+static struct keeper *const no_keeper = (struct keeper *)8;
+
 struct fixture {
 	struct guest guest;
 	struct channel *channel;
@@ -22,7 +25,8 @@ struct fixture {
 static void *run(void *arg)
 {
 	struct fixture *f = arg;
-	struct tree_options options = {.inodes_max = 10, .handles_max = 20};
+	struct tree_options options = {
+		.inodes_max = 10, .handles_max = 20, .keeper = no_keeper};
 
 	f->result = control_run(f->server_fd, f->channel, &options, &f->err);
 	return NULL;
@@ -97,13 +101,17 @@ static void test_add_remove(void **state)
 	assert_true(memory_tree_last->options.readonly);
 	assert_int_equal(memory_tree_last->options.inodes_max, 10);
 	assert_int_equal(memory_tree_last->options.handles_max, 20);
+	assert_null(memory_tree_last->options.keeper);
 	answer = ask(f, &add, f->guest.window_fd);
 	assert_int_equal(answer.code, -EEXIST);
 	assert_string_equal(answer.text, "mount 17 has a tree");
 	assert_int_equal(ask(f, &drop, -1).code, 0);
 	assert_int_equal(memory_trees, 0);
 	assert_int_equal(ask(f, &drop, -1).code, 0);
+	/* Only one that is an overlay's upper layer has the keeper. */
+	add.overlay_upper = 1;
 	assert_int_equal(ask(f, &add, f->guest.window_fd).code, 0);
+	assert_ptr_equal(memory_tree_last->options.keeper, no_keeper);
 }
 
 static void test_wrong_requests(void **state)
@@ -114,13 +122,13 @@ static void test_wrong_requests(void **state)
 		const char *said;
 		int code;
 	} rows[] = {
-		{{1, CONTROL_ADD, 1, TREE_CACHE_OWN, 0}, "mount 1 comes without a tree",
-			-EBADF},
-		{{2, CONTROL_ADD, 1, 9, 0}, "mount 1: there is no cache 9", -EINVAL},
-		{{3, CONTROL_ADD, 4096, TREE_CACHE_OWN, 0},
+		{{1, CONTROL_ADD, 1, TREE_CACHE_OWN, 0, 0},
+			"mount 1 comes without a tree", -EBADF},
+		{{2, CONTROL_ADD, 1, 9, 0, 0}, "mount 1: there is no cache 9", -EINVAL},
+		{{3, CONTROL_ADD, 4096, TREE_CACHE_OWN, 0, 0},
 			"mount 4096; they are below 4096", -EINVAL},
-		{{4, 0, 1, 0, 0}, "there is no request 0", -EINVAL},
-		{{5, 3, 1, 0, 0}, "there is no request 3", -EINVAL},
+		{{4, 0, 1, 0, 0, 0}, "there is no request 0", -EINVAL},
+		{{5, 3, 1, 0, 0, 0}, "there is no request 3", -EINVAL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

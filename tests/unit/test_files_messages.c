@@ -317,7 +317,7 @@ static void test_init(void **state)
 	assert_int_equal(out.minor, FUSE_OUR_MINOR);
 	assert_int_equal(out.max_write, FILES_DATA_BYTES);
 	assert_int_equal(out.max_pages, FILES_DATA_BYTES / 4096);
-	assert_true(out.flags & FUSE_WRITEBACK_CACHE);
+	assert_false(out.flags & FUSE_WRITEBACK_CACHE);
 	assert_false(out.flags & FUSE_AUTO_INVAL_DATA);
 	assert_false(out.flags & (FUSE_EXPLICIT_INVAL_DATA | FUSE_NO_OPENDIR_SUPPORT |
 					 FUSE_SUBMOUNTS | FUSE_HANDLE_KILLPRIV));

@@ -106,6 +106,25 @@ static void names_number(struct world *w, int i, char name[16])
 	snprintf(name, 16, "f%d", i);
 }
 
+/* How many entries of a listing came with an inode. */
+static unsigned int list_plus_entered(struct world *w, uint64_t fh)
+{
+	struct fuse_read_in in = {.fh = fh, .size = 16384};
+	unsigned int n = 0;
+
+	talk_begin(w->talk, FUSE_READDIRPLUS, FUSE_ROOT_ID);
+	talk_add(w->talk, &in, sizeof(in));
+	assert_int_equal(talk_send(w->talk), 0);
+	assert_true(w->talk->out_len > 0);
+	for (size_t i = 0; i < w->talk->out_len;) {
+		struct fuse_direntplus *plus = (void *)(w->talk->out + i);
+
+		n += plus->entry_out.nodeid != 0;
+		i += FUSE_DIRENTPLUS_SIZE(plus);
+	}
+	return n;
+}
+
 static void test_inodes_bound(void **state)
 {
 	unsigned int crowded = 0;
@@ -115,7 +134,7 @@ static void test_inodes_bound(void **state)
 		.user = &crowded};
 	struct world *w = world_new(&options);
 	struct fuse_entry_out entry;
-	uint64_t nodeids[BOUND];
+	uint64_t nodeids[BOUND], fh = 0;
 	char name[16];
 
 	(void)state;
@@ -136,6 +155,10 @@ static void test_inodes_bound(void **state)
 	/* Not below half of it: nothing new. */
 	assert_int_equal(talk_look_up(w->talk, FUSE_ROOT_ID, name, &entry), 0);
 	assert_int_equal(crowded, 1);
+	/* A listing enters none then that nobody has asked for. */
+	assert_int_equal(
+		talk_open(w->talk, FUSE_OPENDIR, FUSE_ROOT_ID, O_RDONLY, &fh), 0);
+	assert_int_equal(list_plus_entered(w, fh), 0);
 	for (int i = 1; i < BOUND - 1; i++)
 		talk_forget(w->talk, nodeids[i], 1);
 	for (int i = 1; i < BOUND - 1; i++) {
@@ -337,7 +360,7 @@ static unsigned int list_plus(struct world *w, uint64_t fh, uint32_t size, uint6
  * as they were seen, none is left. */
 static void test_listing_counts(void **state)
 {
-	struct tree_options options = {.inodes_max = 21, .handles_max = 4};
+	struct tree_options options = {.inodes_max = 40, .handles_max = 4};
 	struct world *w = world_new(&options);
 	uint64_t fh = 0, at = 0;
 	unsigned int n, all = 0;
@@ -443,13 +466,20 @@ static void test_root_is_a_file(void **state)
 
 static void test_root_is_nothing_to_serve(void **state)
 {
-	int fd = open("/dev/null", O_PATH | O_CLOEXEC);
+	struct world *w = *state;
+	_cleanup_free_ char *path = xasprintf("%s/soft", w->folder);
 	struct err err = ERR_INIT;
 	struct tree *tree;
+	int fd;
 
-	(void)state;
+	assert_int_equal(symlink("file", path), 0);
+	fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	assert_error(tree_new(fd, &world_shared, &tree, &err), -EINVAL,
-		"the root of a tree is neither a folder nor a regular file");
+		"the root of a tree is nothing that is mounted: 120777");
+	close(fd);
+	fd = open(w->folder, O_RDONLY | O_CLOEXEC);
+	assert_error(tree_new(fd, &world_shared, &tree, &err), -EINVAL,
+		"the root of a tree is no O_PATH descriptor");
 	close(fd);
 }
 
@@ -532,7 +562,7 @@ int main(void)
 		cmocka_unit_test(test_listing_counts),
 		world_test(test_moved_out),
 		world_test(test_root_is_a_file),
-		cmocka_unit_test(test_root_is_nothing_to_serve),
+		world_test(test_root_is_nothing_to_serve),
 		world_test(test_mounts_within),
 		world_test(test_reset),
 	};

@@ -91,14 +91,20 @@ static void wait_count(const unsigned int *counter, unsigned int n)
 	pthread_mutex_unlock(&server.lock);
 }
 
-static struct fuse_attr attr_of(uint64_t node, bool root_is_file)
-{
-	bool is_file = node == NODE_FILE || root_is_file;
+/* Odd numbers are of trees that are a file. */
+#define MOUNT_SOCKET 4
 
-	return (struct fuse_attr){.ino = node,
+static struct fuse_attr attr_of(uint64_t node, unsigned int mount)
+{
+	bool is_file = node == NODE_FILE || mount % 2;
+	struct fuse_attr attr = {.ino = node,
 		.mode = is_file ? S_IFREG | 0644 : S_IFDIR | 0755,
 		.nlink = 1,
 		.size = is_file ? MAX_BYTES : 0};
+
+	if (mount == MOUNT_SOCKET)
+		attr.mode = S_IFSOCK | 0660;
+	return attr;
 }
 
 struct call {
@@ -110,16 +116,14 @@ struct call {
 	int error;
 };
 
-/* Odd numbers are of trees that are a file. */
 static void serve_attr(struct call *c)
 {
-	bool file_root = c->mount % 2;
 	struct fuse_entry_out entry = {.nodeid = NODE_FILE,
-		.attr = attr_of(NODE_FILE, file_root),
+		.attr = attr_of(NODE_FILE, c->mount),
 		.entry_valid = 100,
 		.attr_valid = 100};
 	struct fuse_attr_out attr = {
-		.attr_valid = 100, .attr = attr_of(c->in->nodeid, file_root)};
+		.attr_valid = 100, .attr = attr_of(c->in->nodeid, c->mount)};
 	uint8_t *at = c->out + sizeof(struct fuse_out_header);
 
 	if (c->in->opcode == FUSE_LOOKUP && strcmp(c->arg, "file") != 0) {
@@ -325,7 +329,8 @@ static void start_server(void)
 /* ---- storages ---- */
 
 static char *folder_words[] = {"rootmode=40000", "nosuid", "nodev"},
-	    *file_words[] = {"rootmode=100000", "ro"};
+	    *file_words[] = {"rootmode=100000", "ro"},
+	    *socket_words[] = {"rootmode=140000"};
 
 static Grpc__Storage storage_of(char *number, char *at)
 {
@@ -423,6 +428,26 @@ static void test_file_root(void **state)
 	storage_unmount(&m.paths, &m.n);
 	assert_int_equal(stat(A "-folder/one", &st), 0);
 	assert_int_equal(st.st_size, 0);
+}
+
+/* As a bind mount of docker.sock. */
+static void test_socket(void **state)
+{
+	Grpc__Storage s = storage_of("4", A "-socket"), *list[] = {&s};
+	struct mounts m = {0};
+	struct err err = ERR_INIT;
+	struct stat st;
+
+	(void)state;
+	s.options = socket_words;
+	s.n_options = ARRAY_SIZE(socket_words);
+	if (storage_mount(list, 1, &m.paths, &m.n, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(stat(A "-socket", &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+	storage_unmount(&m.paths, &m.n);
+	assert_int_equal(stat(A "-socket", &st), 0);
+	assert_true(S_ISREG(st.st_mode));
 }
 
 static void test_refused(void **state)
@@ -581,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_mount),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_file_root),
+		cmocka_unit_test(test_socket),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_data),
 		cmocka_unit_test(test_parallel),

@@ -31,7 +31,8 @@ static void fsx_log(struct fsx *fsx, const char *what, size_t at, size_t size)
 		fsx->size);
 }
 
-static int fsx_failed(const struct fsx *fsx, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int fsx_failed(
+	const struct fsx *fsx, const char *format, ...)
 {
 	unsigned long first = fsx->step >= LOGGED ? fsx->step - LOGGED + 1 : 0;
 	va_list list;

@@ -91,6 +91,8 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	/* What hangs or dies has told all that came before. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	/* What section_exec() runs: an exit code of its own. */
 	if (argc >= 2 && strcmp(argv[1], "seven") == 0)
 		return 7;

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the source of a bind mount is: files of the host, or a kernel's. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Whether the guest's own is meant: what a kernel file system shows (proc, sysfs, cgroup,
+ * devpts, mqueue and the like), and what lies in /dev itself, are a kernel's, and the
+ * container has another one. By what is there, whichever path leads to it; a source that
+ * is not there is judged by its path. Files of a tmpfs below /dev are files.
+ */
+bool mount_source_is_kernels(const char *source);
+
+/* The size of the tmpfs that source is on; 0: it is on none, or that has no limit. */
+uint64_t mount_source_tmpfs_bytes(const char *source);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* shim/mount_source: whose the source of a bind mount is. */
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "shim/mount_source.h"
+#include "tests/lib/test.h"
+
+static void test_kernels(void **state)
+{
+	static const char *const paths[] = {
+		"/proc",
+		"/proc/self/status",
+		"//proc",
+		"/./sys",
+		"/sys/module",
+		"/dev",
+		"/dev/null",
+		"/dev/../dev/zero",
+		"/sys/no-such-file",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		if (!mount_source_is_kernels(paths[i]))
+			fail_msg("%s is taken for files of the host", paths[i]);
+}
+
+/* By what is there, not by its name. */
+static void test_links(void **state)
+{
+	char folder[] = "/tmp/stencil-test-XXXXXX";
+	_cleanup_free_ char *link = NULL;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	link = xasprintf("%s/link", folder);
+	assert_int_equal(symlink("/proc/sys", link), 0);
+	assert_true(mount_source_is_kernels(link));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("/etc", link), 0);
+	assert_false(mount_source_is_kernels(link));
+	assert_false(mount_source_is_kernels(folder));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
+static void test_tmpfs(void **state)
+{
+	char folder[] = "/tmp/stencil-test-XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(mount("test", folder, "tmpfs", 0, "size=100m"), 0);
+	assert_int_equal(mount_source_tmpfs_bytes(folder), 100 << 20);
+	assert_false(mount_source_is_kernels(folder));
+	assert_int_equal(umount(folder), 0);
+	assert_int_equal(rmdir(folder), 0);
+	assert_int_equal(mount_source_tmpfs_bytes("/proc"), 0);
+}
+
+/* Files that somebody has put into a tmpfs below /dev. */
+static void test_dev_shm(void **state)
+{
+	(void)state;
+	assert_int_equal(mount("test", "/dev/shm", "tmpfs", 0, "size=1m"), 0);
+	assert_int_equal(mkdir("/dev/shm/files", 0700), 0);
+	assert_false(mount_source_is_kernels("/dev/shm/files"));
+	assert_int_equal(umount("/dev/shm"), 0);
+}
+
+/* A mount namespace of the test's. */
+static int setup(void **state)
+{
+	(void)state;
+	return unshare(CLONE_NEWNS) < 0 ||
+			       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0
+		       ? -1
+		       : 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kernels),
+		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_tmpfs),
+		cmocka_unit_test(test_dev_shm),
+	};
+
+	return cmocka_run_group_tests_name("shim/mount_source", tests, setup, NULL);
+}
