@@ -24,6 +24,8 @@
 /* In the guest: where a pod's files are mounted, one folder <container id>/ for
  * each container with rootfs/ and mounts/<n> in it. Kata's place. */
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
+/* Images of layers, each mounted once for all containers that have it. */
+#define AGENT_IMAGES_DIR "/run/kata-containers/images"
 
 /* The most routes, neighbours, or addresses of an interface that one request has. Kata's
  * agent has no limit; a pod's namespace is not trusted to be small. */

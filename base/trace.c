@@ -23,6 +23,7 @@ static const char *const phase_names[TRACE_PHASES] = {
 	[TRACE_CPU] = "cpu",
 	[TRACE_MEMORY] = "memory",
 	[TRACE_NETWORK] = "network",
+	[TRACE_IMAGE] = "image",
 	[TRACE_ROOTFS] = "rootfs",
 	[TRACE_CREATED] = "created",
 	[TRACE_STARTED] = "started",

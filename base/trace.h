@@ -18,6 +18,7 @@ enum trace_phase {
 	TRACE_CPU,      /* plugged and online */
 	TRACE_MEMORY,
 	TRACE_NETWORK,
+	TRACE_IMAGE, /* an image of layers plugged */
 	TRACE_ROOTFS,
 	TRACE_CREATED, /* CreateContainer answered */
 	TRACE_STARTED, /* StartContainer answered */

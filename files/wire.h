@@ -34,6 +34,10 @@
 #define FILES_PORT "stencil.files.0" /* the virtio-serial port's name */
 /* The agent's storage driver; a storage's source is the mount's number. */
 #define FILES_DRIVER "stencil-files"
+/* Its neighbours: an image of layers, by its address on the guest's PCI bus ("0000:01:1f.0"),
+ * and an overlay of one with a tree of the server. */
+#define FILES_IMAGE_DRIVER   "stencil-image"
+#define FILES_OVERLAY_DRIVER "overlay"
 
 #define FILES_WINDOW_BYTES  (4u << 20)
 #define FILES_WINDOW_VENDOR 0x1af4 /* Red Hat; docs/specs/ivshmem-spec.txt of QEMU */

@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "files/wire.h"
 #include "guest/files.h"
+#include "guest/image.h"
 #include "guest/init.h"
 #include "guest/message.h"
 #include "guest/spec.h"
@@ -107,6 +108,16 @@ static int mount_tmpfs(const Grpc__Storage *s, struct err *err)
 	return r == 0 ? mount_fs(s, "tmpfs", "tmpfs", err) : r;
 }
 
+static int mount_image(const Grpc__Storage *s, struct err *err)
+{
+	return image_mount(s->source, s->mount_point, err);
+}
+
+static int mount_overlay(const Grpc__Storage *s, struct err *err)
+{
+	return overlay_mount(s->options, s->n_options, s->mount_point, err);
+}
+
 static int make_folder(const Grpc__Storage *s, struct err *err)
 {
 	return mkdir_parents(s->mount_point, 0755, err);
@@ -119,6 +130,8 @@ static const struct driver {
 	bool shares; /* a mount point that is there already is used, too */
 } drivers[] = {
 	{FILES_DRIVER, mount_files, true, false},
+	{FILES_IMAGE_DRIVER, mount_image, true, true},
+	{FILES_OVERLAY_DRIVER, mount_overlay, true, false},
 	{"ephemeral", mount_tmpfs, true, true},
 	{"local", make_folder, false, false},
 };

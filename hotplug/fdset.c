@@ -46,6 +46,8 @@ int plug_fdset_add(struct qmp *q, const char *name, int fd, int access,
 	if (r < 0)
 		return r;
 	r = json_get_u64(answer, "fdset-id", &set.id, err);
+	if (r == 0)
+		r = json_get_u64(answer, "fd", &set.fd, err);
 	if (r < 0) {
 		err_wrap(err, "QMP add-fd");
 		return r;

@@ -67,3 +67,25 @@ struct plug_nic {
 };
 int plug_nic(
 	struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct err *err);
+
+/* ---- images: files that nobody writes ---- */
+
+/*
+ * QEMU keeps a duplicate of fd (O_RDONLY, not taken) until it ends, and with it whatever
+ * hangs on the open file: a lock. On failure nothing stays.
+ */
+struct plug_image {
+	const char *id; /* "image0": the backend's; the device is "dev-image0" */
+	struct plug_port port;
+	int fd;
+	uint64_t bytes; /* the file's, a multiple of PLUG_PMEM_ALIGN_BYTES */
+};
+#define PLUG_PMEM_ALIGN_BYTES (2ull << 20)
+
+/* As memory that the guest can map, virtio-pmem: pages of the host's page cache. QEMU
+ * opens it by /proc/self/fd. It comes out of the machine's maxmem. */
+int plug_pmem(
+	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err);
+/* As a disk that can't be written to, virtio-blk. */
+int plug_disk(
+	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err);

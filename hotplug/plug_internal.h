@@ -13,6 +13,7 @@ int64_t plug_undo_deadline(void);
 
 struct plug_fdset {
 	uint64_t id;
+	uint64_t fd;   /* the descriptor's number in QEMU */
 	char path[40]; /* "/dev/fdset/<id>": opens as the descriptor */
 };
 

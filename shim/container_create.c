@@ -11,6 +11,7 @@
 #include "shim/cmdline.h"
 #include "shim/options.h"
 #include "shim/container.h"
+#include "shim/pod_images.h"
 #include "shim/task_events.h"
 
 /* All that making a container needs until it is made. */
@@ -130,7 +131,8 @@ static void new_container(struct creation *c)
 static int start_trees(struct creation *c, struct err *err)
 {
 	c->folder = state_path(&c->pod->state, "rootfs");
-	c->trees_config = (struct trees_config){.cid = c->request->id,
+	c->trees_config = (struct trees_config){.config = &c->pod->config,
+		.cid = c->request->id,
 		.folder = c->folder,
 		.root = c->root,
 		.mounts = c->request->rootfs,
@@ -146,7 +148,8 @@ static int start_pod(struct creation *c, struct err *err)
 	struct pod_needs needs = {.hostname = c->hostname,
 		.netns = c->netns,
 		.cpu_millis = c->spec.cpu_millis,
-		.memory_bytes = c->spec.memory_bytes};
+		.memory_bytes = c->spec.memory_bytes,
+		.trees = c->container->trees};
 	int r = pod_start(c->pod, &needs, err);
 
 	c->started_pod = r == 0;
@@ -201,7 +204,10 @@ static int build_in_pod(struct creation *c, struct err *err)
 
 	if (r < 0)
 		return r;
-	r = give_trees(c, &use, err);
+	/* A pod's first container has its image already. */
+	r = c->started_pod ? 0 : pod_images_plug(c->pod, c->container->trees, err);
+	if (r == 0)
+		r = give_trees(c, &use, err);
 	if (r == 0)
 		r = create_in_guest(c, &use, err);
 	if (r < 0 && !c->started_pod)

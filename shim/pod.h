@@ -27,6 +27,9 @@
  *     thread at a time, between pod_change_begin() and pod_change_end();
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
  */
+struct pod_image;
+struct trees;
+
 struct pod {
 	struct events *events;
 	struct state state;
@@ -44,7 +47,10 @@ struct pod {
 	struct files_client *files; /* the file server, as long as vm */
 	struct container *containers;
 
+	int nics; /* not plugged yet; -1: not known yet */
+
 	/* Of whoever changes it. */
+	struct pod_image *images; /* pod_images.h */
 	struct factory_result factory;
 	struct net *net;
 	pthread_t oom;
@@ -67,11 +73,13 @@ struct pod_needs {
 	const char *hostname; /* "" for none */
 	const char *netns;    /* path; "" for none */
 	uint64_t cpu_millis, memory_bytes;
+	struct trees *trees; /* of the first container; NULL: none */
 };
 
 /*
- * A VM of the best factory, made unique, with its file server; side by side with that the
- * network, and then with the NICs what the pod needs of CPU and memory. Ready when the
+ * A VM of the best factory, made unique, with its file server and the first container's image;
+ * side by side with that the network, and then with the NICs what the pod needs of CPU and
+ * memory. Ready when the
  * guest has acknowledged all of it. On failure nothing stays.
  */
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);

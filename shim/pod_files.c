@@ -5,10 +5,18 @@
 #include "base/util.h"
 #include "vm/cgroup.h"
 
-/* Without it each access to a file in the guest fails or hangs: no pod any more. */
+/* Without it each access to a file in the guest fails or hangs: no pod any more. It ends with
+ * a VM that was killed as well, by the end of its channel. */
 static void on_files_ended(void *user)
 {
-	pod_give_up(user, "the file server has ended");
+	struct pod *pod = user;
+	bool killed;
+
+	pthread_mutex_lock(&pod->lock);
+	killed = pod->vm && vm_is_killed(pod->vm);
+	pthread_mutex_unlock(&pod->lock);
+	if (!killed)
+		pod_give_up(pod, "the file server has ended");
 }
 
 int pod_files_start(struct pod *pod, struct err *err)

@@ -15,6 +15,7 @@
 #include "shim/container.h"
 #include "shim/pod.h"
 #include "shim/pod_files.h"
+#include "shim/pod_images.h"
 #include "shim/pod_net.h"
 #include "shim/pod_oom.h"
 
@@ -79,6 +80,15 @@ static int job_finish(struct job *job, int r, struct err *err)
 	return r == 0 && job->r < 0 ? err_copy(err, &job->err) : r;
 }
 
+/* How many ports they take; 0 from when they have them. */
+static void set_nics(struct pod *pod, int n)
+{
+	pthread_mutex_lock(&pod->lock);
+	pod->nics = n;
+	pthread_cond_broadcast(&pod->changed);
+	pthread_mutex_unlock(&pod->lock);
+}
+
 static int join_net(struct pod *pod, const char *netns, struct err *err)
 {
 	int r;
@@ -86,6 +96,7 @@ static int join_net(struct pod *pod, const char *netns, struct err *err)
 	free(pod->state.netns);
 	pod->state.netns = xstrdup(netns);
 	r = net_scan(netns, &pod->net, err);
+	set_nics(pod, r == 0 ? (int)pod->net->n_interfaces : 0);
 	if (r == 0)
 		r = state_save(&pod->state, err); /* before there is something to undo */
 	if (r == 0)
@@ -118,6 +129,14 @@ static void *run_files_job(void *arg)
 	return NULL;
 }
 
+static void *run_image_job(void *arg)
+{
+	struct job *job = arg;
+
+	job->r = pod_images_plug(job->pod, job->needs->trees, &job->err);
+	return NULL;
+}
+
 /* ---- the start ---- */
 
 /* From here on others may kill it. */
@@ -143,21 +162,42 @@ static int make_vm(struct pod *pod, struct err *err)
 	return 0;
 }
 
+/* A device more is nothing that the identity gate has to be before. */
+static int make_unique_and_plug(
+	struct pod *pod, const struct pod_needs *needs, struct err *err)
+{
+	struct job job = {.pod = pod, .needs = needs};
+	int r;
+
+	if (!needs->trees)
+		return vm_make_unique(pod->vm, needs->hostname, err);
+	r = job_start(&job, run_image_job, err);
+	if (r < 0)
+		return r;
+	r = vm_make_unique(pod->vm, needs->hostname, err);
+	return job_finish(&job, r, err);
+}
+
+static int prepare_vm(struct pod *pod, const struct pod_needs *needs, struct err *err)
+{
+	struct job job = {.pod = pod, .needs = needs};
+	int r = job_start(&job, run_files_job, err);
+
+	if (r < 0)
+		return r;
+	r = make_unique_and_plug(pod, needs, err);
+	return job_finish(&job, r, err);
+}
+
 static int start_vm(struct pod *pod, const struct pod_needs *needs, struct err *err)
 {
 	struct factory_order order = {.config = &pod->config,
 		.sandbox = pod->state.id,
 		.trace = &pod->trace,
 		.vm = pod->vm};
-	struct job job = {.pod = pod, .needs = needs};
 	int r = factory_start(&order, &pod->factory, err);
 
-	if (r == 0)
-		r = job_start(&job, run_files_job, err);
-	if (r < 0)
-		return r;
-	r = vm_make_unique(pod->vm, needs->hostname, err);
-	return job_finish(&job, r, err);
+	return r < 0 ? r : prepare_vm(pod, needs, err);
 }
 
 static int start_vm_and_net(
@@ -166,6 +206,7 @@ static int start_vm_and_net(
 	struct job job = {.pod = pod, .needs = needs};
 	int r;
 
+	set_nics(pod, *needs->netns ? -1 : 0);
 	if (!*needs->netns)
 		return start_vm(pod, needs, err);
 	trace_begin(&pod->trace, TRACE_NETWORK);
@@ -187,6 +228,7 @@ static int plug_net(struct pod *pod, struct err *err)
 	if (r < 0)
 		return r;
 	r = pod_net_plug(&use, pod->net, err);
+	set_nics(pod, 0);
 	pod_use_end(&use);
 	trace_end(&pod->trace, TRACE_NETWORK);
 	return r < 0 ? err_wrap(err, "network") : 0;
@@ -308,6 +350,7 @@ static void undo_pod(struct pod *pod)
 	pod_oom_stop(pod);
 	vm = take_vm(pod);
 	pod_files_stop(pod);
+	pod_images_forget(pod);
 	vm_free(vm);
 	leave_net(pod);
 	lease_release(&pod->factory.lease);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "agent-client/agent.h"
@@ -12,6 +13,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "files/wire.h"
+#include "shim/layers.h"
 #include "shim/rootfs.h"
 
 struct tree_place {
@@ -19,11 +21,18 @@ struct tree_place {
 	unsigned int mode; /* its root's, of stat(2) */
 	enum tree_cache cache;
 	bool readonly;
+	bool overlay_upper;
 	bool given;
 	unsigned int mount; /* its number, if given */
 
 	Grpc__Storage storage;
 	char *option;
+};
+
+/* Before the trees' own: what the guest makes of an image. */
+struct image_storage {
+	Grpc__Storage storage;
+	char *options[3];
 };
 
 struct trees {
@@ -33,24 +42,70 @@ struct trees {
 	bool running;
 	struct tree_place *place; /* the rootfs, then the bind mounts */
 	size_t n;
+	struct image image;     /* fd -1: there is none, or it has been taken */
+	struct layers layers;   /* of the image; no lowers: the rootfs is a tree */
+	char image_address[16]; /* in the guest */
+	struct image_storage image_storage, overlay_storage;
 	Grpc__Storage **storages;
 	int r;
 	struct err err;
 };
 
-static int make_root(struct trees *t)
+/* Somebody else has made it, and may go on writing: docker cp, for one. */
+static int clone_root(struct trees *t, struct err *err)
+{
+	t->place[0].cache = TREE_CACHE_SHARED;
+	return rootfs_clone(
+		t->config->root, true, ROOTFS_WRITABLE, &t->place[0].mount_fd, err);
+}
+
+static int assemble_root(struct trees *t, struct err *err)
 {
 	const struct trees_config *c = t->config;
-	struct tree_place *p = &t->place[0];
 
-	if (c->n_mounts) {
-		p->cache = TREE_CACHE_OWN;
-		return rootfs_assemble(
-			c->folder, c->mounts, c->n_mounts, &p->mount_fd, &t->err);
+	t->place[0].cache = TREE_CACHE_OWN;
+	return rootfs_assemble(
+		c->folder, c->mounts, c->n_mounts, &t->place[0].mount_fd, err);
+}
+
+/* Whether there is an image of the layers; with it, if they are written to, the tree of
+ * their upper and work folders. */
+static int find_image(struct trees *t, bool *ret_found)
+{
+	const struct trees_config *c = t->config;
+	struct err why = ERR_INIT;
+	int r;
+
+	*ret_found = false;
+	if (!layers_parse(c->mounts, c->n_mounts, &t->layers))
+		return 0;
+	r = image_ask(c->config, t->layers.lowers, t->layers.n_lowers, &t->image, &why);
+	if (r < 0)
+		return err_copy(&t->err, &why);
+	if (r == IMAGE_NONE) {
+		log_info("container %s has its rootfs without an image: %s", t->cid,
+			why.text);
+		return 0;
 	}
-	/* Somebody else has made it, and may go on writing: docker cp, for one. */
-	p->cache = TREE_CACHE_SHARED;
-	return rootfs_clone(c->root, true, ROOTFS_WRITABLE, &p->mount_fd, &t->err);
+	*ret_found = t->place[0].overlay_upper = true;
+	t->place[0].cache = TREE_CACHE_OWN;
+	return t->layers.parent ? rootfs_clone(t->layers.parent, false, ROOTFS_WRITABLE,
+					  &t->place[0].mount_fd, &t->err)
+				: 0;
+}
+
+static int make_root(struct trees *t)
+{
+	bool found;
+	int r;
+
+	if (!t->config->n_mounts)
+		return clone_root(t, &t->err);
+	r = find_image(t, &found);
+	if (r < 0 || found)
+		return r;
+	layers_done(&t->layers);
+	return assemble_root(t, &t->err);
 }
 
 static int make_bind(struct trees *t, unsigned int i)
@@ -64,14 +119,21 @@ static int make_bind(struct trees *t, unsigned int i)
 		bind->source, bind->recursive, bind->readonly, &p->mount_fd, &t->err);
 }
 
-static int look_at(struct trees *t)
+/* An image alone has no tree. */
+static bool has_tree(const struct trees *t, size_t i)
+{
+	return i > 0 || !t->layers.n_lowers || t->layers.parent;
+}
+
+static int look_at(struct trees *t, struct err *err)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		struct stat st;
 
+		if (!has_tree(t, i))
+			continue;
 		if (fstat(t->place[i].mount_fd, &st) < 0)
-			return err_sys(
-				&t->err, errno, "cannot look at what is to be shared");
+			return err_sys(err, errno, "cannot look at what is to be shared");
 		t->place[i].mode = st.st_mode & S_IFMT;
 	}
 	return 0;
@@ -85,7 +147,7 @@ static void *make_trees(void *arg)
 	for (unsigned int i = 0; t->r == 0 && i < t->config->n_binds; i++)
 		t->r = make_bind(t, i);
 	if (t->r == 0)
-		t->r = look_at(t);
+		t->r = look_at(t, &t->err);
 	return NULL;
 }
 
@@ -97,6 +159,7 @@ int trees_start(const struct trees_config *config, struct trees **ret, struct er
 	t->cid = xstrdup(config->cid);
 	t->config = config;
 	t->n = config->n_binds + 1;
+	t->image = IMAGE_INIT;
 	t->place = xreallocarray(NULL, t->n, sizeof(*t->place));
 	for (size_t i = 0; i < t->n; i++)
 		t->place[i] = (struct tree_place){.mount_fd = -1};
@@ -117,10 +180,76 @@ static void join_thread(struct trees *t)
 	t->running = false;
 }
 
+/* ---- the image ---- */
+
+const struct image *trees_image(struct trees *t)
+{
+	join_thread(t);
+	return t->r == 0 && t->image.fd >= 0 ? &t->image : NULL;
+}
+
+void trees_take_image(struct trees *t, const char *address)
+{
+	str_copy(t->image_address, address);
+	/* QEMU has it, and with it the lock. */
+	close_fd(steal_fd(&t->image.fd));
+}
+
+int trees_refuse_image(struct trees *t, struct err *err)
+{
+	int r;
+
+	image_release(&t->image);
+	layers_done(&t->layers);
+	t->place[0].overlay_upper = false;
+	close_fd(steal_fd(&t->place[0].mount_fd));
+	r = assemble_root(t, err);
+	return r == 0 ? look_at(t, err) : r;
+}
+
+static void describe_image(struct trees *t)
+{
+	static char driver[] = FILES_IMAGE_DRIVER, fstype[] = "erofs";
+	Grpc__Storage *s = &t->image_storage.storage;
+
+	grpc__storage__init(s);
+	s->driver = driver;
+	s->fstype = fstype;
+	s->source = t->image_address;
+	s->mount_point = t->layers.parent
+				 ? xasprintf(AGENT_IMAGES_DIR "/%s", t->image.key)
+				 : xasprintf(AGENT_SHARED_DIR "/%s/rootfs", t->cid);
+}
+
+static void describe_overlay(struct trees *t)
+{
+	static char driver[] = FILES_OVERLAY_DRIVER, fstype[] = "overlay",
+		    source[] = "overlay";
+	struct image_storage *o = &t->overlay_storage;
+	Grpc__Storage *s = &o->storage;
+
+	grpc__storage__init(s);
+	s->driver = driver;
+	s->fstype = fstype;
+	s->source = source;
+	s->mount_point = xasprintf(AGENT_SHARED_DIR "/%s/rootfs", t->cid);
+	o->options[0] = xasprintf("lowerdir=%s", t->image_storage.storage.mount_point);
+	o->options[1] = xasprintf(
+		"upperdir=" AGENT_SHARED_DIR "/%s/upper/%s", t->cid, t->layers.upper);
+	o->options[2] = xasprintf(
+		"workdir=" AGENT_SHARED_DIR "/%s/upper/%s", t->cid, t->layers.work);
+	s->options = o->options;
+	s->n_options = ARRAY_SIZE(o->options);
+}
+
+/* ---- giving them ---- */
+
 static int give_one(struct tree_place *p, struct files_client *files, struct err *err)
 {
-	struct files_tree tree = {
-		.mount_fd = p->mount_fd, .cache = p->cache, .readonly = p->readonly};
+	struct files_tree tree = {.mount_fd = p->mount_fd,
+		.cache = p->cache,
+		.readonly = p->readonly,
+		.overlay_upper = p->overlay_upper};
 	int r = files_client_add(files, &tree, &p->mount, err);
 
 	p->given = r == 0;
@@ -137,7 +266,8 @@ int trees_give(struct trees *t, struct files_client *files, struct err *err)
 	if (t->r < 0)
 		return err_copy(err, &t->err);
 	for (size_t i = 0; r == 0 && i < t->n; i++)
-		r = give_one(&t->place[i], files, err);
+		if (has_tree(t, i))
+			r = give_one(&t->place[i], files, err);
 	return r;
 }
 
@@ -152,21 +282,37 @@ static void describe_storage(struct trees *t, size_t i)
 	s->driver = driver;
 	s->fstype = fstype;
 	s->source = xasprintf("%u", p->mount);
-	s->mount_point =
-		i == 0 ? xasprintf(AGENT_SHARED_DIR "/%s/rootfs", t->cid)
-		       : xasprintf(AGENT_SHARED_DIR "/%s/mounts/%zu", t->cid, i - 1);
+	if (i == 0)
+		s->mount_point = xasprintf(AGENT_SHARED_DIR "/%s/%s", t->cid,
+			t->layers.n_lowers ? "upper" : "rootfs");
+	else
+		s->mount_point =
+			xasprintf(AGENT_SHARED_DIR "/%s/mounts/%zu", t->cid, i - 1);
 	s->options = &p->option;
 	s->n_options = 1;
 }
 
+/* The rootfs before what is mounted into it, and the overlay behind what it is made of. */
 Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n)
 {
-	t->storages = xreallocarray(NULL, t->n, sizeof(*t->storages));
+	size_t n = 0;
+
+	t->storages = xreallocarray(NULL, t->n + 2, sizeof(*t->storages));
 	for (size_t i = 0; i < t->n; i++) {
-		describe_storage(t, i);
-		t->storages[i] = &t->place[i].storage;
+		if (has_tree(t, i)) {
+			describe_storage(t, i);
+			t->storages[n++] = &t->place[i].storage;
+		}
+		if (i > 0 || !t->layers.n_lowers)
+			continue;
+		describe_image(t);
+		t->storages[n++] = &t->image_storage.storage;
+		if (t->layers.parent) {
+			describe_overlay(t);
+			t->storages[n++] = &t->overlay_storage.storage;
+		}
 	}
-	*ret_n = t->n;
+	*ret_n = n;
 	return t->storages;
 }
 
@@ -192,12 +338,20 @@ void trees_free(struct trees *t)
 	join_thread(t);
 	for (size_t i = 0; i < t->n; i++) {
 		close_fd(t->place[i].mount_fd);
-		if (t->storages) {
+		if (t->storages && has_tree(t, i)) {
 			free(t->place[i].storage.source);
 			free(t->place[i].storage.mount_point);
 			free(t->place[i].option);
 		}
 	}
+	if (t->storages && t->layers.n_lowers)
+		free(t->image_storage.storage.mount_point);
+	if (t->storages && t->layers.parent)
+		free(t->overlay_storage.storage.mount_point);
+	for (size_t i = 0; i < ARRAY_SIZE(t->overlay_storage.options); i++)
+		free(t->overlay_storage.options[i]);
+	image_release(&t->image);
+	layers_done(&t->layers);
 	free(t->storages);
 	free(t->place);
 	free(t->cid);

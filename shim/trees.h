@@ -9,8 +9,15 @@
 #include "files/client.h"
 #include "shim/proto/containerd_types.pb-c.h"
 #include "shim/spec_guest.h"
+#include "templated/lease/image.h"
 
+/*
+ * The rootfs is one tree, assembled on the host; or, where its layers have an image
+ * (layers.h, templated/lease/image.h), what the guest makes of that: an overlay of the image
+ * and of a tree with the snapshot's own upper and work folder, or the image alone.
+ */
 struct trees_config {
+	const struct config *config;
 	const char *cid;
 	const char *folder; /* to assemble on: empty, absolute */
 	const char *root;   /* the root file system without mounts: absolute */
@@ -25,6 +32,11 @@ struct trees;
 /* Starts making them in a thread, which ends in trees_give() or trees_free(); *config
  * outlives it. */
 int trees_start(const struct trees_config *config, struct trees **ret, struct err *err);
+/* Waits until they are made: the image of the rootfs that is to be plugged, or NULL. Then one
+ * of the two: it is at that address now (vm_plug_image()), or is not to be used. */
+const struct image *trees_image(struct trees *t);
+void trees_take_image(struct trees *t, const char *address);
+int trees_refuse_image(struct trees *t, struct err *err);
 /* Waits for them and gives them to the server. What is given stays on failure:
  * trees_withdraw(). */
 int trees_give(struct trees *t, struct files_client *files, struct err *err);

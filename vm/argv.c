@@ -120,7 +120,8 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 		c->default_vcpus, config_max_vcpus(c), config_max_vcpus(c));
 	add_option(w, "-m", "size=%" PRIu64 "M,slots=%d,maxmem=%" PRIu64 "M",
 		c->default_memory, VM_MEMORY_SLOTS,
-		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128));
+		config_max_memory_bytes(c) / MiB + align_up(c->default_memory, 128) +
+			VM_IMAGES_BYTES / MiB);
 }
 
 static void add_memory(struct words *w, const struct vm_machine *m, enum vm_role role)

@@ -25,7 +25,7 @@
 #define VM_WORD_COMPACT "stencil.compact"
 
 /*
- * Ports for hot-plugging, a NIC or a disk each: port i is slot i of one conventional PCI
+ * Ports for hot-plugging, a NIC or an image each: port i is slot i of one conventional PCI
  * bridge, the bus VM_PORTS_BUS.
  */
 #define VM_PORTS     32
@@ -34,6 +34,10 @@
 /* A port's address in the guest, its name in /sys/bus/pci/devices: "0000:01:1f.0". */
 #define VM_PORT_ADDRESS_SIZE 16
 void vm_port_address(unsigned int port, char ret[VM_PORT_ADDRESS_SIZE]);
+
+/* Address space for images as memory (virtio-pmem), beside what DIMMs may need. It costs
+ * nothing before it is used. */
+#define VM_IMAGES_BYTES ((uint64_t)16 << 30)
 
 enum vm_role {
 	VM_ROLE_DIRECT,   /* boots; private memory */

@@ -160,6 +160,12 @@ static void plan_binds(struct confine *c)
 		add_path(c, prefix);
 	else
 		add_path(c, s->qemu_path);
+	/* What it gets while it runs it opens by this, O_RDONLY (hotplug/image.c). No more of
+	 * /proc than that folder, which is the child's and stays so through exec. What a
+	 * descriptor was opened through, a read-only mount for all files of the host, and the
+	 * filter decide what may be opened by it again. */
+	if (s->fd_names)
+		add_bind(c, "/proc/self/fd", "/proc/self/fd", false);
 	if (s->kernel)
 		add_bind(c, s->kernel, VM_PATH_KERNEL, true);
 	if (s->initrd)
@@ -186,6 +192,46 @@ static int add_exec_rules(scmp_filter_ctx ctx, const struct confine *c)
 	return r;
 }
 
+/*
+ * QEMU opens for writing what its supervisor answers, and /dev/kvm: both by
+ * openat(AT_FDCWD, …, O_RDWR), as libc's open(3) is. Nothing else is opened for writing.
+ * (What is not AT_FDCWD and no descriptor is EBADF anyhow.)
+ */
+static int add_open_rules(scmp_filter_ctx ctx, const struct confine *c)
+{
+	static const struct {
+		int call;
+		unsigned int flags_arg;
+		scmp_datum_t access;
+	} writes[] = {
+		{SCMP_SYS(open), 1, O_WRONLY},
+		{SCMP_SYS(open), 1, O_RDWR},
+		{SCMP_SYS(open), 1, O_ACCMODE},
+		{SCMP_SYS(openat), 2, O_WRONLY},
+		{SCMP_SYS(openat), 2, O_ACCMODE},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(writes); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), writes[i].call, 1,
+			SCMP_CMP(writes[i].flags_arg, SCMP_CMP_MASKED_EQ, O_ACCMODE,
+				writes[i].access));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 2,
+			SCMP_A0(SCMP_CMP_MASKED_EQ, 1u << 31, 0),
+			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(creat), 0);
+	/* Its flags are in memory, where no filter sees them. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(openat2), 0);
+	if (r == 0 && c->notifies)
+		r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 2,
+			SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
+			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
+	return r;
+}
+
 static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 {
 	int r = filter_add_calls(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
@@ -198,11 +244,7 @@ static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	if (r == 0)
 		r = add_exec_rules(ctx, c);
-	if (r == 0 && c->notifies)
-		r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 2,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
-			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
-	return r;
+	return r == 0 ? add_open_rules(ctx, c) : r;
 }
 
 static int compile_filter(struct confine *c, struct err *err)

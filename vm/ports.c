@@ -19,6 +19,11 @@ unsigned int ports_take(struct ports *p)
 	return port;
 }
 
+unsigned int ports_free(const struct ports *p)
+{
+	return VM_PORTS - (unsigned int)__builtin_popcount(p->taken);
+}
+
 void ports_give(struct ports *p, unsigned int port)
 {
 	assert(port < VM_PORTS && p->taken & UINT32_C(1) << port);

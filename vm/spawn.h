@@ -23,6 +23,7 @@ struct spawn {
 			      its namespace */
 	uid_t uid;        /* also its gid */
 	bool kvm;         /* gets a /dev/kvm */
+	bool fd_names;    /* gets its /proc/self/fd: its descriptors have names */
 	const char *kernel, *initrd; /* NULL for a clone */
 	int qmp_fd, agent_fd, files_fd, stderr_fd;
 	struct spawn_open opens[SPAWN_OPENS_MAX];

@@ -115,6 +115,8 @@ static int spawn(struct vm *vm, const struct vm_start *start, const struct chann
 		.jail = jail,
 		.uid = vm_number_uid(vm->config, vm->number),
 		.kvm = start->machine.kvm,
+		/* For images, which no template has. */
+		.fd_names = start->role != VM_ROLE_TEMPLATE,
 		.kernel = boots ? vm->config->kernel : NULL,
 		.initrd = boots ? vm->config->initrd : NULL,
 		.qmp_fd = c->qmp[1],

@@ -44,8 +44,8 @@ int vm_take_number(struct vm *vm, struct err *err)
 	*vm->record.generation = '\0';
 	vm->vcpus = (unsigned int)vm->config->default_vcpus;
 	vm->dimms = 0;
+	vm->dimm_bytes = vm->image_bytes = 0;
 	vm->ports = (struct ports){0};
-	vm->dimm_bytes = 0;
 	return vm_number_take(
 		vm->config, &vm->record, &vm->number, &vm->dir, vm->cgroup_fds, err);
 }

@@ -12,6 +12,7 @@
 #include "base/trace.h"
 #include "base/util.h"
 #include "mm/manifest.h"
+#include "vm/argv.h"
 #include "vm/cgroup.h"
 
 /*
@@ -108,6 +109,21 @@ struct vm_nic {
 /* Plugs a NIC into the first free port; -ENOSPC when all VM_PORTS (vm/argv.h) are used. The
  * guest finds it by its MAC. One that QEMU refuses (-EREMOTEIO) uses none. */
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
+
+/*
+ * Plugs a file that nobody writes, of a multiple of 2 MiB, into the first free port: as memory
+ * (virtio-pmem), or as a disk (virtio-blk) where it is larger than dax_max of [images]. QEMU
+ * keeps a duplicate of image_fd (O_RDONLY, not taken). ret_address is the port's
+ * (vm_port_address()), by which the guest finds it. `reserved`: ports that others still need;
+ * -ENOSPC where no other one is left, or no address space.
+ */
+struct vm_image {
+	int fd;
+	uint64_t bytes;
+	unsigned int reserved;
+};
+int vm_plug_image(struct vm *vm, const struct vm_image *image,
+	char ret_address[VM_PORT_ADDRESS_SIZE], struct err *err);
 
 /*
  * The file channel, for the pod's file server (files/wire.h): its host end, and the window's

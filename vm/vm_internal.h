@@ -53,6 +53,7 @@ struct vm {
 	int kill_fd;          /* qemu.pidfd while QEMU may be killed; else -1 */
 	char *console;        /* its end, kept when the guest ended by itself; or NULL */
 	struct ports ports;
+	uint64_t image_bytes; /* as memory */
 };
 
 /* Absolute deadlines from the configuration, from now on. */

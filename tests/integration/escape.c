@@ -139,10 +139,20 @@ static void attack_by_name(int fd)
 {
 	static const struct timespec now[2];
 	char self[64], up[80];
+	struct {
+		unsigned long long flags, mode, resolve;
+	} how = {.flags = O_RDWR};
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
 	snprintf(up, sizeof(up), "%s/..", self);
 	TRY("reopen-rdwr", syscall(SYS_open, self, O_RDWR));
+	TRY("reopen-rdwr-at", syscall(SYS_openat, AT_FDCWD, self, O_RDWR));
+	TRY("reopen-rdwr-beside", syscall(SYS_openat, FD_QMP, self, O_RDWR));
+	TRY("reopen-either", syscall(SYS_openat, AT_FDCWD, self, O_ACCMODE));
+	TRY("reopen-either-old", syscall(SYS_open, self, O_ACCMODE));
+	TRY("reopen-new", syscall(SYS_openat2, AT_FDCWD, self, &how, sizeof(how)));
+	TRY("reopen-creat", syscall(SYS_creat, self, 0600));
+	TRY("reopen-wronly-old", syscall(SYS_open, self, O_WRONLY));
 	TRY("reopen-wronly-trunc", open(self, O_WRONLY | O_TRUNC));
 	TRY("reopen-rdonly-trunc", open(self, O_RDONLY | O_TRUNC));
 	TRY("truncate", truncate(self, 0));
@@ -280,7 +290,8 @@ static void attack_process(pid_t pid)
 	TRY("compare", syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, 0, 0));
 	TRY("madvise", syscall(SYS_process_madvise, pidfd, &remote, 1, MADV_COLD, 0));
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	TRY("proc-mem", syscall(SYS_open, path, O_RDWR));
+	TRY("proc-mem", syscall(SYS_open, path, O_RDONLY));
+	TRY("proc-mem-write", syscall(SYS_open, path, O_RDWR));
 	snprintf(path, sizeof(path), "/proc/%d/root", pid);
 	TRY("proc-root", open(path, O_PATH));
 	close(pidfd);
@@ -451,7 +462,23 @@ static void attack_device(int fd)
 	TRY("futimens", futimens(fd, NULL));
 	TRY("chmod", chmod(self, 0666));
 	TRY("chown", chown(self, getuid(), getgid()));
+	TRY("reopen", openat(fd, self, O_RDWR));
+	TRY("reopen-readonly", openat(fd, self, O_RDONLY));
 	TRY("make-tap", ioctl(fd, TUNSETIFF, &ifr));
+}
+
+/* As QEMU opens it: read-only, and so again. */
+static void attack_image(int fd)
+{
+	char self[64];
+	int again;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	again = open(self, O_RDONLY);
+	TRY("open", again);
+	attack_descriptor(again);
+	attack_by_name(again);
+	close(again);
 }
 
 /* Those that it was started with: no file of the host may change by them. */
@@ -489,9 +516,9 @@ static void attack_paths(char **paths)
 		"/../etc/passwd",
 		"/usr/../../etc/passwd",
 		"/export",
-		"/proc",
-		"/proc/self/fd",
 		"/proc/self/root",
+		"/proc/self/fd/../root",
+		"/proc/self/fd/../../1",
 		"/proc/self/mem",
 		"/proc/1/root",
 		"/proc/sys/kernel/core_pattern",
@@ -533,13 +560,13 @@ static void wait_for_the_end(void)
 
 int main(int argc, char **argv)
 {
-	int fd, window, fds[2];
+	int fd, window, fds[3];
 
 	if (argc < 2)
 		wait_for_the_end();
 	if (argc < 7)
 		return 1;
-	receive(fds, 2);
+	receive(fds, 3);
 	subject = "memory ";
 	fd = open_name(argv[1]);
 	TRY("open-twice", syscall(SYS_openat, AT_FDCWD, argv[1], O_RDWR));
@@ -554,6 +581,8 @@ int main(int argc, char **argv)
 	subject = "state ";
 	attack_descriptor(fds[0]);
 	attack_by_name(fds[0]);
+	subject = "image ";
+	attack_image(fds[2]);
 	subject = "device ";
 	attack_device(fds[1]);
 	subject = "parent ";

@@ -404,6 +404,84 @@ static void assert_status(struct qmp *q, const char *wanted)
 	assert_string_equal(field(answer, "status"), wanted);
 }
 
+/* The names that QEMU's descriptors have for files called so. */
+static unsigned int count_open(pid_t pid, const char *name)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/fd", (int)pid);
+	DIR *dir = opendir(path);
+	unsigned int n = 0;
+	struct dirent *e;
+
+	assert_non_null(dir);
+	while ((e = readdir(dir))) {
+		char target[128];
+		ssize_t len =
+			readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
+
+		target[MAX(len, 0)] = '\0';
+		n += strstr(target, name) != NULL;
+	}
+	closedir(dir);
+	return n;
+}
+
+/* A file that nobody may write to, by a descriptor that can't. */
+static int make_layers(char path[], uint64_t bytes)
+{
+	int fd = mkstemp(path), ro;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	assert_int_equal(fchmod(fd, 0444), 0);
+	ro = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(ro >= 0);
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	return ro;
+}
+
+static void test_image(void **state)
+{
+	char path[] = "/tmp/stencil-image-XXXXXX";
+	_cleanup_close_ int fd = make_layers(path, 4 * MiB);
+	struct plug_image image = {"image0", {"nowhere", 2}, fd, 4 * MiB};
+	_cleanup_free_ char *before = NULL, *after = NULL, *devices = NULL;
+
+	(void)state;
+	/* Only a QEMU that runs closes what was taken out of its sets. */
+	assert_ok(qmp_cont(shared.q, soon(), err));
+	before = ask("qom-list", "{\"path\":\"/objects\"}");
+	assert_err(plug_pmem(shared.q, &image, soon(), err), -EREMOTEIO,
+		"cannot plug image image0 as memory: QMP device_add: QEMU refused: \"Bus "
+		"'nowhere' not");
+	assert_err(plug_disk(shared.q, &image, soon(), err), -EREMOTEIO,
+		"cannot plug image image0 as a disk: QMP device_add: QEMU refused: \"Bus "
+		"'nowhere' not");
+	after = ask("qom-list", "{\"path\":\"/objects\"}");
+	assert_string_equal(before, after);
+	assert_int_equal(count_open(shared.pid, "stencil-image"), 0);
+
+	image.port.bus = "ports";
+	assert_ok(plug_pmem(shared.q, &image, soon(), err));
+	devices = ask("query-memory-devices", NULL);
+	assert_non_null(strstr(devices, "\"id\":\"dev-image0\""));
+	assert_non_null(strstr(devices, "\"size\":4194304"));
+	assert_asked("qom-get",
+		"{\"path\":\"/objects/image0\",\"property\":\"readonly\"}", "true");
+	assert_asked("qom-get", "{\"path\":\"/objects/image0\",\"property\":\"share\"}",
+		"true");
+	/* The descriptor of before is kept, with what hangs on it. */
+	assert_true(count_open(shared.pid, "stencil-image") >= 1);
+	image.id = "image1";
+	image.port.slot = 3;
+	assert_ok(plug_disk(shared.q, &image, soon(), err));
+	free(steal_ptr(devices));
+	devices = ask("query-named-block-nodes", NULL);
+	assert_non_null(strstr(devices, "\"node-name\":\"image1\""));
+	assert_non_null(strstr(devices, "\"ro\":true"));
+	assert_ok(qmp_stop(shared.q, soon(), err));
+}
+
 static void test_stop_cont(void **state)
 {
 	(void)state;
@@ -548,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_dimm),
 		cmocka_unit_test(test_nic),
 		cmocka_unit_test(test_stop_cont),
+		cmocka_unit_test(test_image),
 		cmocka_unit_test(test_save_fails),
 		cmocka_unit_test(test_save_restore),
 		cmocka_unit_test(test_killed),

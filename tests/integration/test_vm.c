@@ -215,6 +215,65 @@ static void expect_nic_in_guest(struct vm *vm, unsigned int i)
 	types__interface__free_unpacked(answer, NULL);
 }
 
+/* 2 MiB that are no file system. */
+static int make_zeros(void)
+{
+	static const char zeros[2 * MiB];
+	int fd;
+
+	assert_int_equal(0, file_write_atomic(AT_FDCWD, TEMPLATE_DIR "/zeros", zeros,
+				    sizeof(zeros), 0644, NULL));
+	fd = open(TEMPLATE_DIR "/zeros", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* The guest has a block device of it, `name`, and finds nothing on it that it could mount. */
+static void expect_image_in_guest(struct vm *vm, const char *address, const char *name)
+{
+	Grpc__CreateSandboxRequest request = GRPC__CREATE_SANDBOX_REQUEST__INIT;
+	Grpc__Storage storage = GRPC__STORAGE__INIT, *storages[] = {&storage};
+	_cleanup_free_ char *text =
+		xasprintf("mount the image at %s (%s) on", address, name);
+	_cleanup_free_ char *source = xstrdup(address);
+	char driver[] = FILES_IMAGE_DRIVER, at[] = AGENT_SHARED_DIR "/image";
+	struct err err = ERR_INIT;
+
+	storage.driver = driver;
+	storage.source = source;
+	storage.mount_point = at;
+	request.storages = storages;
+	request.n_storages = 1;
+	assert_true(agent_create_sandbox(vm_agent(vm), &request, soon(), &err) < 0);
+	if (!strstr(err.text, text))
+		fail_msg("\"%s\" is not in: %s", text, err.text);
+}
+
+/* The first two, as memory and as a disk. */
+static void plug_images(struct vm *vm)
+{
+	struct config *config = &template_get()->config;
+	_cleanup_close_ int fd = make_zeros();
+	struct vm_image image = {.fd = fd, .bytes = 2 * MiB};
+	uint64_t dax_max = config->images_dax_max;
+	char memory[VM_PORT_ADDRESS_SIZE], disk[VM_PORT_ADDRESS_SIZE];
+	struct err err = ERR_INIT;
+
+	image.reserved = VM_PORTS;
+	assert_error_names(vm_plug_image(vm, &image, memory, &err), -ENOSPC,
+		"no hot-plug port of the VM is left for an image");
+	image.reserved = VM_PORTS - 1;
+	check_result(vm_plug_image(vm, &image, memory, &err), &err);
+	assert_string_equal("0000:01:00.0", memory);
+	image.reserved = VM_PORTS - 2;
+	config->images_dax_max = 0;
+	check_result(vm_plug_image(vm, &image, disk, &err), &err);
+	config->images_dax_max = dax_max;
+	assert_string_equal("0000:01:01.0", disk);
+	expect_image_in_guest(vm, memory, "pmem0");
+	expect_image_in_guest(vm, disk, "vda");
+}
+
 /* Each of them reaches the guest, with room for what it brings; then they have an end. What
  * QEMU refuses uses none. */
 static void test_ports_run_out(void **state)
@@ -224,15 +283,16 @@ static void test_ports_run_out(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
+	plug_images(vm);
 	for (unsigned int i = 0; i < 2; i++)
 		assert_error_names(plug_nic_number(vm, null_fd, 0, &err), -EREMOTEIO,
-			"cannot plug network card nic0");
-	for (unsigned int i = 0; i < VM_PORTS; i++) {
+			"cannot plug network card nic2");
+	for (unsigned int i = 2; i < VM_PORTS; i++) {
 		_cleanup_close_ int tap_fd = make_tap();
 
 		check_result(plug_nic_number(vm, tap_fd, i, &err), &err);
 	}
-	for (unsigned int i = 0; i < VM_PORTS; i++)
+	for (unsigned int i = 2; i < VM_PORTS; i++)
 		expect_nic_in_guest(vm, i);
 	assert_error(plug_nic_number(vm, null_fd, VM_PORTS, &err), -ENOSPC,
 		"all 32 hot-plug ports of the VM are in use");

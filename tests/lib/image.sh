@@ -46,29 +46,42 @@ image_blob() # LAYOUT FILE
 	printf '"digest":"sha256:%s","size":%s' "$digest" "$size"
 }
 
-image_build() # OUTPUT [FILE...]
+# An image of layers, each a tar, the lowest first. They are moved away.
+image_pack() # OUTPUT NAME LAYER...
 {
-	local output=$1 work layer config manifest diff_id media=application/vnd.oci.image
+	local output=$1 name=$2 work layer layers='' ids='' config manifest
+	local media=application/vnd.oci.image
 
-	shift
+	shift 2
 	work=$(mktemp -d)
 	mkdir -p "$work/layout/blobs/sha256"
-	image_rootfs "$work/rootfs" "$@"
-	image_tar "$work/rootfs" "$work/layer"
-	diff_id=$(sha256sum <"$work/layer" | cut -d' ' -f1)
-	layer=$(image_blob "$work/layout" "$work/layer")
+	for layer; do
+		ids+=,\"sha256:$(sha256sum <"$layer" | cut -d' ' -f1)\"
+		layers+=',{"mediaType":"'$media.layer.v1.tar'",'$(image_blob "$work/layout" "$layer")'}'
+	done
 	printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["sh"]},%s}' \
-		'"rootfs":{"type":"layers","diff_ids":["sha256:'"$diff_id"'"]}' >"$work/config"
+		'"rootfs":{"type":"layers","diff_ids":['"${ids#,}"']}' >"$work/config"
 	config=$(image_blob "$work/layout" "$work/config")
-	printf '{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s",%s},"layers":[{"mediaType":"%s",%s}]}' \
-		"$media.manifest.v1+json" "$media.config.v1+json" "$config" \
-		"$media.layer.v1.tar" "$layer" >"$work/manifest"
+	printf '{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s",%s},"layers":[%s]}' \
+		"$media.manifest.v1+json" "$media.config.v1+json" "$config" "${layers#,}" >"$work/manifest"
 	manifest=$(image_blob "$work/layout" "$work/manifest")
 	printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s",%s,"annotations":{%s}}]}' \
 		"$media.manifest.v1+json" "$manifest" \
-		'"io.containerd.image.name":"'"$IMAGE"'"' >"$work/layout/index.json"
+		'"io.containerd.image.name":"'"$name"'"' >"$work/layout/index.json"
 	printf '{"imageLayoutVersion":"1.0.0"}' >"$work/layout/oci-layout"
 	image_tar "$work/layout" "$output.new"
 	mv "$output.new" "$output"
+	rm -rf "$work"
+}
+
+image_build() # OUTPUT [FILE...]
+{
+	local output=$1 work
+
+	shift
+	work=$(mktemp -d)
+	image_rootfs "$work/rootfs" "$@"
+	image_tar "$work/rootfs" "$work/layer"
+	image_pack "$output" "$IMAGE" "$work/layer"
 	rm -rf "$work"
 }

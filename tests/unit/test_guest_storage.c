@@ -7,6 +7,7 @@
 #include <sys/vfs.h>
 #include <linux/magic.h>
 
+#include "guest/image.h"
 #include "guest/init.h"
 #include "guest/storage.h"
 
@@ -208,6 +209,114 @@ static void test_refused(void **state)
 		"/shared/file/x: Not a directory");
 }
 
+/* ---- images and overlays ---- */
+
+#define LOWER "lowerdir=" GUEST_SHARED_ROOT "/images/k"
+#define UPPER "upperdir=" A "/upper/fs"
+#define WORK  "workdir=" A "/upper/work"
+
+static void test_overlay_options(void **state)
+{
+	char *options[] = {(char[]){UPPER}, (char[]){WORK}, (char[]){LOWER}};
+	_cleanup_free_ char *data = NULL;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(overlay_parse_options(options, 3, &data, &err), 0);
+	assert_string_equal(data, LOWER
+		"," UPPER "," WORK ",index=off,metacopy=off,redirect_dir=off,xino=on");
+}
+
+static void refuse_overlay(char *first, char *second, char *third, const char *quoted)
+{
+	char *options[] = {first, second, third};
+	Grpc__Storage b = storage("overlay", B);
+	_cleanup_free_ char *text = xasprintf(
+		"overlay option %s: lowerdir=, upperdir= and workdir= are what is wanted, "
+		"each a folder below " GUEST_SHARED_ROOT,
+		quoted);
+
+	b.options = options;
+	b.n_options = 3;
+	refuse(&b, -EINVAL,
+		quoted ? text : "an overlay has lowerdir=, upperdir= and workdir=");
+	assert_false(is_mounted(B));
+}
+
+static void test_overlay_refused(void **state)
+{
+	static char lower[] = LOWER, upper[] = UPPER, work[] = WORK,
+		    outside[] = "upperdir=/etc",
+		    up[] = "upperdir=" GUEST_SHARED_ROOT "/../../etc",
+		    two[] = "lowerdir=" A ":" B, comma[] = "workdir=" A ",userxattr",
+		    escaped[] = "workdir=" A "\\x", other[] = "userxattr",
+		    empty[] = "upperdir=";
+	Grpc__Storage b = storage("overlay", B);
+	char *options[] = {lower, upper};
+
+	(void)state;
+	refuse_overlay(lower, outside, work, outside);
+	refuse_overlay(lower, up, work, up);
+	refuse_overlay(two, upper, work, two);
+	refuse_overlay(lower, upper, comma, comma);
+	refuse_overlay(lower, upper, escaped, "workdir=" A "\\x5cx");
+	refuse_overlay(lower, upper, other, other);
+	refuse_overlay(lower, empty, work, empty);
+	refuse_overlay(lower, lower, work, lower);
+	b.options = options;
+	b.n_options = 2;
+	refuse(&b, -EINVAL, "an overlay has lowerdir=, upperdir= and workdir=");
+	b.n_options = 0;
+	refuse(&b, -EINVAL, "an overlay has lowerdir=, upperdir= and workdir=");
+}
+
+/* All layers of the host's kernel, which any overlay's may be. */
+static void test_overlay(void **state)
+{
+	char *options[] = {(char[]){"lowerdir=" A "/l"}, (char[]){"upperdir=" A "/u/fs"},
+		(char[]){"workdir=" A "/u/work"}};
+	Grpc__Storage a = storage("ephemeral", A), b = storage("overlay", B "/root"),
+		      *first[] = {&a}, *second[] = {&b};
+	struct err err = ERR_INIT;
+	char **mounts = NULL, **more = NULL;
+	size_t n = 0, n_more = 0;
+
+	(void)state;
+	b.options = options;
+	b.n_options = 3;
+	assert_int_equal(storage_mount(first, 1, &mounts, &n, &err), 0);
+	assert_int_equal(mkdir_parents(A "/l/sub", 0755, &err), 0);
+	assert_int_equal(mkdir_parents(A "/u/fs", 0755, &err), 0);
+	assert_int_equal(mkdir_parents(A "/u/work", 0755, &err), 0);
+	if (storage_mount(second, 1, &more, &n_more, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(mkdir(B "/root/sub/new", 0700), 0);
+	assert_int_equal(access(A "/u/fs/sub/new", F_OK), 0);
+	/* A mount point of its own: nobody else's. */
+	assert_error(storage_mount(second, 1, &more, &n_more, &err), -EBUSY,
+		"something is mounted on " B "/root already");
+	storage_unmount(&more, &n_more);
+	assert_int_equal(access(B "/root/sub", F_OK), -1);
+	storage_unmount(&mounts, &n);
+}
+
+static void test_image_refused(void **state)
+{
+	static const char *const wrong[] = {"", "01:1f.0", "0000:01:1f.1",
+		"0000:01:1f.0x", "0000:01:1f.", "0000:01-1f.0", "0000:0g:1f.0",
+		"../0:01:1f.0", "vda"};
+	Grpc__Storage b = storage("stencil-image", B);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		_cleanup_free_ char *text =
+			xasprintf("%s is no PCI address, 0000:01:1f.0 is", wrong[i]);
+
+		b.source = (char *)(uintptr_t)wrong[i];
+		refuse(&b, -EINVAL, text);
+	}
+}
+
 static void test_too_many(void **state)
 {
 	Grpc__Storage a = storage("local", A), *list[65];
@@ -233,6 +342,10 @@ int main(void)
 		cmocka_unit_test(test_mount),
 		cmocka_unit_test(test_unmount_busy),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_overlay_options),
+		cmocka_unit_test(test_overlay_refused),
+		cmocka_unit_test(test_overlay),
+		cmocka_unit_test(test_image_refused),
 		cmocka_unit_test(test_too_many),
 	};
 

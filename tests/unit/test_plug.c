@@ -360,6 +360,87 @@ static void test_nic(void **state)
 		{ADD_NIC, NO(4), PEER_NONE}, {DEL_NETDEV(5), OK(5), PEER_NONE});
 }
 
+/* ---- images ---- */
+
+#define ADD_FD                                                                           \
+	{                                                                                \
+		COMMAND_ARGS(2, "add-fd", "{\"opaque\":\"i\"}"),                         \
+			ANSWER(2, "{\"fdset-id\": 7, \"fd\": 31}"), PEER_FD              \
+	}
+#define ADD_FILE                                                                         \
+	COMMAND_ARGS(3, "object-add",                                                    \
+		"{\"qom-type\":\"memory-backend-file\",\"id\":\"i\","                    \
+		"\"mem-path\":\"/proc/self/fd/31\",\"size\":4194304,\"share\":true,"     \
+		"\"readonly\":true}")
+#define ADD_PMEM                                                                         \
+	COMMAND_ARGS(4, "device_add",                                                    \
+		"{\"bus\":\"ports\",\"addr\":\"a\",\"disable-legacy\":\"on\","           \
+		"\"memdev\":\"i\",\"driver\":\"virtio-pmem-pci\","                       \
+		"\"id\":\"dev-i\"}")
+#define ADD_NODE                                                                          \
+	COMMAND_ARGS(3, "blockdev-add",                                                   \
+		"{\"driver\":\"file\",\"node-name\":\"i\",\"filename\":\"/dev/fdset/7\"," \
+		"\"locking\":\"off\",\"read-only\":true}")
+#define ADD_BLK                                                                          \
+	COMMAND_ARGS(4, "device_add",                                                    \
+		"{\"bus\":\"ports\",\"addr\":\"a\",\"disable-legacy\":\"on\","           \
+		"\"drive\":\"i\",\"driver\":\"virtio-blk-pci\","                         \
+		"\"id\":\"dev-i\"}")
+#define REMOVE_FD(id)                                                                    \
+	{                                                                                \
+		COMMAND_ARGS(id, "remove-fd", "{\"fdset-id\":7}"), OK(id), PEER_NONE     \
+	}
+
+static int open_readonly_copy(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void test_image(void **state)
+{
+	_cleanup_close_ int fd = memfd_create("image", MFD_CLOEXEC);
+	struct plug_image image = {"i", {"ports", 10}, -1, 4 * MiB};
+
+	(void)state;
+	/* As the store gives it: a descriptor that is O_RDONLY. */
+	image.fd = open_readonly_copy(fd);
+	SUCCEEDS(plug_pmem(q, &image, soon(), err), ADD_FD, {ADD_FILE, OK(3), PEER_NONE},
+		{ADD_PMEM, OK(4), PEER_NONE});
+	SUCCEEDS(plug_disk(q, &image, soon(), err), ADD_FD, {ADD_NODE, OK(3), PEER_NONE},
+		{ADD_BLK, OK(4), PEER_NONE});
+	FAILS(plug_pmem(q, &image, soon(), err), -EREMOTEIO,
+		"cannot plug image i as memory: QMP add-fd: " REFUSAL,
+		{COMMAND_ARGS(2, "add-fd", "{\"opaque\":\"i\"}"), NO(2), PEER_FD});
+	FAILS(plug_pmem(q, &image, soon(), err), -EREMOTEIO,
+		"cannot plug image i as memory: QMP object-add: " REFUSAL, ADD_FD,
+		{ADD_FILE, NO(3), PEER_NONE}, REMOVE_FD(4));
+	FAILS(plug_pmem(q, &image, soon(), err), -EREMOTEIO,
+		"cannot plug image i as memory: QMP device_add: " REFUSAL, ADD_FD,
+		{ADD_FILE, OK(3), PEER_NONE}, {ADD_PMEM, NO(4), PEER_NONE},
+		{COMMAND_ARGS(5, "object-del", "{\"id\":\"i\"}"), OK(5), PEER_NONE},
+		REMOVE_FD(6));
+	FAILS(plug_disk(q, &image, soon(), err), -EREMOTEIO,
+		"cannot plug image i as a disk: QMP device_add: " REFUSAL, ADD_FD,
+		{ADD_NODE, OK(3), PEER_NONE}, {ADD_BLK, NO(4), PEER_NONE},
+		{COMMAND_ARGS(5, "blockdev-del", "{\"node-name\":\"i\"}"), OK(5),
+			PEER_NONE},
+		REMOVE_FD(6));
+	image.bytes = 3 * MiB;
+	FAILS(plug_pmem(q, &image, soon(), err), -EINVAL,
+		"an image of 3145728 bytes: not a multiple of 2097152",
+		{NULL, NULL, PEER_NONE});
+	image.bytes = 0;
+	FAILS(plug_disk(q, &image, soon(), err), -EINVAL,
+		"an image of 0 bytes: not a multiple of 2097152",
+		{NULL, NULL, PEER_NONE});
+	close(image.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_bad_cpus),
 		cmocka_unit_test(test_dimm),
 		cmocka_unit_test(test_nic),
+		cmocka_unit_test(test_image),
 	};
 
 	return cmocka_run_group_tests_name("plug", tests, NULL, NULL);

@@ -541,12 +541,14 @@ static void test_ports(void **state)
 	struct ports ports = {0};
 
 	(void)state;
+	assert_int_equal(VM_PORTS, ports_free(&ports));
 	for (unsigned int i = 0; i < VM_PORTS; i++)
 		assert_int_equal(i, ports_take(&ports));
 	assert_int_equal(VM_PORTS, ports_take(&ports));
 	/* The lowest first, whatever came back last. */
 	ports_give(&ports, 5);
 	ports_give(&ports, VM_PORTS - 1);
+	assert_int_equal(2, ports_free(&ports));
 	ports_give(&ports, 0);
 	assert_int_equal(0, ports_take(&ports));
 	assert_int_equal(5, ports_take(&ports));
