@@ -133,17 +133,36 @@ static int look_up_parent(struct call *c, struct fuse_entry_out *ret)
 	return 0;
 }
 
-static int look_up_self(struct call *c, struct fuse_entry_out *ret)
+static int entry_of(struct call *c, struct inode *inode, struct fuse_entry_out *ret)
 {
 	struct statx st;
 	int r;
 
-	r = file_stat(c->inode->fd, &st);
+	r = file_stat(inode->fd, &st);
 	if (r < 0)
 		return r;
-	inode_count(c->tree, c->inode);
-	entry_fill(c->tree, c->inode->nodeid, &st, ret);
+	inode_count(c->tree, inode);
+	entry_fill(c->tree, inode->nodeid, &st, ret);
 	return 0;
+}
+
+static int look_up_self(struct call *c, struct fuse_entry_out *ret)
+{
+	return entry_of(c, c->inode, ret);
+}
+
+/* Of an overlay's upper layer, whose names a process's accesses check: stale.h. */
+static int look_up_checked(struct call *c, struct fuse_entry_out *ret)
+{
+	_cleanup_close_ int fd = file_open_name(c->inode->fd, c->names[0]);
+	struct inode *inode = stale_find(c, c->names[0], fd >= 0);
+	int r;
+
+	if (!inode)
+		return fd < 0 ? fd : entry_enter(c->tree, steal_fd(&fd), ret);
+	r = entry_of(c, inode, ret);
+	inode_unuse(c->tree, inode);
+	return r;
 }
 
 int call_lookup(struct call *c)
@@ -155,6 +174,8 @@ int call_lookup(struct call *c)
 		r = look_up_self(c, &entry);
 	else if (strcmp(c->names[0], "..") == 0)
 		r = look_up_parent(c, &entry);
+	else if (c->tree->options.keeper && !c->by_overlay)
+		r = look_up_checked(c, &entry);
 	else
 		r = entry_look_up(c->tree, c->inode->fd, c->names[0], &entry);
 	/* That there is none is something to remember. */
