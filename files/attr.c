@@ -151,18 +151,26 @@ static int look_up_self(struct call *c, struct fuse_entry_out *ret)
 	return entry_of(c, c->inode, ret);
 }
 
-/* Of an overlay's upper layer, whose names a process's accesses check: stale.h. */
+/* For a process, in an overlay's upper layer: stale.h. */
 static int look_up_checked(struct call *c, struct fuse_entry_out *ret)
 {
 	_cleanup_close_ int fd = file_open_name(c->inode->fd, c->names[0]);
-	struct inode *inode = stale_find(c, c->names[0], fd >= 0);
+	struct inode *inode;
+	bool known;
 	int r;
 
-	if (!inode)
-		return fd < 0 ? fd : entry_enter(c->tree, steal_fd(&fd), ret);
-	r = entry_of(c, inode, ret);
-	inode_unuse(c->tree, inode);
-	return r;
+	inode = stale_find(c, c->names[0], fd >= 0, &known);
+	if (inode) {
+		r = entry_of(c, inode, ret);
+		inode_unuse(c->tree, inode);
+		return r;
+	}
+	/* Nothing that is remembered of a name that is asked for again. */
+	if (fd == -ENOENT && known) {
+		*ret = (struct fuse_entry_out){0};
+		return 0;
+	}
+	return fd < 0 ? fd : entry_enter(c->tree, steal_fd(&fd), ret);
 }
 
 int call_lookup(struct call *c)

@@ -58,6 +58,7 @@ static int make_as_caller(struct call *c, mode_t mask, int (*make)(const struct 
 		return r;
 	r = make(c);
 	caller_return();
+	stale_made(c, c->inode, c->names[0]);
 	c->made = r == 0;
 	return r < 0 ? r : entry_answer(c, c->names[0]);
 }
@@ -107,6 +108,7 @@ int call_link(struct call *c)
 	if (!old)
 		return -ESTALE;
 	r = link_inode(c, old);
+	stale_made(c, c->inode, c->names[0]);
 	inode_unuse(c->tree, old);
 	return r;
 }
@@ -217,6 +219,7 @@ int call_create(struct call *c)
 
 	if (r == 0)
 		r = create_or_open(c);
+	stale_made(c, c->inode, c->names[0]);
 	return r < 0 ? r : created_answer(c, r);
 }
 
@@ -291,6 +294,7 @@ static int name_move(struct call *c, uint64_t to_nodeid, unsigned int flags)
 	stale_begin(c, to, c->names[1], &loss);
 	r = move_as_caller(c, to, flags);
 	stale_end(c, &loss, r == 0 && !(flags & RENAME_EXCHANGE));
+	stale_made(c, to, c->names[1]);
 	inode_unuse(c->tree, to);
 	return r;
 }

@@ -14,7 +14,10 @@ struct stale_name {
 	struct inode *inode;
 	uint64_t parent;
 	bool settled; /* it was answered: the guest need not ask again, but may */
-	bool next_turn;
+	bool given;   /* it was the last answer for its name */
+	/* Who asked for the name last, and was not given what it may have wanted; 0: nobody.
+	 * Of the name's first record. */
+	uint32_t asked_by;
 	char name[];
 };
 
@@ -107,55 +110,91 @@ void stale_forget(struct tree *tree, struct inode *inode)
 
 /* ---- what is asked for ---- */
 
-/* One that was never answered comes first. Else it is the turn of the next one; where a file
- * has the name, its turn is between two of those. */
-static struct stale_name *choose(
-	struct tree *tree, uint64_t parent, const char *name, bool exists)
+static struct stale_name *next_of_name(
+	struct stale_name *s, uint64_t parent, const char *name)
 {
-	struct stale_name *first = NULL, *turn = NULL,
-			  *s = *bucket_of(tree, parent, name);
-
-	for (; s; s = s->next) {
-		if (!is_name(s, parent, name))
-			continue;
-		if (!s->settled)
-			return s;
-		if (!first)
-			first = s;
-		if (s->next_turn)
-			turn = s;
-	}
-	if (turn || !first)
-		return turn;
-	first->next_turn = exists;
-	return exists ? NULL : first;
+	while (s && !is_name(s, parent, name))
+		s = s->next;
+	return s;
 }
 
-/* The turn goes to the next one of this name, or to the file that has it. */
-static void pass_turn(struct stale_name *s)
+static struct stale_name *find_unsettled(struct stale_name *first)
 {
-	struct stale_name *next = s->next;
+	struct stale_name *s = first;
 
-	while (next && !is_name(next, s->parent, s->name))
-		next = next->next;
-	s->next_turn = false;
-	if (next && s->settled)
-		next->next_turn = true;
-	s->settled = true;
+	while (s && s->settled)
+		s = next_of_name(s->next, s->parent, s->name);
+	return s;
 }
 
-struct inode *stale_find(struct call *c, const char *name, bool exists)
+/* One that was never answered, or else the one after the last answer. NULL: that was the last
+ * one, and another file has the name. */
+static struct stale_name *next_answer(struct stale_name *first, bool exists)
 {
+	struct stale_name *answer = find_unsettled(first), *s = first;
+
+	if (answer)
+		return answer;
+	while (s && !s->given)
+		s = next_of_name(s->next, s->parent, s->name);
+	if (s)
+		answer = next_of_name(s->next, s->parent, s->name);
+	return answer || (s && exists) ? answer : first;
+}
+
+static void set_given(struct stale_name *first, const struct stale_name *answer)
+{
+	for (struct stale_name *s = first; s;
+		s = next_of_name(s->next, s->parent, s->name))
+		s->given = s == answer;
+}
+
+/* At first what is there: right for who makes something, who finds nothing, and for who checks
+ * the file that has the name now. */
+static struct stale_name *choose(struct stale_name *first, uint32_t pid, bool exists)
+{
+	bool again = first->asked_by == pid;
+	struct stale_name *answer;
+
+	first->asked_by = again ? 0 : pid;
+	if (again)
+		answer = next_answer(first, exists);
+	else
+		answer = exists ? find_unsettled(first) : NULL;
+	set_given(first, answer);
+	if (answer)
+		answer->settled = true;
+	return answer;
+}
+
+struct inode *stale_find(struct call *c, const char *name, bool exists, bool *ret_known)
+{
+	uint64_t parent = c->header.nodeid;
 	struct inode *inode = NULL;
-	struct stale_name *s;
+	struct stale_name *first, *answer;
 
 	pthread_mutex_lock(&c->tree->lock);
-	s = choose(c->tree, c->header.nodeid, name, exists);
-	if (s) {
-		inode = s->inode;
+	first = next_of_name(*bucket_of(c->tree, parent, name), parent, name);
+	answer = first ? choose(first, c->header.pid, exists) : NULL;
+	if (answer) {
+		inode = answer->inode;
 		inode->uses++;
-		pass_turn(s);
 	}
 	pthread_mutex_unlock(&c->tree->lock);
+	*ret_known = first;
 	return inode;
+}
+
+void stale_made(struct call *c, const struct inode *folder, const char *name)
+{
+	struct stale_name *first;
+
+	if (!c->tree->options.keeper)
+		return;
+	pthread_mutex_lock(&c->tree->lock);
+	first = next_of_name(
+		*bucket_of(c->tree, folder->nodeid, name), folder->nodeid, name);
+	if (first)
+		first->asked_by = 0;
+	pthread_mutex_unlock(&c->tree->lock);
 }
