@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <linux/xattr.h>
 #include <string.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 #include "files/call.h"
 #include "files/caller.h"
@@ -331,13 +333,55 @@ int call_readlink(struct call *c)
 	(FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_FH | FATTR_LOCKOWNER |  \
 		FATTR_CTIME | FATTR_KILL_SUIDGID | SETATTR_TIMES)
 
-static int set_owner(const struct call *c)
+static int change_owner(const struct call *c)
 {
 	const struct fuse_setattr_in *in = &c->in.setattr;
 	uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
 	gid_t gid = in->valid & FATTR_GID ? in->gid : (gid_t)-1;
 
 	return fchownat(c->inode->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+/* What the host's kernel takes from a file with a new owner, and an overlay's must keep: the
+ * guest's overlayfs copies a file up with its set-id bits and capabilities, and gives it its
+ * owner last. Where they are to go it says so. */
+struct privileges {
+	struct statx st;
+	uint8_t capability[64];
+	ssize_t len; /* negative: none */
+};
+
+static int privileges_get(const struct call *c, struct privileges *ret)
+{
+	ret->len = getxattr(fd_path(c->inode->fd).text, XATTR_NAME_CAPS, ret->capability,
+		sizeof(ret->capability));
+	return file_stat(c->inode->fd, &ret->st);
+}
+
+static int privileges_set(const struct call *c, const struct privileges *p)
+{
+	struct fd_path path = fd_path(c->inode->fd);
+
+	if (p->st.stx_mode & (S_ISUID | S_ISGID) &&
+		chmod(path.text, p->st.stx_mode & 07777) < 0)
+		return -errno;
+	if (p->len >= 0 && setxattr(path.text, XATTR_NAME_CAPS, p->capability,
+				   (size_t)p->len, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static int set_owner(const struct call *c)
+{
+	struct privileges privileges;
+	int r;
+
+	if (!c->tree->options.keeper || !S_ISREG(c->inode->type))
+		return change_owner(c);
+	r = privileges_get(c, &privileges);
+	if (r == 0)
+		r = change_owner(c);
+	return r == 0 ? privileges_set(c, &privileges) : r;
 }
 
 /* The path follows to the inode itself, a symbolic link, too; that has no mode to set. */
