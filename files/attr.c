@@ -333,7 +333,7 @@ int call_readlink(struct call *c)
 	(FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_FH | FATTR_LOCKOWNER |  \
 		FATTR_CTIME | FATTR_KILL_SUIDGID | SETATTR_TIMES)
 
-static int change_owner(const struct call *c)
+static int set_owner(const struct call *c)
 {
 	const struct fuse_setattr_in *in = &c->in.setattr;
 	uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
@@ -342,9 +342,9 @@ static int change_owner(const struct call *c)
 	return fchownat(c->inode->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* What the host's kernel takes from a file with a new owner, and an overlay's must keep: the
- * guest's overlayfs copies a file up with its set-id bits and capabilities, and gives it its
- * owner last. Where they are to go it says so. */
+/* What the host's kernel takes from a file with a new owner or size, and an overlay's must
+ * keep: the guest's overlayfs copies a file up with its set-id bits and capabilities, and gives
+ * it size and owner last. Where they are to go it says so. */
 struct privileges {
 	struct statx st;
 	uint8_t capability[64];
@@ -371,16 +371,17 @@ static int privileges_set(const struct call *c, const struct privileges *p)
 	return 0;
 }
 
-static int set_owner(const struct call *c)
+/* change(), less that. */
+static int keep_privileges(const struct call *c, int (*change)(const struct call *c))
 {
 	struct privileges privileges;
 	int r;
 
 	if (!c->tree->options.keeper || !S_ISREG(c->inode->type))
-		return change_owner(c);
+		return change(c);
 	r = privileges_get(c, &privileges);
 	if (r == 0)
-		r = change_owner(c);
+		r = change(c);
 	return r == 0 ? privileges_set(c, &privileges) : r;
 }
 
@@ -452,11 +453,11 @@ static int attr_set(const struct call *c)
 	int r = 0;
 
 	if (valid & (FATTR_UID | FATTR_GID))
-		r = set_owner(c);
+		r = keep_privileges(c, set_owner);
 	if (r == 0 && valid & FATTR_MODE)
 		r = set_mode(c);
 	if (r == 0 && valid & FATTR_SIZE)
-		r = set_size(c);
+		r = keep_privileges(c, set_size);
 	if (r == 0 && valid & SETATTR_TIMES)
 		r = set_times(c);
 	return r;
