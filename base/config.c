@@ -98,6 +98,9 @@ static const struct config_key keys[] = {
 		"Most bytes of all images (K, M, G); those not used for longest go first."),
 	KEY("images", "cpu_percent", KEY_UINT, images_cpu_percent, "50", 0, 100000, NULL,
 		"Percent of one CPU for making one; 0 is no limit."),
+	KEY("images", "min_bytes", KEY_SIZE, images_min_bytes, "16M", 0, UINT64_MAX, NULL,
+		"Smallest image (K, M, G) that is used: plugging one takes longer than a "
+		"small one saves."),
 	KEY("images", "dax_max", KEY_SIZE, images_dax_max, "1G", 0, 16ull << 30, NULL,
 		"Largest image (K, M, G) that guests map as memory, for 16 KiB of their own "
 		"for each MiB; a larger one is a disk to them."),

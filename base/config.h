@@ -53,6 +53,7 @@ struct config {
 	bool images_enable;          /* enable */
 	char *images_path;           /* path */
 	uint64_t images_max_bytes;   /* max_bytes */
+	uint64_t images_min_bytes;   /* min_bytes */
 	uint64_t images_dax_max;     /* dax_max */
 	uint64_t images_cpu_percent; /* cpu_percent: of one CPU; 0: no limit */
 	/* [runtime] */

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <linux/xattr.h>
 #include <string.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 #include "files/call.h"
 #include "files/caller.h"
@@ -138,17 +140,44 @@ static int look_up_parent(struct call *c, struct fuse_entry_out *ret)
 	return 0;
 }
 
-static int look_up_self(struct call *c, struct fuse_entry_out *ret)
+static int entry_of(struct call *c, struct inode *inode, struct fuse_entry_out *ret)
 {
 	struct statx st;
 	int r;
 
-	r = file_stat(c->inode->fd, &st);
+	r = file_stat(inode->fd, &st);
 	if (r < 0)
 		return r;
-	inode_count(c->tree, c->inode);
-	entry_fill(c->tree, c->inode->nodeid, &st, ret);
+	inode_count(c->tree, inode);
+	entry_fill(c->tree, inode->nodeid, &st, ret);
 	return 0;
+}
+
+static int look_up_self(struct call *c, struct fuse_entry_out *ret)
+{
+	return entry_of(c, c->inode, ret);
+}
+
+/* For a process, in an overlay's upper layer: stale.h. */
+static int look_up_checked(struct call *c, struct fuse_entry_out *ret)
+{
+	_cleanup_close_ int fd = file_open_name(c->inode->fd, c->names[0]);
+	struct inode *inode;
+	bool known;
+	int r;
+
+	inode = stale_find(c, c->names[0], fd >= 0, &known);
+	if (inode) {
+		r = entry_of(c, inode, ret);
+		inode_unuse(c->tree, inode);
+		return r;
+	}
+	/* Nothing that is remembered of a name that is asked for again. */
+	if (fd == -ENOENT && known) {
+		*ret = (struct fuse_entry_out){0};
+		return 0;
+	}
+	return fd < 0 ? fd : entry_enter(c->tree, steal_fd(&fd), ret);
 }
 
 int call_lookup(struct call *c)
@@ -160,6 +189,8 @@ int call_lookup(struct call *c)
 		r = look_up_self(c, &entry);
 	else if (strcmp(c->names[0], "..") == 0)
 		r = look_up_parent(c, &entry);
+	else if (c->tree->options.keeper && !c->by_overlay)
+		r = look_up_checked(c, &entry);
 	else
 		r = entry_look_up(c, c->names[0], &entry);
 	/* That there is none is something to remember. */
@@ -316,6 +347,49 @@ static int set_owner(const struct call *c)
 	return fchownat(c->inode->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
+/* What the host's kernel takes from a file with a new owner or size, and an overlay's must
+ * keep: the guest's overlayfs copies a file up with its set-id bits and capabilities, and gives
+ * it size and owner last. Where they are to go it says so. */
+struct privileges {
+	struct statx st;
+	uint8_t capability[64];
+	ssize_t len; /* negative: none */
+};
+
+static int privileges_get(const struct call *c, struct privileges *ret)
+{
+	ret->len = getxattr(fd_path(c->inode->fd).text, XATTR_NAME_CAPS, ret->capability,
+		sizeof(ret->capability));
+	return file_stat(c->inode->fd, &ret->st);
+}
+
+static int privileges_set(const struct call *c, const struct privileges *p)
+{
+	struct fd_path path = fd_path(c->inode->fd);
+
+	if (p->st.stx_mode & (S_ISUID | S_ISGID) &&
+		chmod(path.text, p->st.stx_mode & 07777) < 0)
+		return -errno;
+	if (p->len >= 0 && setxattr(path.text, XATTR_NAME_CAPS, p->capability,
+				   (size_t)p->len, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* change(), less that. */
+static int keep_privileges(const struct call *c, int (*change)(const struct call *c))
+{
+	struct privileges privileges;
+	int r;
+
+	if (!c->tree->options.keeper || !S_ISREG(c->inode->type))
+		return change(c);
+	r = privileges_get(c, &privileges);
+	if (r == 0)
+		r = change(c);
+	return r == 0 ? privileges_set(c, &privileges) : r;
+}
+
 /* The path follows to the inode itself, a symbolic link, too; that has no mode to set. */
 static int set_mode(const struct call *c)
 {
@@ -384,11 +458,11 @@ static int attr_set(const struct call *c)
 	int r = 0;
 
 	if (valid & (FATTR_UID | FATTR_GID))
-		r = set_owner(c);
+		r = keep_privileges(c, set_owner);
 	if (r == 0 && valid & FATTR_MODE)
 		r = set_mode(c);
 	if (r == 0 && valid & FATTR_SIZE)
-		r = set_size(c);
+		r = keep_privileges(c, set_size);
 	if (r == 0 && valid & SETATTR_TIMES)
 		r = set_times(c);
 	return r;

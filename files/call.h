@@ -10,6 +10,7 @@
 #include "files/handle.h"
 #include "files/inode.h"
 #include "files/room.h"
+#include "files/stale.h"
 #include "files/tree.h"
 #include "files/wait.h"
 
@@ -20,6 +21,7 @@ struct tree {
 	bool setxattr_ext;    /* struct fuse_setxattr_in has its second half */
 	struct inodes inodes;
 	struct handles handles;
+	struct stales stales;
 	struct waits waits;
 	struct lock_wait *lock_waits;
 	struct room *room, own_room;
@@ -68,9 +70,10 @@ struct call {
 	struct inode *inode;   /* of header.nodeid, where the request is for one */
 	struct handle *handle; /* of in.fh, where the request has one there */
 	struct tree_answer *answer;
-	bool at_once;   /* -EAGAIN rather than to wait */
-	bool made;      /* something was done that must not be done twice */
-	size_t out_len; /* bytes behind the answer's header */
+	bool at_once;    /* -EAGAIN rather than to wait */
+	bool by_overlay; /* of the guest's overlay itself, not of a process */
+	bool made;       /* something was done that must not be done twice */
+	size_t out_len;  /* bytes behind the answer's header */
 };
 
 /* A handler: 0 or the negative errno that is the answer. */

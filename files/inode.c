@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "files/call.h"
 #include "files/lock.h"
+#include "files/stale.h"
 
 #define BUCKETS_FIRST 64u
 
@@ -119,6 +120,7 @@ static struct inode *inodes_drop(struct tree *tree, struct inode *inode)
 		at = &(*at)->next;
 	*at = inode->next;
 	slots_remove(&inodes->slots, inode->nodeid);
+	stale_forget(tree, inode);
 	return inode;
 }
 
@@ -184,6 +186,19 @@ struct inode *inode_use(struct tree *tree, uint64_t nodeid)
 
 	pthread_mutex_lock(&tree->lock);
 	inode = slots_get(&tree->inodes.slots, nodeid);
+	if (inode)
+		inode->uses++;
+	pthread_mutex_unlock(&tree->lock);
+	return inode;
+}
+
+struct inode *inode_use_known(struct tree *tree, const struct statx *st)
+{
+	struct inode_key key = key_of(st);
+	struct inode *inode;
+
+	pthread_mutex_lock(&tree->lock);
+	inode = inodes_find(&tree->inodes, &key);
 	if (inode)
 		inode->uses++;
 	pthread_mutex_unlock(&tree->lock);

@@ -11,6 +11,7 @@
 
 struct tree;
 struct lock_owner;
+struct stale_name;
 
 /*
  * What an inode is found by. The mount is part of it: by a read-only one a file must not be
@@ -30,6 +31,7 @@ struct inode {
 	unsigned int uses;         /* by calls and handles */
 	struct inode *next;        /* in its bucket */
 	struct lock_owner *owners; /* who has POSIX locks on it */
+	struct stale_name *stales; /* names that it has lost (stale.h) */
 };
 
 struct inodes {
@@ -47,6 +49,8 @@ void inodes_done(struct tree *tree);
 
 /* The inode, used until inode_unuse(); NULL where there is none. */
 struct inode *inode_use(struct tree *tree, uint64_t nodeid);
+/* The same of one that is known already. */
+struct inode *inode_use_known(struct tree *tree, const struct statx *st);
 /* NULL is fine. */
 void inode_unuse(struct tree *tree, struct inode *inode);
 /* One lookup more, of one that is in use. */

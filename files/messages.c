@@ -237,6 +237,10 @@ static int header_read(const struct tree_request *request, struct call *c)
 	/* Extensions come only to a server that asked for them. */
 	if (c->header.len != whole || c->header.total_extlen > 0)
 		return -EPROTO;
+	if (c->tree->options.keeper && c->header.gid == FILES_OVERLAY_GID) {
+		c->by_overlay = true;
+		c->header.gid = 0;
+	}
 	return 0;
 }
 

@@ -58,6 +58,7 @@ static int make_as_caller(struct call *c, mode_t mask, int (*make)(const struct 
 		return r;
 	r = make(c);
 	caller_return();
+	stale_made(c, c->inode, c->names[0]);
 	c->made = r == 0;
 	return r < 0 ? r : entry_answer(c, c->names[0]);
 }
@@ -107,6 +108,7 @@ int call_link(struct call *c)
 	if (!old)
 		return -ESTALE;
 	r = link_inode(c, old);
+	stale_made(c, c->inode, c->names[0]);
 	inode_unuse(c->tree, old);
 	return r;
 }
@@ -217,6 +219,7 @@ int call_create(struct call *c)
 
 	if (r == 0)
 		r = create_or_open(c);
+	stale_made(c, c->inode, c->names[0]);
 	return r < 0 ? r : created_answer(c, r);
 }
 
@@ -226,6 +229,9 @@ int call_tmpfile(struct call *c)
 	int flags = open_flags(c->in.create.flags) & ~O_TRUNC;
 	int r = create_check(c);
 
+	/* Overlayfs would hold the file by a name that no request can carry. */
+	if (c->tree->options.keeper)
+		return -ENOSYS;
 	if (c->in.create.flags & O_EXCL)
 		flags |= O_EXCL;
 	if (r == 0)
@@ -246,7 +252,13 @@ static int name_remove(const struct call *c, int flags)
 
 int call_unlink(struct call *c)
 {
-	return name_remove(c, 0);
+	struct stale_loss loss;
+	int r;
+
+	stale_begin(c, c->inode, c->names[0], &loss);
+	r = name_remove(c, 0);
+	stale_end(c, &loss, r == 0);
+	return r;
 }
 
 int call_rmdir(struct call *c)
@@ -255,8 +267,22 @@ int call_rmdir(struct call *c)
 }
 
 /* As the caller, whose the whiteout is that RENAME_WHITEOUT leaves. */
+/* Whose the whiteout is that RENAME_WHITEOUT leaves. */
+static int move_as_caller(struct call *c, const struct inode *to, unsigned int flags)
+{
+	int r = call_become(c, 0);
+
+	if (r < 0)
+		return r;
+	if (renameat2(c->inode->fd, c->names[0], to->fd, c->names[1], flags) < 0)
+		r = -errno;
+	caller_return();
+	return r;
+}
+
 static int name_move(struct call *c, uint64_t to_nodeid, unsigned int flags)
 {
+	struct stale_loss loss;
 	struct inode *to;
 	int r = call_check_writable(c);
 
@@ -265,12 +291,10 @@ static int name_move(struct call *c, uint64_t to_nodeid, unsigned int flags)
 	to = inode_use(c->tree, to_nodeid);
 	if (!to)
 		return -ESTALE;
-	r = call_become(c, 0);
-	if (r == 0) {
-		if (renameat2(c->inode->fd, c->names[0], to->fd, c->names[1], flags) < 0)
-			r = -errno;
-		caller_return();
-	}
+	stale_begin(c, to, c->names[1], &loss);
+	r = move_as_caller(c, to, flags);
+	stale_end(c, &loss, r == 0 && !(flags & RENAME_EXCHANGE));
+	stale_made(c, to, c->names[1]);
 	inode_unuse(c->tree, to);
 	return r;
 }

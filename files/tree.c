@@ -138,12 +138,15 @@ int call_become(const struct call *c, mode_t mask)
 		FUSE_EXPORT_SUPPORT | FUSE_BIG_WRITES | FUSE_DONT_MASK |                 \
 		FUSE_FLOCK_LOCKS | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |         \
 		FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |                 \
-		FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |           \
-		FUSE_INIT_EXT)
+		FUSE_MAX_PAGES | FUSE_SETXATTR_EXT | FUSE_INIT_EXT)
 /* The guest's kernel need not ask before it believes its cache. Not FUSE_WRITEBACK_CACHE:
  * what is only in the guest yet has no blocks, is a hole to SEEK_DATA (a copy leaves it out),
  * and is missing in what the host makes of the files meanwhile. */
 #define WANTED_BY_OWN FUSE_CACHE_SYMLINKS
+/* Set-user-ID and capabilities go with a write, by the server. The guest's overlay writes to
+ * its upper layer as root, who loses neither: there the kernel sets the mode itself, as it does
+ * on the host. */
+#define WANTED_WITHOUT_OVERLAY FUSE_HANDLE_KILLPRIV_V2
 /* A file that has grown or has another time drops what is cached of it. */
 #define WANTED_BY_SHARED FUSE_AUTO_INVAL_DATA
 
@@ -155,6 +158,8 @@ static uint64_t init_flags(const struct tree *tree, const struct fuse_init_in *i
 	if (in->flags & FUSE_INIT_EXT)
 		known |= (uint64_t)in->flags2 << 32;
 	wanted |= tree_is_own(tree) ? WANTED_BY_OWN : WANTED_BY_SHARED;
+	if (!tree->options.keeper)
+		wanted |= WANTED_WITHOUT_OVERLAY;
 	return wanted & known;
 }
 

@@ -38,6 +38,9 @@
  * and an overlay of one with a tree of the server. */
 #define FILES_IMAGE_DRIVER   "stencil-image"
 #define FILES_OVERLAY_DRIVER "overlay"
+/* The overlay's mounter has this gid: what overlayfs itself asks of a tree is told by it from
+ * what it asks for a process (files/stale.h). No file is ever given it. */
+#define FILES_OVERLAY_GID 0x53746e6cu
 
 #define FILES_WINDOW_BYTES  (4u << 20)
 #define FILES_WINDOW_VENDOR 0x1af4 /* Red Hat; docs/specs/ivshmem-spec.txt of QEMU */

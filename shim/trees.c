@@ -87,6 +87,10 @@ static int find_image(struct trees *t, bool *ret_found)
 			why.text);
 		return 0;
 	}
+	if (t->image.bytes < c->config->images_min_bytes) {
+		image_release(&t->image);
+		return 0;
+	}
 	*ret_found = t->place[0].overlay_upper = true;
 	t->place[0].cache = TREE_CACHE_OWN;
 	return t->layers.parent ? rootfs_clone(t->layers.parent, false, ROOTFS_WRITABLE,

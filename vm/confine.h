@@ -15,11 +15,13 @@
  *   cgroup    into its own cgroups                       needs write access to cgroup.procs
  *   root      own mount namespace; a 1 MiB tmpfs with    needs CAP_SYS_ADMIN
  *             the libraries and firmware QEMU reads (read-only binds), its kernel and initrd when
- *             it boots, /dev/kvm under KVM; all of it read-only, no /proc; the old root is gone
+ *             it boots, /dev/kvm under KVM; all of it read-only; of /proc only its own /proc/self/fd, and that
+ *             not for a template; the old root is gone
  *   limits    no core dumps, no transparent huge pages, descriptors 0-5 only
  *   uid       its uid and gid, no groups, no capability in any set; no_new_privs
  *   filter    no sockets, no tracing, no io_uring, no namespaces, no program but QEMU, …; the opens of
- *             the template's memory and of the window are user notifications
+ *             the template's memory and of the window are user notifications, and nothing else is
+ *             opened for writing
  *
  * What QEMU has a descriptor of is its own (memfd, socket), or was opened through a read-only
  * mount: whatever it comes to, it changes no file's mode, owner or times.

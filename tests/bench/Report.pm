@@ -17,7 +17,7 @@ my @TIMES = (
 	['eight.up_all', 'eight at once: until all run'],
 	['eight.gone_all', 'eight at once: until all are deleted by force'],
 );
-my @PHASES = qw(grant spawn qmp restored resumed agent identity cpu memory network rootfs created started
+my @PHASES = qw(grant spawn qmp restored resumed agent identity cpu memory network image rootfs created started
 	total);
 
 # A contender's name in the tables; builds have numbers where there are several.

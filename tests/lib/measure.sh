@@ -3,7 +3,7 @@
 # Reading what Stencil did: the phase trace (STENCIL_TRACE) and the memory of its processes.
 
 # shellcheck disable=SC2034 # for the scripts
-PHASES=(grant spawn qmp restored resumed agent identity cpu memory network rootfs created started)
+PHASES=(grant spawn qmp restored resumed agent identity cpu memory network image rootfs created started)
 
 # A value of a sandbox's line of the trace: total_ms, factory, reason, or a phase's milliseconds.
 trace_value() # SANDBOX KEY
