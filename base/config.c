@@ -90,7 +90,7 @@ static const struct config_key keys[] = {
 		100000, NULL, "Percent of one CPU for preparing those; 0 is no limit."),
 	KEY("factory", "strict", KEY_BOOL, strict, "false", 0, 0, NULL,
 		"Fail instead of a cold boot where no template can be used."),
-	KEY("images", "enable", KEY_BOOL, images_enable, "true", 0, 0, NULL,
+	KEY("images", "enable", KEY_BOOL, images_enable, "false", 0, 0, NULL,
 		"Make and use images of the layers that containers' root file systems have."),
 	KEY("images", "path", KEY_PATH, images_path, "/var/lib/stencil/images", 1, 0,
 		NULL, "Where templated keeps them."),

@@ -49,7 +49,8 @@ static char *make_layer(const char *name)
 static void begin(const char *more)
 {
 	_cleanup_free_ char *text = xasprintf(
-		"cgroup_parent = stencil-images-%d\n[factory]\nenable_template = false\n%s",
+		"cgroup_parent = stencil-images-%d\n[factory]\nenable_template = false\n"
+		"[images]\nenable = true\n%s",
 		(int)getpid(), more);
 
 	configure(text);

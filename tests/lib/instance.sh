@@ -151,7 +151,7 @@ instance_stop()
 images_config()
 {
 	"$STENCIL_BUILD/templated" --list-keys | grep -q '^images' || return 0
-	printf '[images]\npath = %s\n' "$WORLD_DIR/images"
+	printf '[images]\nenable = %s\npath = %s\n' "${WORLD_IMAGES:-false}" "$WORLD_DIR/images"
 }
 
 # All values are the defaults, except for where the guest is and the image store, QEMU if STENCIL_QEMU

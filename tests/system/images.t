@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Root file systems of images: the guest's overlay of an EROFS image and containerd's own upper leaves
 # what runc's leaves, the image's pages are the host's, and what has no image goes on without.
+export WORLD_IMAGES=true
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 IMAGE=stencil.example/layers:1
 

@@ -23,7 +23,8 @@ static inline void change(const char *section, const char *key, const char *valu
 	struct config c;
 
 	config_init(&c);
-	if (config_set(&c, "images", "path", STORE, "", &err) < 0 ||
+	if (config_set(&c, "images", "enable", "true", "", &err) < 0 ||
+		config_set(&c, "images", "path", STORE, "", &err) < 0 ||
 		config_set(&c, "images", "cpu_percent", "0", "", &err) < 0 ||
 		config_set(&c, "runtime", "cgroup_parent", group, "", &err) < 0 ||
 		config_set(&c, section, key, value, "", &err) < 0)
