@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
