@@ -42,3 +42,50 @@ int filter_export(scmp_filter_ctx ctx, struct sock_fprog *ret)
 	ret->filter = steal_ptr(filter);
 	return 0;
 }
+
+int filter_add_ways_out(scmp_filter_ctx ctx, uint32_t action)
+{
+	static const int calls[] = {
+		SCMP_SYS(socket),
+		SCMP_SYS(ptrace),
+		SCMP_SYS(process_vm_readv),
+		SCMP_SYS(process_vm_writev),
+		SCMP_SYS(process_madvise),
+		SCMP_SYS(pidfd_getfd),
+		SCMP_SYS(setns),
+		SCMP_SYS(mount),
+		SCMP_SYS(umount2),
+		SCMP_SYS(pivot_root),
+		SCMP_SYS(chroot),
+		SCMP_SYS(open_tree),
+		SCMP_SYS(move_mount),
+		SCMP_SYS(fsopen),
+		SCMP_SYS(fspick),
+		SCMP_SYS(fsconfig),
+		SCMP_SYS(fsmount),
+		SCMP_SYS(mount_setattr),
+		/* With CAP_DAC_READ_SEARCH it names any file of a file system. */
+		SCMP_SYS(open_by_handle_at),
+		SCMP_SYS(bpf),
+		SCMP_SYS(perf_event_open),
+		SCMP_SYS(userfaultfd),
+		SCMP_SYS(io_uring_setup),
+		SCMP_SYS(io_uring_enter),
+		SCMP_SYS(io_uring_register),
+		SCMP_SYS(keyctl),
+		SCMP_SYS(add_key),
+		SCMP_SYS(request_key),
+		SCMP_SYS(init_module),
+		SCMP_SYS(finit_module),
+		SCMP_SYS(kexec_load),
+		/* There is not always an IPC namespace of its own. */
+		SCMP_SYS(shmget),
+		SCMP_SYS(shmat),
+		SCMP_SYS(msgget),
+		SCMP_SYS(semget),
+		SCMP_SYS(mq_open),
+		SCMP_SYS(mq_unlink),
+	};
+
+	return filter_add_calls(ctx, action, calls, ARRAY_SIZE(calls));
+}

@@ -137,16 +137,22 @@ static void wait_for_nothing(void *user)
 	(void)user;
 }
 
+/* One that neither grows nor waits, as the reader can give it. */
+static struct tree_answer answer_brief(uint8_t *data, size_t size)
+{
+	return (struct tree_answer){.data = data,
+		.size = size,
+		.grow = grow_nothing,
+		.waits = wait_for_nothing};
+}
+
 /* A FUSE_FORGET comes after the answer that it is about, by the guest's kernel's own order. A
  * FUSE_INTERRUPT may overtake what it is for; the tree remembers it. */
 static int serve_one_way(struct channel *c, const struct job *job)
 {
 	_Alignas(8) uint8_t unused[4096];
 	struct tree_request request = {.message = job->message, .len = job->len};
-	struct tree_answer answer = {.data = unused,
-		.size = sizeof(unused),
-		.grow = grow_nothing,
-		.waits = wait_for_nothing};
+	struct tree_answer answer = answer_brief(unused, sizeof(unused));
 	struct mount *mount;
 	int r;
 
@@ -194,10 +200,7 @@ static int serve_at_once(struct channel *c, const struct job *job)
 {
 	_Alignas(8) uint8_t brief[4096];
 	struct tree_request request = {.message = job->message, .len = job->len};
-	struct tree_answer answer = {.data = brief,
-		.size = sizeof(brief),
-		.grow = grow_nothing,
-		.waits = wait_for_nothing};
+	struct tree_answer answer = answer_brief(brief, sizeof(brief));
 	struct mount *mount;
 	int r;
 

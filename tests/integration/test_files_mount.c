@@ -54,18 +54,6 @@ static void test_semantics(void **state)
 	close(fd);
 }
 
-/* What a folder holds, but for . and .. */
-static unsigned int entries_of(const char *path)
-{
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	return n - 2;
-}
-
 /* One of each: what serves it passes the server's filter, also where it is asked with
  * another's ids. */
 static void test_all_calls(void **state)
@@ -119,8 +107,8 @@ static void test_all_calls(void **state)
 	assert_int_equal(unlinkat(dir, "d", AT_REMOVEDIR), 0);
 	assert_int_equal(unlinkat(dir, "copy", 0), 0);
 	close(dir);
-	assert_int_equal(entries_of(f->mounted), 3); /* c, fifo, link */
-	assert_int_equal(entries_of(f->folder), 3);
+	assert_int_equal(test_entries(f->mounted), 3); /* c, fifo, link */
+	assert_int_equal(test_entries(f->folder), 3);
 	assert_int_equal(setegid(0), 0);
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "tests/lib/patience.h"
@@ -37,3 +38,7 @@ char *test_folder_new(void);
 void test_folder_free(char *path);
 /* "<folder>/<name>" with this text in it; the caller frees the path. */
 char *test_file(const char *folder, const char *name, const char *text);
+/* How much a folder holds, but for . and .. */
+unsigned int test_entries(const char *path);
+/* A process has another namespace than the test: "net", "mnt", … */
+void test_other_namespace(pid_t pid, const char *name);

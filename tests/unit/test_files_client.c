@@ -320,29 +320,6 @@ static void assert_status(const char *status, const char *line)
 		fail_msg("\"%s\" is not in:\n%s", line, status);
 }
 
-static void assert_other_namespace(const struct fixture *f, const char *name)
-{
-	_cleanup_free_ char *own = xasprintf("/proc/self/ns/%s", name);
-	_cleanup_free_ char *its = xasprintf("/proc/%d/ns/%s", (int)f->pid, name);
-	struct stat a, b;
-
-	assert_int_equal(stat(own, &a), 0);
-	assert_int_equal(stat(its, &b), 0);
-	assert_true(a.st_ino != b.st_ino);
-}
-
-/* What a folder holds, but for . and .. */
-static unsigned int entries_of(const char *path)
-{
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	return n - 2;
-}
-
 static void test_walls(void **state)
 {
 	struct fixture *f = *state;
@@ -365,12 +342,12 @@ static void test_walls(void **state)
 	assert_status(status, "NoNewPrivs:\t1");
 	assert_status(status, "Seccomp:\t2");
 	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
-		assert_other_namespace(f, namespaces[i]);
-	assert_int_equal(entries_of(root), 0);
+		test_other_namespace(f->pid, namespaces[i]);
+	assert_int_equal(test_entries(root), 0);
 	assert_int_equal(mkdir(into, 0700), -1);
 	assert_int_equal(errno, EROFS);
 	/* Log, control, channel, window, the keeper, /proc/self/fd, the tree: no other. */
-	assert_int_equal(entries_of(fds), 9);
+	assert_int_equal(test_entries(fds), 9);
 }
 
 /* ---- ends ---- */

@@ -283,29 +283,6 @@ static void assert_status(pid_t pid, const char *line)
 		fail_msg("\"%s\" is not in:\n%s", line, text);
 }
 
-static void assert_other_namespace(pid_t pid, const char *name)
-{
-	_cleanup_free_ char *own = xasprintf("/proc/self/ns/%s", name);
-	_cleanup_free_ char *its = xasprintf("/proc/%d/ns/%s", (int)pid, name);
-	struct stat a, b;
-
-	assert_int_equal(stat(own, &a), 0);
-	assert_int_equal(stat(its, &b), 0);
-	assert_true(a.st_ino != b.st_ino);
-}
-
-/* What a folder holds, but for . and .. */
-static unsigned int entries_of(const char *path)
-{
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	unsigned int n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	return n - 2;
-}
-
 static void test_walls(void **state)
 {
 	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts"};
@@ -331,9 +308,9 @@ static void test_walls(void **state)
 	assert_status(raw.pid, "NoNewPrivs:\t1");
 	assert_status(raw.pid, "Seccomp:\t2");
 	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
-		assert_other_namespace(raw.pid, namespaces[i]);
-	assert_int_equal(entries_of(root), 0);
-	assert_int_equal(entries_of(fds), 1);
+		test_other_namespace(raw.pid, namespaces[i]);
+	assert_int_equal(test_entries(root), 0);
+	assert_int_equal(test_entries(fds), 1);
 	shutdown(raw.fd, SHUT_WR);
 	raw_expect_end(&raw, 0);
 }
