@@ -100,7 +100,7 @@ RESULTS	 = bench/results
 # Standard output is the table's.
 bench:
 	@$(MAKE) --no-print-directory deps >&2
-	@$(MAKE) --no-print-directory all guest >&2
+	@$(MAKE) --no-print-directory all guest $(BUSYBOX) >&2
 	@$(TEST_ENV) BENCH='$(BENCH)' FACTORIES='$(FACTORIES)' ROUNDS='$(ROUNDS)' \
 		CALM_SECONDS='$(CALM_SECONDS)' RESULTS='$(RESULTS)' tests/bench/bench
 

@@ -147,11 +147,16 @@ instance_stop()
 
 # ---- Stencil ------------------------------------------------------------------------------------
 
-# The image store goes with the world. The bench starts builds from before there was one, too.
-images_config()
+# What this checkout's builds have and older ones, which the bench starts, too, may not: the image
+# store, which goes with the world, and the file server.
+newer_config()
 {
-	"$STENCIL_BUILD/templated" --list-keys | grep -q '^images' || return 0
-	printf '[images]\nenable = %s\npath = %s\n' "${WORLD_IMAGES:-false}" "$WORLD_DIR/images"
+	if "$STENCIL_BUILD/templated" --list-keys | grep -q '^images'; then
+		printf '[images]\nenable = %s\npath = %s\n' "${WORLD_IMAGES:-false}" "$WORLD_DIR/images"
+	fi
+	if [ -x "$STENCIL_BUILD/stencil-files" ]; then
+		printf '[runtime]\nfile_server = %s\n' "$STENCIL_BUILD/stencil-files"
+	fi
 }
 
 # All values are the defaults, except for where the guest is and the image store, QEMU if STENCIL_QEMU
@@ -165,9 +170,8 @@ stencil_config() # [SECTION KEY=VALUE]...
 	kernel = $STENCIL_GUEST/vmlinuz
 	initrd = $STENCIL_GUEST/initrd.img
 	${STENCIL_QEMU:+path = $STENCIL_QEMU}
-	$(images_config)
+	$(newer_config)
 	[runtime]
-	file_server = $STENCIL_BUILD/stencil-files
 	cgroup_parent = $WORLD
 	boot_timeout_ms = ${WAIT_SECONDS}000
 	call_timeout_ms = ${WAIT_SECONDS}000
