@@ -61,7 +61,7 @@ void trace_end(struct trace *t, enum trace_phase phase)
 	pthread_mutex_unlock(&t->lock);
 }
 
-static double ms(uint64_t from_us, uint64_t to_us)
+static double span_ms(uint64_t from_us, uint64_t to_us)
 {
 	return (double)(to_us - from_us) / 1000.0;
 }
@@ -105,14 +105,15 @@ void trace_report(struct trace *t, const char *sandbox, const char *factory,
 			continue;
 		last_us = MAX(last_us, end);
 		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s=%.1f",
-			phase_names[i], ms(begin, end));
+			phase_names[i], span_ms(begin, end));
 		phase = json_object_new_object();
-		set_ms(phase, "at_ms", ms(t->start_us, begin));
-		set_ms(phase, "ms", ms(begin, end));
+		set_ms(phase, "at_ms", span_ms(t->start_us, begin));
+		set_ms(phase, "ms", span_ms(begin, end));
 		json_object_object_add(phases, phase_names[i], phase);
 	}
 	pthread_mutex_unlock(&t->lock);
-	snprintf(text + len, sizeof(text) - len, " total=%.1f", ms(t->start_us, last_us));
+	snprintf(text + len, sizeof(text) - len, " total=%.1f",
+		span_ms(t->start_us, last_us));
 	log_line(LOG_LEVEL_INFO, text + 1, "sandbox started by the %s factory%s%s",
 		factory, reason ? ", because " : "", reason ? reason : "");
 	if (!file || !*file) {
@@ -123,7 +124,7 @@ void trace_report(struct trace *t, const char *sandbox, const char *factory,
 	json_set_string(line, "factory", factory);
 	if (reason)
 		json_set_string(line, "reason", reason);
-	set_ms(line, "total_ms", ms(t->start_us, last_us));
+	set_ms(line, "total_ms", span_ms(t->start_us, last_us));
 	json_object_object_add(line, "phases", phases);
 	append_json(file, line);
 }

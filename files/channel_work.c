@@ -252,7 +252,7 @@ static void send_answer(struct worker *w, const struct tree_answer *answer)
 /* ---- serving ---- */
 
 /* 0: it is to be served, and what the mount has of it is taken back by leave_mount(). */
-static int refuse(struct worker *w)
+static int refuse_job(struct worker *w)
 {
 	struct channel *c = w->channel;
 	struct job *job = w->job;
@@ -308,7 +308,7 @@ static void serve_message(struct worker *w)
 		.grow = worker_grow,
 		.waits = worker_waits,
 		.user = w};
-	int error = refuse(w), r = 0;
+	int error = refuse_job(w), r = 0;
 	struct err err;
 
 	if (error == 0)

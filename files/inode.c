@@ -15,7 +15,7 @@
 #define BUCKETS_FIRST 64u
 
 /* Spreads all bits (the finisher of MurmurHash3, public domain). */
-static uint64_t mix(uint64_t x)
+static uint64_t mix_bits(uint64_t x)
 {
 	x ^= x >> 33;
 	x *= 0xff51afd7ed558ccdull;
@@ -26,7 +26,7 @@ static uint64_t mix(uint64_t x)
 
 static uint64_t key_hash(const struct inode_key *key)
 {
-	return mix(key->ino ^ mix(key->dev ^ mix(key->mount)));
+	return mix_bits(key->ino ^ mix_bits(key->dev ^ mix_bits(key->mount)));
 }
 
 static bool key_equal(const struct inode_key *a, const struct inode_key *b)
@@ -54,7 +54,7 @@ uint64_t inode_number(const struct tree *tree, uint64_t dev, uint64_t ino)
 {
 	if (dev == tree->inodes.root->key.dev)
 		return ino;
-	return ino ^ (mix(dev) | 1ull << 62);
+	return ino ^ (mix_bits(dev) | 1ull << 62);
 }
 
 static struct inode **bucket_of(struct inodes *inodes, const struct inode_key *key)

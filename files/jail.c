@@ -83,7 +83,7 @@ static int enter_root(struct err *err)
 }
 
 /* Soft and hard: there is no going back. At most what the host allows already. */
-static int limit(int resource, rlim_t most, const char *what, struct err *err)
+static int set_limit(int resource, rlim_t most, const char *what, struct err *err)
 {
 	struct rlimit now;
 
@@ -103,7 +103,7 @@ static int limit_descriptors(unsigned int *ret, struct err *err)
 	int r;
 
 	if (setrlimit(RLIMIT_NOFILE, &limits) < 0) {
-		r = limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err);
+		r = set_limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err);
 		if (r < 0)
 			return r;
 	}
@@ -117,11 +117,11 @@ static int set_limits(unsigned int *ret_descriptors, struct err *err)
 {
 	int r;
 
-	r = limit(RLIMIT_CORE, 0, "core dumps", err);
+	r = set_limit(RLIMIT_CORE, 0, "core dumps", err);
 	if (r == 0)
-		r = limit(RLIMIT_NPROC, THREADS_MAX, "threads", err);
+		r = set_limit(RLIMIT_NPROC, THREADS_MAX, "threads", err);
 	if (r == 0)
-		r = limit(RLIMIT_DATA, MEMORY_MAX, "memory", err);
+		r = set_limit(RLIMIT_DATA, MEMORY_MAX, "memory", err);
 	if (r == 0)
 		r = limit_descriptors(ret_descriptors, err);
 	/* A file's size is for the disk and the guest's own limits to bound. */
@@ -216,11 +216,11 @@ static int set_keeper_limits(struct err *err)
 {
 	int r;
 
-	r = limit(RLIMIT_CORE, 0, "core dumps", err);
+	r = set_limit(RLIMIT_CORE, 0, "core dumps", err);
 	if (r == 0)
-		r = limit(RLIMIT_DATA, KEEPER_MEMORY_MAX, "memory", err);
+		r = set_limit(RLIMIT_DATA, KEEPER_MEMORY_MAX, "memory", err);
 	if (r == 0)
-		r = limit(RLIMIT_NOFILE, KEEPER_DESCRIPTORS_MAX, "descriptors", err);
+		r = set_limit(RLIMIT_NOFILE, KEEPER_DESCRIPTORS_MAX, "descriptors", err);
 	return r;
 }
 

@@ -200,7 +200,8 @@ static int add_keeper_rules(scmp_filter_ctx ctx)
 		     : filter_add_calls(ctx, SCMP_ACT_ALLOW, calls, ARRAY_SIZE(calls));
 }
 
-static int enter(uint32_t otherwise, int (*add)(scmp_filter_ctx ctx), struct err *err)
+static int install_filter(
+	uint32_t otherwise, int (*add)(scmp_filter_ctx ctx), struct err *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(otherwise);
 	int r = -ENOMEM;
@@ -217,10 +218,10 @@ static int enter(uint32_t otherwise, int (*add)(scmp_filter_ctx ctx), struct err
 
 int jail_filter_enter(struct err *err)
 {
-	return enter(SCMP_ACT_ERRNO(EPERM), add_rules, err);
+	return install_filter(SCMP_ACT_ERRNO(EPERM), add_rules, err);
 }
 
 int jail_filter_enter_keeper(struct err *err)
 {
-	return enter(SCMP_ACT_KILL_PROCESS, add_keeper_rules, err);
+	return install_filter(SCMP_ACT_KILL_PROCESS, add_keeper_rules, err);
 }

@@ -104,7 +104,7 @@ static int fill_request(const struct keeper_call *call, struct keeper_request *r
 }
 
 /* With the lock. */
-static int ask(struct keeper *keeper, int fd, const struct keeper_request *request,
+static int ask_keeper(struct keeper *keeper, int fd, const struct keeper_request *request,
 	struct keeper_answer *ret)
 {
 	size_t len = offsetof(struct keeper_request, value);
@@ -133,7 +133,7 @@ ssize_t keeper_call(struct keeper *keeper, int fd, const struct keeper_call *cal
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&keeper->lock);
-	r = ask(keeper, fd, &request, &answer);
+	r = ask_keeper(keeper, fd, &request, &answer);
 	pthread_mutex_unlock(&keeper->lock);
 	if (r > 0 && call->kind == KEEPER_GET && call->size > 0)
 		memcpy(call->value, answer.value, (size_t)r);

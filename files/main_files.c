@@ -87,7 +87,7 @@ static int parse_uid(int argc, char **argv, uid_t *ret, struct err *err)
 	return 0;
 }
 
-static int start(int argc, char **argv, struct err *err)
+static int start_server(int argc, char **argv, struct err *err)
 {
 	static struct tree_options limits;
 	struct keeper *keeper = NULL;
@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_init("files", STDERR_FILENO, LOG_LEVEL_INFO);
-	r = start(argc, argv, &err);
+	r = start_server(argc, argv, &err);
 	if (control_answer(FILES_FD_CONTROL, CONTROL_ID_START, &err) < 0 || r < 0) {
 		log_error("the file server cannot start: %s",
 			r < 0 ? err.text : "nobody waits for it");

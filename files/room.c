@@ -35,7 +35,7 @@ void room_take_always(struct room *room, enum room_kind kind)
 	pthread_mutex_unlock(&room->lock);
 }
 
-static void give(struct room *room)
+static void tell_given(struct room *room)
 {
 	room->gives++;
 	pthread_cond_broadcast(&room->given);
@@ -47,7 +47,7 @@ void room_give(struct room *room, enum room_kind kind)
 	room->used[kind]--;
 	if (room->used[ROOM_INODES] < room->max[ROOM_INODES] / 2)
 		room->crowded = false;
-	give(room);
+	tell_given(room);
 	pthread_mutex_unlock(&room->lock);
 }
 
@@ -108,6 +108,6 @@ bool room_wait(struct room *room, uint64_t gives, int64_t deadline)
 void room_wake(struct room *room)
 {
 	pthread_mutex_lock(&room->lock);
-	give(room);
+	tell_given(room);
 	pthread_mutex_unlock(&room->lock);
 }

@@ -151,7 +151,8 @@ static void set_given(struct stale_name *first, const struct stale_name *answer)
 
 /* At first what is there: right for who makes something, who finds nothing, and for who checks
  * the file that has the name now. */
-static struct stale_name *choose(struct stale_name *first, uint32_t pid, bool exists)
+static struct stale_name *choose_answer(
+	struct stale_name *first, uint32_t pid, bool exists)
 {
 	bool again = first->asked_by == pid;
 	struct stale_name *answer;
@@ -175,7 +176,7 @@ struct inode *stale_find(struct call *c, const char *name, bool exists, bool *re
 
 	pthread_mutex_lock(&c->tree->lock);
 	first = next_of_name(*bucket_of(c->tree, parent, name), parent, name);
-	answer = first ? choose(first, c->header.pid, exists) : NULL;
+	answer = first ? choose_answer(first, c->header.pid, exists) : NULL;
 	if (answer) {
 		inode = answer->inode;
 		inode->uses++;

@@ -121,7 +121,7 @@ static void *prepare_window(void *arg)
 	return NULL;
 }
 
-static void prepare(void *(*fn)(void *))
+static void start_preparing(void *(*fn)(void *))
 {
 	int r = thread_start(fn, NULL, 0, true, NULL);
 
@@ -131,12 +131,12 @@ static void prepare(void *(*fn)(void *))
 
 void files_prepare(void)
 {
-	prepare(prepare_pump);
+	start_preparing(prepare_pump);
 }
 
 void files_prepare_window(void)
 {
-	prepare(prepare_window);
+	start_preparing(prepare_window);
 }
 
 /* ---- mounting ---- */

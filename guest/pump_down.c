@@ -85,7 +85,7 @@ static void give_slot(struct pump *p, unsigned int slot)
 
 /* ---- messages ---- */
 
-static void deliver(
+static void deliver_message(
 	struct pump *p, unsigned int mount, const uint8_t *message, unsigned int len)
 {
 	int fd = pump_pin(p, mount);
@@ -120,7 +120,7 @@ static const char *take_message(
 	if (why)
 		return why;
 	if (head.unique != 0)
-		deliver(p, f->mount, message, f->length);
+		deliver_message(p, f->mount, message, f->length);
 	else
 		pump_note(p, f->mount, message, f->length);
 	return NULL;
@@ -200,7 +200,7 @@ static int wait_port(struct pump *p)
 /* A frame and its message are less than a page, so there always is room. */
 _Static_assert(sizeof(struct files_frame) + FILES_INLINE_BYTES <= 2 * PUMP_PAGE, "room");
 
-static int run(struct pump *p, const char **ret_why)
+static int read_port(struct pump *p, const char **ret_why)
 {
 	ssize_t n = read(p->port_fd, p->in_buf + p->in_len, 2 * PUMP_PAGE - p->in_len);
 	int r;
@@ -228,7 +228,7 @@ void *pump_run_down(void *arg)
 
 	pump_enter_thread();
 	while (r == 0 && !pump_has_ended(p))
-		r = run(p, &why);
+		r = read_port(p, &why);
 	if (r < 0)
 		pump_break(p, why);
 	return NULL;

@@ -59,7 +59,7 @@ static void send_note(
 	pump_unpin(p, mount);
 }
 
-static void shrink(void)
+static void drop_caches(void)
 {
 	struct err err = ERR_INIT;
 
@@ -86,7 +86,7 @@ static unsigned int take_note(struct pump *p, uint8_t *ret, unsigned int *ret_mo
 }
 
 /* Handles one thing that there is to do, the lock not held meanwhile; false: nothing. */
-static bool work(struct pump *p)
+static bool do_next(struct pump *p)
 {
 	uint8_t message[FILES_INLINE_BYTES];
 	unsigned int mount = 0, len = take_note(p, message, &mount);
@@ -104,7 +104,7 @@ static bool work(struct pump *p)
 	if (len > 0)
 		send_note(p, mount, message, len);
 	if (wants_shrink)
-		shrink();
+		drop_caches();
 	pthread_mutex_lock(&p->lock);
 	return true;
 }
@@ -115,7 +115,7 @@ void *pump_run_notes(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->stopped && !p->broken)
-		if (!work(p))
+		if (!do_next(p))
 			pthread_cond_wait(&p->noted, &p->lock);
 	pthread_mutex_unlock(&p->lock);
 	return NULL;

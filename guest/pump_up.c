@@ -132,7 +132,7 @@ static bool try_take(struct pump *p, struct need *need)
  * Takes what the message needs, waiting for it. Meanwhile slots of the server's go back:
  * it may need them for the very answers that are waited for.
  */
-static int take(struct pump *p, struct need *need)
+static int take_need(struct pump *p, struct need *need)
 {
 	struct pollfd fds[] = {
 		{.fd = p->wake_fd, .events = POLLIN},
@@ -175,7 +175,7 @@ static int send_message(struct pump *p, unsigned int mount, size_t len)
 	uint8_t *message = p->up_buf + PUMP_PAGE;
 	struct files_frame frame = empty_frame;
 	struct need need = {takes_credit(message), len > FILES_INLINE_BYTES, 0};
-	int r = take(p, &need);
+	int r = take_need(p, &need);
 
 	if (r < 0)
 		return r;
@@ -243,7 +243,7 @@ static int handle_event(struct pump *p, unsigned int source)
 	return r;
 }
 
-static int run(struct pump *p)
+static int handle_events(struct pump *p)
 {
 	struct epoll_event events[EVENTS_MAX];
 	int n, r = 0;
@@ -263,7 +263,7 @@ void *pump_run_up(void *arg)
 
 	pump_enter_thread();
 	while (r == 0 && !pump_has_ended(p))
-		r = run(p);
+		r = handle_events(p);
 	if (r < 0)
 		pump_break(p, strerror(-r));
 	return NULL;

@@ -51,7 +51,7 @@ static const char *string_at(struct json_object *obj, const char *key)
 	return json_object_is_type(o, json_type_string) ? json_object_get_string(o) : "";
 }
 
-static void drop(struct json_object *obj, const char *parent, const char *key)
+static void drop_member(struct json_object *obj, const char *parent, const char *key)
 {
 	struct json_object *o = json_at(obj, parent);
 
@@ -59,7 +59,7 @@ static void drop(struct json_object *obj, const char *parent, const char *key)
 		json_object_object_del(o, key);
 }
 
-static size_t length(struct json_object *array)
+static size_t list_length(struct json_object *array)
 {
 	return json_object_is_type(array, json_type_array)
 		       ? json_object_array_length(array)
@@ -71,7 +71,7 @@ static bool is_list_of_objects(struct json_object *list)
 {
 	if (list && !json_object_is_type(list, json_type_array))
 		return false;
-	for (size_t i = 0; i < length(list); i++)
+	for (size_t i = 0; i < list_length(list); i++)
 		if (!json_object_is_type(
 			    json_object_array_get_idx(list, i), json_type_object))
 			return false;
@@ -101,13 +101,13 @@ static const struct {
 static void drop_unknown_to_guest(struct json_object *spec)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(unknown_to_guest); i++)
-		drop(spec, unknown_to_guest[i].parent, unknown_to_guest[i].key);
+		drop_member(spec, unknown_to_guest[i].parent, unknown_to_guest[i].key);
 }
 
 void spec_adapt_process(struct json_object *process)
 {
-	drop(process, "", "apparmorProfile");
-	drop(process, "", "selinuxLabel");
+	drop_member(process, "", "apparmorProfile");
+	drop_member(process, "", "selinuxLabel");
 }
 
 /* ---- namespaces ---- */
@@ -119,7 +119,7 @@ static void join_pid_namespace(struct json_object *spec, const char *path)
 	struct json_object *ns = json_object_new_object(),
 			   *kept = json_object_new_array();
 
-	for (size_t i = 0; i < length(list); i++) {
+	for (size_t i = 0; i < list_length(list); i++) {
 		struct json_object *other = json_object_array_get_idx(list, i);
 
 		if (strcmp(string_at(other, "type"), "pid") != 0)
@@ -136,7 +136,7 @@ static bool is_shared_with_guest(struct json_object *spec, const char *type)
 {
 	struct json_object *list = json_at(spec, "linux.namespaces");
 
-	for (size_t i = 0; i < length(list); i++)
+	for (size_t i = 0; i < list_length(list); i++)
 		if (strcmp(string_at(json_object_array_get_idx(list, i), "type"), type) ==
 			0)
 			return false;
@@ -239,7 +239,7 @@ static bool is_bind(struct json_object *mount)
 
 	if (strcmp(string_at(mount, "type"), "bind") == 0)
 		return true;
-	for (size_t i = 0; i < length(options); i++) {
+	for (size_t i = 0; i < list_length(options); i++) {
 		const char *o =
 			json_object_get_string(json_object_array_get_idx(options, i));
 
@@ -263,7 +263,7 @@ static int check_mounts(struct json_object *spec, struct err *err)
 {
 	struct json_object *mounts = json_at(spec, "mounts");
 
-	for (size_t i = 0; i < length(mounts); i++) {
+	for (size_t i = 0; i < list_length(mounts); i++) {
 		struct json_object *m = json_object_array_get_idx(mounts, i);
 		const char *source = string_at(m, "source");
 
@@ -282,7 +282,7 @@ static bool has_mount_on(struct json_object *spec, const char *destination)
 {
 	struct json_object *mounts = json_at(spec, "mounts");
 
-	for (size_t i = 0; i < length(mounts); i++)
+	for (size_t i = 0; i < list_length(mounts); i++)
 		if (strcmp(string_at(json_object_array_get_idx(mounts, i), "destination"),
 			    destination) == 0)
 			return true;

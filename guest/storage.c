@@ -243,7 +243,7 @@ static int mount_one(const Grpc__Storage *s, struct err *err)
 	return r < 0 ? r : 1;
 }
 
-static int unmount(const char *path)
+static int unmount_path(const char *path)
 {
 	if (umount2(path, UMOUNT_NOFOLLOW) < 0 &&
 		umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
@@ -261,7 +261,7 @@ static void unmount_one(const char *path)
 	if (point && --point->users == 0) {
 		point->busy = true;
 		pthread_mutex_unlock(&points_lock);
-		r = unmount(path);
+		r = unmount_path(path);
 		if (r < 0)
 			log_warn("cannot unmount %s, it stays: %s", path, strerror(-r));
 		pthread_mutex_lock(&points_lock);

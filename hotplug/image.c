@@ -91,8 +91,8 @@ static int add_both(struct qmp *q, const struct kind *kind,
 	return r;
 }
 
-static int plug(struct qmp *q, const struct kind *kind, const struct plug_image *image,
-	int64_t deadline, struct err *err)
+static int plug_either(struct qmp *q, const struct kind *kind,
+	const struct plug_image *image, int64_t deadline, struct err *err)
 {
 	int r;
 
@@ -108,11 +108,11 @@ static int plug(struct qmp *q, const struct kind *kind, const struct plug_image 
 int plug_pmem(
 	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err)
 {
-	return plug(q, &memory, image, deadline, err);
+	return plug_either(q, &memory, image, deadline, err);
 }
 
 int plug_disk(
 	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err)
 {
-	return plug(q, &disk, image, deadline, err);
+	return plug_either(q, &disk, image, deadline, err);
 }

@@ -36,7 +36,7 @@ int cache_add(struct cache *c, struct cached *vm, struct err *err)
 }
 
 /* Its VM and its lease. */
-static void undo(struct cache *c, struct cached *vm)
+static void undo_cached(struct cache *c, struct cached *vm)
 {
 	vm_free(steal_ptr(vm->vm));
 	if (vm->lease)
@@ -45,7 +45,7 @@ static void undo(struct cache *c, struct cached *vm)
 
 void cached_free(struct cache *c, struct cached *vm)
 {
-	undo(c, vm);
+	undo_cached(c, vm);
 	settings_put(vm->settings);
 	vm_handover_done(&vm->handover);
 	manifest_done(&vm->want);
@@ -57,7 +57,7 @@ void cache_remove(struct cache *c, struct cached *vm)
 	struct cached **p;
 
 	/* In the list until it is undone: who drains waits for that. */
-	undo(c, vm);
+	undo_cached(c, vm);
 	pthread_mutex_lock(&c->lock);
 	for (p = &c->all; *p != vm;)
 		p = &(*p)->next;

@@ -42,7 +42,7 @@ static inline bool answer_truth(struct json_object *obj, const char *key)
 /* "42 s", "17 min", "5 h", "12 days" */
 const char *answer_age(char buf[24], uint64_t seconds);
 
-static inline double mib(uint64_t bytes)
+static inline double to_mib(uint64_t bytes)
 {
 	return (double)bytes / (double)MiB;
 }

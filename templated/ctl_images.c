@@ -27,7 +27,7 @@ const char *answer_age(char buf[24], uint64_t seconds)
 }
 
 /* How long ago; a clock that was set back makes nothing older than now. */
-static const char *ago(char buf[24], uint64_t when)
+static const char *answer_since(char buf[24], uint64_t when)
 {
 	uint64_t now = (uint64_t)time(NULL);
 
@@ -39,11 +39,11 @@ static void print_image(struct json_object *image, FILE *out)
 	char made[24], used[24];
 
 	fprintf(out, "%-12.12s %10.1f %6" PRIu64 " %6" PRIu64 "  %-9s %9.1f  %s\n",
-		answer_text(image, "key"), mib(answer_number(image, "bytes")),
+		answer_text(image, "key"), to_mib(answer_number(image, "bytes")),
 		answer_number(image, "users"), answer_number(image, "layers"),
-		ago(made, answer_number(image, "made")),
+		answer_since(made, answer_number(image, "made")),
 		(double)answer_number(image, "making_ms") / 1000,
-		ago(used, answer_number(image, "used")));
+		answer_since(used, answer_number(image, "used")));
 }
 
 void ctl_print_images(struct json_object *images, FILE *out)
@@ -57,11 +57,12 @@ void ctl_print_images(struct json_object *images, FILE *out)
 		print_image(json_object_array_get_idx(list, i), out);
 	if (making)
 		fprintf(out, "%-12.12s %10.1f %6s %6" PRIu64 "  %-9s %9.1f\n",
-			answer_text(making, "key"), mib(answer_number(making, "bytes")),
-			"-", answer_number(making, "layers"), "now",
+			answer_text(making, "key"),
+			to_mib(answer_number(making, "bytes")), "-",
+			answer_number(making, "layers"), "now",
 			(double)answer_number(making, "ms") / 1000);
-	fprintf(out, "%.1f of %.0f MiB in %s\n", mib(answer_number(images, "bytes")),
-		mib(answer_number(images, "max_bytes")), answer_text(images, "path"));
+	fprintf(out, "%.1f of %.0f MiB in %s\n", to_mib(answer_number(images, "bytes")),
+		to_mib(answer_number(images, "max_bytes")), answer_text(images, "path"));
 	if (answer_truth(images, "truncated"))
 		fputs("There are more than one message holds: those used last are "
 		      "shown.\n",

@@ -79,7 +79,7 @@ static void print_mounts(const char *path, uint64_t mib_needed, FILE *out)
 
 static void print_row(FILE *out, const char *name, uint64_t bytes, const char *note)
 {
-	fprintf(out, "%-24s %10.1f MiB %16" PRIu64 " bytes%s%s\n", name, mib(bytes),
+	fprintf(out, "%-24s %10.1f MiB %16" PRIu64 " bytes%s%s\n", name, to_mib(bytes),
 		bytes, *note ? "  " : "", note);
 }
 

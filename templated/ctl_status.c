@@ -87,7 +87,7 @@ static void print_clones(struct json_object *g, FILE *out)
 
 		if (answer_object(clone, "private_bytes"))
 			flow_item(&f, "%s %.1f", answer_text(clone, "sandbox"),
-				mib(answer_number(clone, "private_bytes")));
+				to_mib(answer_number(clone, "private_bytes")));
 		else
 			flow_item(&f, "%s", answer_text(clone, "sandbox"));
 	}
@@ -112,12 +112,12 @@ static void print_generation(struct json_object *g, FILE *out)
 		flow_end(&f);
 	}
 	f = flow_begin(out, "  MiB");
-	flow_item(&f, "%.1f of %.0f resident", mib(answer_number(g, "resident_bytes")),
-		mib(answer_number(g, "memory_bytes")));
-	flow_item(&f, "%.1f when published", mib(answer_number(g, "published_bytes")));
-	flow_item(&f, "%.1f device state", mib(answer_number(g, "state_bytes")));
-	flow_item(&f, "%.1f shared", mib(answer_number(g, "shared_bytes")));
-	flow_item(&f, "%.1f private", mib(answer_number(g, "private_bytes")));
+	flow_item(&f, "%.1f of %.0f resident", to_mib(answer_number(g, "resident_bytes")),
+		to_mib(answer_number(g, "memory_bytes")));
+	flow_item(&f, "%.1f when published", to_mib(answer_number(g, "published_bytes")));
+	flow_item(&f, "%.1f device state", to_mib(answer_number(g, "state_bytes")));
+	flow_item(&f, "%.1f shared", to_mib(answer_number(g, "shared_bytes")));
+	flow_item(&f, "%.1f private", to_mib(answer_number(g, "private_bytes")));
 	flow_end(&f);
 	print_clones(g, out);
 	if (answer_object(g, "manifest"))
@@ -233,8 +233,8 @@ static void print_images(struct json_object *images, FILE *out)
 		return;
 	}
 	flow_item(&f, "%" PRIu64 ", %.1f of %.0f MiB%s;", answer_number(images, "count"),
-		mib(answer_number(images, "bytes")),
-		mib(answer_number(images, "max_bytes")),
+		to_mib(answer_number(images, "bytes")),
+		to_mib(answer_number(images, "max_bytes")),
 		answer_object(images, "making") ? ", one in the making" : "");
 	flow_item(&f, "given %" PRIu64 ",", answer_number(images, "hits"));
 	flow_item(&f, "missed %" PRIu64 ",",
@@ -265,8 +265,8 @@ void ctl_print_status(struct json_object *status, FILE *out)
 	fprintf(out, "tmpfs      %s, ", answer_text(tmpfs, "path"));
 	if (answer_truth(tmpfs, "mounted"))
 		fprintf(out, "%.1f of %.0f MiB used\n",
-			mib(answer_number(tmpfs, "used_bytes")),
-			mib(answer_number(tmpfs, "size_bytes")));
+			to_mib(answer_number(tmpfs, "used_bytes")),
+			to_mib(answer_number(tmpfs, "size_bytes")));
 	else
 		fprintf(out, "%s\n",
 			*answer_text(tmpfs, "error") ? answer_text(tmpfs, "error")

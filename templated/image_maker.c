@@ -87,7 +87,7 @@ static void __attribute__((noreturn)) fail(const char *step)
 	_exit(127);
 }
 
-static void try(long result, const char *step)
+static void fail_below_zero(long result, const char *step)
 {
 	if (result < 0)
 		fail(step);
@@ -97,7 +97,7 @@ static void set_limit(__rlimit_resource_t which, uint64_t value)
 {
 	struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
 
-	try(setrlimit(which, &limit), "set limits");
+	fail_below_zero(setrlimit(which, &limit), "set limits");
 }
 
 static void set_limits(const struct image_maker *m)
@@ -107,24 +107,25 @@ static void set_limits(const struct image_maker *m)
 	set_limit(RLIMIT_AS, MAKER_MEMORY_BYTES);
 	set_limit(RLIMIT_CPU, MAKER_CPU_SECONDS);
 	set_limit(RLIMIT_NOFILE, MAKER_FDS);
-	try(setpriority(PRIO_PROCESS, 0, m->niceness), "setpriority");
+	fail_below_zero(setpriority(PRIO_PROCESS, 0, m->niceness), "setpriority");
 }
 
 static void join_cgroup(const struct image_maker *m)
 {
 	for (int i = 0; i < CGROUP_MAX; i++)
 		if (m->cgroup_fds[i] >= 0)
-			try(write(m->cgroup_fds[i], "0", 1), "join the cgroup");
+			fail_below_zero(
+				write(m->cgroup_fds[i], "0", 1), "join the cgroup");
 }
 
 static void enter_root(const struct image_maker *m)
 {
 	/* Its own, or the thread would lose its root, too; the unit allows no other kind. */
-	try(unshare(CLONE_NEWNS), "unshare");
-	try(chdir(m->root), "enter the jail");
-	try(syscall(SYS_pivot_root, ".", "."), "pivot_root");
-	try(umount2(".", MNT_DETACH), "leave the old root");
-	try(chdir("/"), "chdir /");
+	fail_below_zero(unshare(CLONE_NEWNS), "unshare");
+	fail_below_zero(chdir(m->root), "enter the jail");
+	fail_below_zero(syscall(SYS_pivot_root, ".", "."), "pivot_root");
+	fail_below_zero(umount2(".", MNT_DETACH), "leave the old root");
+	fail_below_zero(chdir("/"), "chdir /");
 }
 
 static void drop_privileges(void)
@@ -136,24 +137,25 @@ static void drop_privileges(void)
 
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		if (!(keep >> cap & 1))
-			try(prctl(PR_CAPBSET_DROP, cap, 0, 0, 0),
+			fail_below_zero(prctl(PR_CAPBSET_DROP, cap, 0, 0, 0),
 				"drop the bounding set");
 	/* The raw calls: glibc's would signal threads that a forked child does not have. */
-	try(syscall(SYS_setgroups, 0, NULL), "setgroups");
-	try(syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY), "setresgid");
-	try(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities");
-	try(syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY), "setresuid");
-	try(syscall(SYS_capset, &header, data), "capset");
-	try(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0),
+	fail_below_zero(syscall(SYS_setgroups, 0, NULL), "setgroups");
+	fail_below_zero(syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY), "setresgid");
+	fail_below_zero(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities");
+	fail_below_zero(syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY), "setresuid");
+	fail_below_zero(syscall(SYS_capset, &header, data), "capset");
+	fail_below_zero(
+		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0),
 		"raise the ambient capability");
-	try(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+	fail_below_zero(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
 }
 
 /* After the change of credentials, which clears it. The thread that we are a child of may
  * have ended before: then this is another process's child by now. */
 static void end_with_parent(pid_t parent)
 {
-	try(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "PDEATHSIG");
+	fail_below_zero(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "PDEATHSIG");
 	if (getppid() != parent)
 		_exit(127);
 }
@@ -171,13 +173,14 @@ static void __attribute__((noreturn)) run_child(const struct image_maker *m,
 		dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0)
 		_exit(127);
 	join_cgroup(m);
-	try(syscall(SYS_close_range, 3, ~0u, 0), "close_range");
-	try(setsid(), "setsid");
+	fail_below_zero(syscall(SYS_close_range, 3, ~0u, 0), "close_range");
+	fail_below_zero(setsid(), "setsid");
 	enter_root(m);
 	set_limits(m);
 	drop_privileges();
 	end_with_parent(parent);
-	try(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter), "seccomp");
+	fail_below_zero(
+		syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter), "seccomp");
 	execve(m->program, argv, env);
 	fail(m->program);
 }

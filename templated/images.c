@@ -166,7 +166,7 @@ static int start_maker(struct images *s, struct err *err)
 	return r < 0 ? err_sys(err, r, "cannot start a thread that makes images") : 0;
 }
 
-static enum images_answer enqueue(struct images *s, struct settings *settings,
+static enum images_answer enqueue_job(struct images *s, struct settings *settings,
 	char *const *lowers, size_t n, const char *key, struct err *err)
 {
 	struct image_job **p = &s->queue, *job;
@@ -214,7 +214,7 @@ static enum images_answer ask_for(struct images *s, struct settings *settings,
 		return answer;
 	if (image_program_find(&program, err) < 0)
 		return IMAGES_UNAVAILABLE;
-	return enqueue(s, settings, lowers, n, ret->key, err);
+	return enqueue_job(s, settings, lowers, n, ret->key, err);
 }
 
 enum images_answer images_ask(struct images *s, struct settings *settings,

@@ -80,7 +80,7 @@ static void unlink_files(struct images *s, const char *key)
 }
 
 /* One that is not what it should be: others may have it open still. */
-static void discard(struct images *s, struct image_entry *e, const char *why)
+static void discard_entry(struct images *s, struct image_entry *e, const char *why)
 {
 	log_warn("the image %.12s is removed: %s", e->key, why);
 	events_emit("image-removed", "key", e->key, "reason", why, NULL);
@@ -105,7 +105,7 @@ enum images_answer images_grant(
 	if (r == 0 && flock(fd, LOCK_SH | LOCK_NB) < 0)
 		r = err_sys(&err, errno, "cannot lock it");
 	if (r < 0) {
-		discard(s, e, err.text);
+		discard_entry(s, e, err.text);
 		return IMAGES_MAKING;
 	}
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -262,7 +262,7 @@ static void recover_key(struct images *s, const char *key)
 		e->used_ms = image_time_ns(&st.st_mtim) / 1000000;
 }
 
-static int recover(struct images *s, struct err *err)
+static int recover_images(struct images *s, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
@@ -341,7 +341,7 @@ static int open_folder(struct images *s, const struct config *c, struct err *err
 	if (s->ro_fd < 0)
 		return err_sys(err, s->ro_fd, "cannot mount it read-only");
 	remove_group(c);
-	return recover(s, err);
+	return recover_images(s, err);
 }
 
 /* Whether the folder is still where it was. */

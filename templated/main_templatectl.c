@@ -260,7 +260,7 @@ static const struct verb *find_verb(const char *name)
 
 /* ---- options ---- */
 
-static int fail(int status, const char *message)
+static int print_failure(int status, const char *message)
 {
 	fprintf(stderr, "templatectl: %s\n", message);
 	return status;
@@ -290,7 +290,7 @@ static int parse_options(
 			puts("templatectl " STENCIL_VERSION);
 			return 0;
 		default:
-			return fail(EXIT_USAGE, "see templatectl --help");
+			return print_failure(EXIT_USAGE, "see templatectl --help");
 		}
 	}
 	return -1;
@@ -330,10 +330,11 @@ static int run_verb(const struct verb *verb, struct command *cmd)
 	int r;
 
 	if (verb->needs_root && geteuid() != 0)
-		return fail(EXIT_NOT_ROOT, "only root may ask templated");
+		return print_failure(EXIT_NOT_ROOT, "only root may ask templated");
 	r = verb->run(cmd, &err);
 	if (r < 0)
-		return fail(r == -ENOTCONN ? EXIT_NOT_RUNNING : EXIT_FAILED, err.text);
+		return print_failure(
+			r == -ENOTCONN ? EXIT_NOT_RUNNING : EXIT_FAILED, err.text);
 	return 0;
 }
 
@@ -348,10 +349,10 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (find_command(argc, argv, &cmd, &verb, &err) < 0)
-		return fail(EXIT_USAGE, err.text);
+		return print_failure(EXIT_USAGE, err.text);
 	config_init(&cmd.config);
 	if (config_load_default(&cmd.config, config, &err) < 0)
-		r = fail(EXIT_USAGE, err.text);
+		r = print_failure(EXIT_USAGE, err.text);
 	else
 		r = run_verb(verb, &cmd);
 	config_done(&cmd.config);

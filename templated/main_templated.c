@@ -212,7 +212,7 @@ static int templated_serve_until_signal(struct daemon *d, int signal_fd, struct 
 	if (r < 0)
 		return r;
 	now = daemon_settings(d); /* as the file was when it was first watched */
-	notify("READY=1\nSTATUS=Granting templates");
+	notify_manager("READY=1\nSTATUS=Granting templates");
 	log_info("templated " STENCIL_VERSION " answers at %s",
 		now->config.template_endpoint);
 	if (now->config.enable_template)
@@ -221,7 +221,7 @@ static int templated_serve_until_signal(struct daemon *d, int signal_fd, struct 
 		cache_kick(d->cache);
 	if (r == 0)
 		wait_for_signals(reload, signal_fd);
-	notify("STOPPING=1\nSTATUS=Ending");
+	notify_manager("STOPPING=1\nSTATUS=Ending");
 	reload_stop(reload);
 	return r;
 }

@@ -29,7 +29,7 @@ struct metric {
 	void (*samples)(const struct metric *m, struct json_object *status, FILE *out);
 };
 
-static const char *text(struct json_object *obj, const char *path)
+static const char *text_at(struct json_object *obj, const char *path)
 {
 	struct json_object *value = json_at(obj, path);
 
@@ -85,7 +85,7 @@ static void print_sample(
 static void print_info(const struct metric *m, struct json_object *status, FILE *out)
 {
 	fputs(m->name, out);
-	print_label(out, '{', "version", text(status, "version"));
+	print_label(out, '{', "version", text_at(status, "version"));
 	fputs("} 1\n", out);
 }
 
@@ -101,8 +101,8 @@ static void print_generations(
 		if (!value)
 			continue;
 		fputs(m->name, out);
-		print_label(out, '{', "generation", text(g, "id"));
-		print_label(out, ',', "state", text(g, "state"));
+		print_label(out, '{', "generation", text_at(g, "id"));
+		print_label(out, ',', "state", text_at(g, "state"));
 		fputc('}', out);
 		print_value(out, m->unit, value);
 	}
@@ -123,8 +123,8 @@ static void print_clones(const struct metric *m, struct json_object *status, FIL
 			if (!value)
 				continue;
 			fputs(m->name, out);
-			print_label(out, '{', "generation", text(g, "id"));
-			print_label(out, ',', "sandbox", text(clone, "sandbox"));
+			print_label(out, '{', "generation", text_at(g, "id"));
+			print_label(out, ',', "sandbox", text_at(clone, "sandbox"));
 			/* One sandbox id may be in several namespaces of containerd. */
 			fprintf(out, ",pid=\"%s\"}",
 				json_object_get_string(json_at(clone, "pid")));
@@ -163,7 +163,7 @@ static void print_phases(const struct metric *m, struct json_object *status, FIL
 static void print_ready(const struct metric *m, struct json_object *status, FILE *out)
 {
 	fprintf(out, "%s %d\n", m->name,
-		strcmp(text(status, "template.state"), "ready") == 0);
+		strcmp(text_at(status, "template.state"), "ready") == 0);
 }
 
 /* ---- the table ---- */

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-void notify(const char *state)
+void notify_manager(const char *state)
 {
 	const char *path = secure_getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};

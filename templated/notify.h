@@ -4,4 +4,4 @@
 
 /* state: "READY=1", "STOPPING=1", "STATUS=…"; several with newlines between. Without
  * $NOTIFY_SOCKET nothing happens; a failure is logged. */
-void notify(const char *state);
+void notify_manager(const char *state);

@@ -129,7 +129,7 @@ static uint8_t *make_memory(int vm)
 }
 
 /* System calls only: this is a forked child of a process with threads. */
-static enum probe_step probe(const char *device)
+static enum probe_step probe_kvm(const char *device)
 {
 	int kvm = open(device, O_RDWR | O_CLOEXEC), vm, vcpu, size;
 	struct kvm_run *run;
@@ -166,7 +166,7 @@ int accel_probe_kvm(const char *device, unsigned int *ret_ms, struct err *err)
 
 	pid = fork();
 	if (pid == 0)
-		_exit(probe(device));
+		_exit(probe_kvm(device));
 	if (pid < 0)
 		return err_sys(err, errno, "cannot fork the KVM probe");
 	r = pidfd_of(pid, &pidfd);
@@ -209,7 +209,7 @@ static int boot_id(char *buf, size_t size)
 }
 
 /* "<boot id> kvm|tcg <reason>" */
-static bool recall(const char *path, const char *boot, struct accel *ret)
+static bool recall_accel(const char *path, const char *boot, struct accel *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len, boot_len = strlen(boot);
@@ -231,7 +231,7 @@ static void probe_or_recall(const struct config *c, struct accel *ret)
 	char boot[64] = "";
 	unsigned int ms;
 
-	if (boot_id(boot, sizeof(boot)) == 0 && recall(path, boot, ret))
+	if (boot_id(boot, sizeof(boot)) == 0 && recall_accel(path, boot, ret))
 		return;
 	ret->kvm = accel_probe_kvm("/dev/kvm", &ms, &err) == 0;
 	if (ret->kvm)

@@ -11,7 +11,7 @@
 #include "vm/inputs.h"
 #include "vm/vm_internal.h"
 
-static int boot(struct vm *vm, int memory_fd, struct err *err)
+static int boot_guest(struct vm *vm, int memory_fd, struct err *err)
 {
 	struct vm_start start = {
 		.role = memory_fd >= 0 ? VM_ROLE_TEMPLATE : VM_ROLE_DIRECT,
@@ -40,7 +40,7 @@ static int boot(struct vm *vm, int memory_fd, struct err *err)
 
 int vm_boot(struct vm *vm, int memory_fd, struct err *err)
 {
-	int r = boot(vm, memory_fd, err);
+	int r = boot_guest(vm, memory_fd, err);
 
 	if (r == 0)
 		return 0;
@@ -50,7 +50,7 @@ int vm_boot(struct vm *vm, int memory_fd, struct err *err)
 
 /* The state is loaded by the same QEMU with the same devices; only the memory file is not
  * read. */
-static int restore(struct vm *vm, int state_fd, struct err *err)
+static int load_state(struct vm *vm, int state_fd, struct err *err)
 {
 	int r;
 
@@ -94,7 +94,7 @@ static int clone_template(
 	str_copy(vm->record.generation, template->generation);
 	r = vm_start(vm, &start, err);
 	if (r == 0)
-		r = restore(vm, template->state_fd, err);
+		r = load_state(vm, template->state_fd, err);
 	if (r == 0)
 		r = vm_meet_agent(vm, vm_boot_deadline(vm), err);
 	return r < 0 ? r : vm_become_ready(vm, err);

@@ -24,7 +24,7 @@
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
 
-static int try(int result, const char *step, const char **ret_step)
+static int check_step(int result, const char *step, const char **ret_step)
 {
 	if (result >= 0)
 		return 0;
@@ -83,34 +83,36 @@ static int enter_root(const struct confine *c, const char **ret_step)
 	const char *jail = c->spawn->jail;
 	int r;
 
-	r = try(unshare(CLONE_NEWNS), "unshare the mount namespace", ret_step);
+	r = check_step(unshare(CLONE_NEWNS), "unshare the mount namespace", ret_step);
 	if (r == 0)
-		r = try(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
+		r = check_step(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
 			"make / private", ret_step);
 	if (r == 0)
-		r = try(mount("stencil", jail, "tmpfs", MS_NOSUID | MS_NOEXEC,
-				"mode=0755,size=1m,nr_inodes=4096"),
+		r = check_step(mount("stencil", jail, "tmpfs", MS_NOSUID | MS_NOEXEC,
+				       "mode=0755,size=1m,nr_inodes=4096"),
 			"mount the root", ret_step);
 	if (r == 0)
-		r = try(chdir(jail), "enter the root", ret_step);
+		r = check_step(chdir(jail), "enter the root", ret_step);
 	for (unsigned int i = 0; r == 0 && i < c->n_binds; i++)
-		r = try(bind_readonly(&c->binds[i]), c->binds[i].source, ret_step);
+		r = check_step(bind_readonly(&c->binds[i]), c->binds[i].source, ret_step);
 	for (unsigned int i = 0; r == 0 && i < c->n_links; i++)
-		r = try(symlink(c->links[i].target, c->links[i].path), c->links[i].path,
-			ret_step);
+		r = check_step(symlink(c->links[i].target, c->links[i].path),
+			c->links[i].path, ret_step);
 	if (r == 0)
-		r = try(make_devices(c->spawn), "make /dev/kvm", ret_step);
+		r = check_step(make_devices(c->spawn), "make /dev/kvm", ret_step);
 	if (r == 0)
-		r = try(mount(NULL, jail, NULL,
+		r = check_step(
+			mount(NULL, jail, NULL,
 				MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
 				NULL),
 			"make the root read-only", ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_pivot_root, ".", "."), "pivot_root", ret_step);
+		r = check_step(
+			(int)syscall(SYS_pivot_root, ".", "."), "pivot_root", ret_step);
 	if (r == 0)
-		r = try(umount2(".", MNT_DETACH), "leave the old root", ret_step);
+		r = check_step(umount2(".", MNT_DETACH), "leave the old root", ret_step);
 	if (r == 0)
-		r = try(chdir("/"), "chdir /", ret_step);
+		r = check_step(chdir("/"), "chdir /", ret_step);
 	return r;
 }
 
@@ -182,21 +184,24 @@ static int drop_privileges(const struct spawn *s, const char **ret_step)
 	struct __user_cap_data_struct none[2] = {0};
 	int r;
 
-	r = try(drop_bounding(), "drop the bounding set", ret_step);
+	r = check_step(drop_bounding(), "drop the bounding set", ret_step);
 	/* The raw calls: glibc's would signal threads that a forked child does not have.
 	 */
 	if (r == 0)
-		r = try((int)syscall(SYS_setgroups, 0, NULL), "setgroups", ret_step);
+		r = check_step(
+			(int)syscall(SYS_setgroups, 0, NULL), "setgroups", ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_setresgid, s->uid, s->uid, s->uid), "setresgid",
-			ret_step);
+		r = check_step((int)syscall(SYS_setresgid, s->uid, s->uid, s->uid),
+			"setresgid", ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_setresuid, s->uid, s->uid, s->uid), "setresuid",
-			ret_step);
+		r = check_step((int)syscall(SYS_setresuid, s->uid, s->uid, s->uid),
+			"setresuid", ret_step);
 	if (r == 0)
-		r = try((int)syscall(SYS_capset, &header, none), "capset", ret_step);
+		r = check_step(
+			(int)syscall(SYS_capset, &header, none), "capset", ret_step);
 	if (r == 0)
-		r = try(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs", ret_step);
+		r = check_step(
+			prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs", ret_step);
 	return r;
 }
 
@@ -212,15 +217,15 @@ int confine_enter(const struct confine *c, const char **ret_step)
 {
 	int r;
 
-	r = try(join_cgroups(c->spawn), "join the cgroup", ret_step);
+	r = check_step(join_cgroups(c->spawn), "join the cgroup", ret_step);
 	if (r == 0)
-		r = try(setsid(), "setsid", ret_step);
+		r = check_step(setsid(), "setsid", ret_step);
 	if (r == 0)
 		r = enter_root(c, ret_step);
 	if (r == 0)
-		r = try(arrange_fds(c), "arrange descriptors", ret_step);
+		r = check_step(arrange_fds(c), "arrange descriptors", ret_step);
 	if (r == 0)
-		r = try(set_limits(), "set limits", ret_step);
+		r = check_step(set_limits(), "set limits", ret_step);
 	if (r == 0)
 		r = drop_privileges(c->spawn, ret_step);
 	return r;
@@ -232,7 +237,7 @@ int confine_filter(const struct confine *c, int *ret_listener, const char **ret_
 	long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &c->filter);
 
 	if (fd < 0)
-		return try(-1, "install the system call filter", ret_step);
+		return check_step(-1, "install the system call filter", ret_step);
 	*ret_listener = c->notifies ? (int)fd : -1;
 	return 0;
 }

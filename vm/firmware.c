@@ -127,7 +127,7 @@ static int add_content(
 	return r;
 }
 
-static int sum(char *const *folders,
+static int sum_folders(char *const *folders,
 	int (*fn)(struct sha256_ctx *ctx, int dir_fd, const char *name,
 		const struct stat *st),
 	uint8_t ret[SHA256_DIGEST_SIZE], struct err *err)
@@ -151,11 +151,11 @@ static int sum(char *const *folders,
 int firmware_look(char *const *folders, struct firmware *f, struct err *err)
 {
 	uint8_t stamp[SHA256_DIGEST_SIZE], digest[SHA256_DIGEST_SIZE];
-	int r = sum(folders, add_stamp, stamp, err);
+	int r = sum_folders(folders, add_stamp, stamp, err);
 
 	if (r < 0 || (*f->digest && memcmp(stamp, f->stamp, sizeof(stamp)) == 0))
 		return r;
-	r = sum(folders, add_content, digest, err);
+	r = sum_folders(folders, add_content, digest, err);
 	if (r < 0)
 		return r;
 	memcpy(f->stamp, stamp, sizeof(stamp));

@@ -20,7 +20,7 @@
  * safe side. */
 #define ENTROPY_BYTES 64
 
-static int reseed(struct vm *vm, struct err *err)
+static int reseed_guest(struct vm *vm, struct err *err)
 {
 	Grpc__ReseedRandomDevRequest request = GRPC__RESEED_RANDOM_DEV_REQUEST__INIT;
 	uint8_t entropy[ENTROPY_BYTES];
@@ -64,7 +64,7 @@ int vm_make_unique(struct vm *vm, const char *hostname, struct err *err)
 	int r;
 
 	trace_begin(vm->trace, TRACE_IDENTITY);
-	r = reseed(vm, err);
+	r = reseed_guest(vm, err);
 	if (r == 0)
 		r = set_clock(vm, err);
 	if (r == 0)

@@ -107,7 +107,7 @@ struct vm_inputs *vm_inputs_new(void)
 	return inputs;
 }
 
-static void forget(struct cached *file)
+static void forget_file(struct cached *file)
 {
 	free(file->path);
 	free(file->version);
@@ -119,7 +119,7 @@ void vm_inputs_free(struct vm_inputs *inputs)
 	if (!inputs)
 		return;
 	for (size_t i = 0; i < CACHED_FILES; i++)
-		forget(&inputs->files[i]);
+		forget_file(&inputs->files[i]);
 	pthread_mutex_destroy(&inputs->lock);
 	free(inputs);
 }
@@ -129,7 +129,8 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-static bool unchanged(const struct cached *file, const char *path, const struct stat *st)
+static bool is_unchanged(
+	const struct cached *file, const char *path, const struct stat *st)
 {
 	return file->path && strcmp(file->path, path) == 0 && file->dev == st->st_dev &&
 	       file->ino == st->st_ino && file->size == st->st_size &&
@@ -169,9 +170,9 @@ static int look_at(struct cached *file, const char *path, bool is_qemu, struct e
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, errno, "cannot open %s", err_quote(path, 256));
-	if (unchanged(file, path, &st))
+	if (is_unchanged(file, path, &st))
 		return 0;
-	forget(file);
+	forget_file(file);
 	if (is_qemu)
 		r = vm_qemu_version(path, &file->version, err);
 	if (r < 0)

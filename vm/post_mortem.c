@@ -12,7 +12,7 @@
 /* The last `max` bytes of text, from the start of a line where that is possible; what a
  * dying kernel says last is its register dump, so a panic's own line comes first where
  * there is one. */
-static const char *tail(const char *text, size_t max)
+static const char *last_words(const char *text, size_t max)
 {
 	size_t len = strlen(text);
 	const char *panic = strstr(text, "Kernel panic"), *from, *line;
@@ -42,7 +42,7 @@ static void join_lines(char *text)
 static void append_tail(char *buf, size_t size, const char *what, char *text, size_t max)
 {
 	size_t len = strlen(buf);
-	char *from = text + (tail(text, max) - text);
+	char *from = text + (last_words(text, max) - text);
 
 	join_lines(from);
 	if (*from)

@@ -28,7 +28,7 @@ int qemu_version_parse(const char *line)
 	return (int)(major * 10000 + minor * 100 + micro);
 }
 
-static int start(const char *path, int out, pid_t *ret_pid)
+static int spawn_version(const char *path, int out, pid_t *ret_pid)
 {
 	char *const argv[] = {(char *)(uintptr_t)path, (char[]){"--version"}, NULL};
 	char *const env[] = {(char[]){"LC_ALL=C"}, NULL};
@@ -85,7 +85,7 @@ int vm_qemu_version(const char *path, char **ret_line, struct err *err)
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "pipe");
-	r = start(path, fds[1], &pid);
+	r = spawn_version(path, fds[1], &pid);
 	close(fds[1]);
 	if (r < 0) {
 		close(fds[0]);

@@ -90,7 +90,7 @@ static int take_files_uid(struct json_object *obj, uid_t *ret, struct err *err)
 	return 0;
 }
 
-static int parse(struct json_object *obj, struct vm_record *ret, struct err *err)
+static int parse_record(struct json_object *obj, struct vm_record *ret, struct err *err)
 {
 	int r;
 
@@ -129,7 +129,7 @@ int vm_record_read(int dir_fd, struct vm_record *ret, struct err *err)
 		return r;
 	r = json_parse(RECORD, text, len, RECORD_DEPTH, &obj, err);
 	if (r == 0)
-		r = parse(obj, &record, err);
+		r = parse_record(obj, &record, err);
 	if (r < 0)
 		return err_wrap(err, "a VM's " RECORD);
 	*ret = record;

@@ -9,7 +9,7 @@
 #include "vm/handover.h"
 #include "vm/vm_internal.h"
 
-static int stop(struct vm *vm, struct err *err)
+static int stop_guest(struct vm *vm, struct err *err)
 {
 	int r = qmp_stop(vm->qmp, vm_call_deadline(vm), err);
 
@@ -50,7 +50,7 @@ static int take_apart(struct vm *vm, struct vm_handover *h, struct err *err)
 int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err)
 {
 	struct vm_handover h = VM_HANDOVER_INIT;
-	int r = stop(vm, err);
+	int r = stop_guest(vm, err);
 
 	if (r == 0)
 		r = take_apart(vm, &h, err);

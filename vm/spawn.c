@@ -170,7 +170,7 @@ void spawned_kill(struct spawned *s)
 		kill(s->pid, SIGKILL);
 }
 
-static void forget(struct spawned *s)
+static void forget_process(struct spawned *s)
 {
 	s->pid = 0;
 	if (s->supervised)
@@ -187,12 +187,12 @@ void spawned_end(struct spawned *s)
 	else if (s->pid > 0)
 		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
 			;
-	forget(s);
+	forget_process(s);
 }
 
 void spawned_forget(struct spawned *s)
 {
 	if (!s->foreign && s->pid > 0)
 		waitpid(s->pid, NULL, WNOHANG);
-	forget(s);
+	forget_process(s);
 }

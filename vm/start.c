@@ -102,7 +102,7 @@ static int add_opens(struct vm *vm, const struct vm_start *start, struct spawn *
 	return 0;
 }
 
-static int spawn(struct vm *vm, const struct vm_start *start, const struct channels *c,
+static int spawn_vm(struct vm *vm, const struct vm_start *start, const struct channels *c,
 	struct err *err)
 {
 	_cleanup_close_ int window_fd = -1;
@@ -157,7 +157,7 @@ int vm_start(struct vm *vm, const struct vm_start *start, struct err *err)
 	vm->agent_fd = steal_fd(&c.agent[0]);
 	vm->files_fd = steal_fd(&c.files[0]);
 	trace_begin(vm->trace, TRACE_SPAWN);
-	r = spawn(vm, start, &c, err);
+	r = spawn_vm(vm, start, &c, err);
 	qmp_fd = r < 0 ? -1 : steal_fd(&c.qmp[0]);
 	close_channels(&c);
 	if (r < 0)

@@ -66,7 +66,7 @@ static struct supervised *find_open(struct supervisor *s, const struct seccomp_n
 }
 
 /* Plants the descriptor as the result of the system call. */
-static int answer(const struct supervisor *s, struct supervised *open, uint64_t id)
+static int answer_open(const struct supervisor *s, struct supervised *open, uint64_t id)
 {
 	struct seccomp_notif_addfd add = {
 		.id = id,
@@ -113,7 +113,7 @@ static bool serve_one(struct supervisor *s)
 		let_pass(s, request.id);
 		return false;
 	}
-	r = answer(s, open, request.id);
+	r = answer_open(s, open, request.id);
 	if (r == 0)
 		return all_answered(s);
 	/* The call is held until the listener closes. */
@@ -131,7 +131,7 @@ static void supervisor_free(struct supervisor *s)
 	free(s);
 }
 
-static void *supervise(void *arg)
+static void *supervisor_main(void *arg)
 {
 	struct supervisor *s = arg;
 	struct pollfd pfd = {.fd = s->listener, .events = POLLIN};
@@ -167,7 +167,7 @@ int supervise_start(int listener, pid_t pid, const struct spawn *spawn,
 			r = -errno;
 	}
 	if (r == 0)
-		r = thread_start(supervise, s, 0, false, ret_thread);
+		r = thread_start(supervisor_main, s, 0, false, ret_thread);
 	if (r < 0) {
 		supervisor_free(s);
 		return err_sys(err, r, "cannot start the open supervisor");

@@ -56,7 +56,7 @@ static bool note_end(struct vm *vm)
 	return tells;
 }
 
-static void *watch(void *arg)
+static void *watch_main(void *arg)
 {
 	struct vm *vm = arg;
 	bool leaving;
@@ -80,7 +80,7 @@ static void *watch(void *arg)
 
 int vm_watch(struct vm *vm, struct err *err)
 {
-	int r = thread_start(watch, vm, 256 << 10, false, &vm->watch);
+	int r = thread_start(watch_main, vm, 256 << 10, false, &vm->watch);
 
 	if (r < 0)
 		return err_sys(err, r, "cannot start a thread");

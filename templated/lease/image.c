@@ -64,7 +64,7 @@ static int take_reply(struct json_object *reply, struct image *image, struct err
 }
 
 /* Takes request. IMAGE_READY, IMAGE_NONE or a negative errno: the conversation failed. */
-static int converse(
+static int converse_with_templated(
 	int conn, struct json_object *request, struct image *image, struct err *err)
 {
 	int64_t deadline = deadline_after_ms(IMAGE_ASK_MS);
@@ -108,7 +108,7 @@ int image_ask(const struct config *c, char *const *lowers, size_t n, struct imag
 		err_wrap(err, "templated is not there");
 		return IMAGE_NONE;
 	}
-	r = converse(conn, new_request(lowers, n), &image, err);
+	r = converse_with_templated(conn, new_request(lowers, n), &image, err);
 	if (r != IMAGE_READY) {
 		image_release(&image);
 		return IMAGE_NONE;
