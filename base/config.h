@@ -28,15 +28,14 @@ enum config_accel {
  */
 struct config {
 	/* [hypervisor] */
-	char *qemu_path;           /* path: absolute */
-	char *kernel;              /* kernel */
-	char *initrd;              /* initrd */
-	char *kernel_params;       /* kernel_params: put behind ours */
-	int accel;                 /* accel: enum config_accel */
-	uint64_t default_vcpus;    /* vCPUs of a VM before its pod's limits */
-	uint64_t default_maxvcpus; /* most vCPUs of a VM; 0: the host's CPUs */
-	uint64_t
-		default_memory; /* MiB of a template, and of a VM before its pod's limits */
+	char *qemu_path;            /* path: absolute */
+	char *kernel;               /* kernel */
+	char *initrd;               /* initrd */
+	char *kernel_params;        /* kernel_params: put behind ours */
+	int accel;                  /* accel: enum config_accel */
+	uint64_t default_vcpus;     /* vCPUs of a VM before its pod's limits */
+	uint64_t default_maxvcpus;  /* most vCPUs of a VM; 0: the host's CPUs */
+	uint64_t default_memory;    /* MiB of a template, and of a VM before limits */
 	uint64_t default_maxmemory; /* MiB; 0: the host's memory */
 	uint64_t uid_base;          /* first uid of the range for VMs */
 	uint64_t uid_count;         /* how many VMs at once; twice as many uids */
@@ -93,8 +92,8 @@ int config_load_default(struct config *c, const char *path, struct err *err);
 /* Which one that is. */
 const char *config_default_path(const char *path);
 
-/* Sets one key as if it stood in `section`; `where` begins the error text. For
- * annotations. */
+/* Sets one key as if it stood in `section`;
+ * `where` begins the error text. For annotations. */
 int config_set(struct config *c, const char *section, const char *key, const char *value,
 	const char *where, struct err *err);
 
@@ -105,13 +104,13 @@ void config_dump(const struct config *c, FILE *out);
  * does not exist is our own bug. */
 char *config_text(const struct config *c, const char *section, const char *key);
 
-/* Calls differs() for each key whose values are not the same; where they were read from
- * does not count. */
+/* Calls differs() for each key whose values are not the same;
+ * where they were read from does not count. */
 void config_compare(const struct config *a, const struct config *b,
 	void (*differs)(void *user, const char *section, const char *key), void *user);
 
-/* A line for each key: section, name, default, values, help; tabs between. For the manual
- * page. */
+/* A line for each key: section, name, default, values, help; tabs between.
+ * For the manual page. */
 void config_list_keys(FILE *out);
 
 /* default_maxvcpus and default_maxmemory with 0 resolved from the host. The memory is a

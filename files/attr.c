@@ -115,8 +115,9 @@ int entry_look_up(struct call *c, const char *name, struct fuse_entry_out *ret)
 	return fd < 0 ? fd : entry_enter(c->tree, fd, ret);
 }
 
-/* "." and ".." resolve a file handle of the guest's (open_by_handle_at(2)). ".." would lead
- * out of the tree where a folder was moved out of it: so only to what was seen within. */
+/* "." and ".." resolve a file handle of the guest's (open_by_handle_at(2)). ".." would
+ * lead out of the tree where a folder was moved out of it: so only to what was seen
+ * within. */
 static int look_up_parent(struct call *c, struct fuse_entry_out *ret)
 {
 	_cleanup_close_ int fd = -1;
@@ -220,8 +221,8 @@ int call_batch_forget(struct call *c)
 
 /* ---- reading attributes ---- */
 
-/* A handle that a request names beside the inode is one of it. The descriptor of the inode
- * does as well, so it is only looked for. */
+/* A handle that a request names beside the inode is one of it. The descriptor of the
+ * inode does as well, so it is only looked for. */
 static int fh_check(struct call *c, uint64_t fh)
 {
 	c->handle = handle_use(c->tree, fh, c->inode);
@@ -347,9 +348,9 @@ static int set_owner(const struct call *c)
 	return fchownat(c->inode->fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* What the host's kernel takes from a file with a new owner or size, and an overlay's must
- * keep: the guest's overlayfs copies a file up with its set-id bits and capabilities, and gives
- * it size and owner last. Where they are to go it says so. */
+/* What the host's kernel takes from a file with a new owner or size, and an overlay's
+ * must keep: the guest's overlayfs copies a file up with its set-id bits and
+ * capabilities, and gives it size and owner last. Where they are to go it says so. */
 struct privileges {
 	struct statx st;
 	uint8_t capability[64];
@@ -450,8 +451,8 @@ static int set_times(const struct call *c)
 	return utimensat(c->inode->fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* In this order: a new owner takes the set-id bits away, and a new mode may bring them; a new
- * size changes the times. */
+/* In this order: a new owner takes the set-id bits away, and a new mode may bring them; a
+ * new size changes the times. */
 static int attr_set(const struct call *c)
 {
 	uint32_t valid = c->in.setattr.valid;

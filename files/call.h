@@ -122,8 +122,8 @@ int call_ioctl(struct call *c);
 
 /* ---- what handlers share ---- */
 
-/* Room for size bytes behind the answer's header, of any alignment; NULL: there is no memory.
- * At most once a call. */
+/* Room for size bytes behind the answer's header, of any alignment; NULL: there is no
+ * memory. At most once a call. */
 uint8_t *call_room(struct call *c, size_t size);
 /* The answer is this. For what fits the shortest answer. */
 int call_put(struct call *c, const void *data, size_t size);

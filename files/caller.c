@@ -17,10 +17,11 @@
 #include "base/util.h"
 
 /*
- * How it works. setfsuid(2), setfsgid(2) and capset(2) change the calling thread only, as raw
- * system calls do. When the file system uid leaves 0 the kernel takes the file capabilities
- * out of the effective set (capabilities(7), "Effect of user ID changes"), also of a thread
- * whose other uids never were 0; so they are put back, unless SECBIT_NO_SETUID_FIXUP is set.
+ * How it works. setfsuid(2), setfsgid(2) and capset(2) change the calling thread only, as
+ * raw system calls do. When the file system uid leaves 0 the kernel takes the file
+ * capabilities out of the effective set (capabilities(7), "Effect of user ID changes"),
+ * also of a thread whose other uids never were 0; so they are put back, unless
+ * SECBIT_NO_SETUID_FIXUP is set.
  */
 struct caller_caps {
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];

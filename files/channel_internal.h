@@ -11,9 +11,10 @@
 #include "files/wire.h"
 
 /*
- * Locks: `lock` is for all of struct channel and its mounts, held for moments. `send_lock` is
- * held while a frame is written, which may take as long as the guest likes; nobody waits for
- * it with `lock` held. A tree is never called with either, and its callbacks may take both.
+ * Locks: `lock` is for all of struct channel and its mounts, held for moments.
+ * `send_lock` is held while a frame is written, which may take as long as the guest
+ * likes; nobody waits for it with `lock` held. A tree is never called with either, and
+ * its callbacks may take both.
  */
 
 enum job_kind {
@@ -46,9 +47,9 @@ struct job_list {
 };
 
 /*
- * Who closes a file has no lock on it any more, but the guest's kernel waits for no answer to
- * FUSE_RELEASE. So a request for a lock waits for the releases that came before it: each has a
- * turn, and a lock's is the last release's before it.
+ * Who closes a file has no lock on it any more, but the guest's kernel waits for no
+ * answer to FUSE_RELEASE. So a request for a lock waits for the releases that came before
+ * it: each has a turn, and a lock's is the last release's before it.
  */
 struct turns {
 	uint64_t last;
@@ -57,9 +58,10 @@ struct turns {
 };
 
 /*
- * A tree and who uses it. Each message is a user of its mount from when it is queued, and so
- * is whoever else calls the tree. When the guest has unmounted, what it sends for this number
- * is held back; the last user has the tree reset, and then the held ones are queued.
+ * A tree and who uses it. Each message is a user of its mount from when it is queued, and
+ * so is whoever else calls the tree. When the guest has unmounted, what it sends for this
+ * number is held back; the last user has the tree reset, and then the held ones are
+ * queued.
  */
 struct mount {
 	struct channel *channel;
@@ -125,8 +127,8 @@ static inline uint8_t *channel_slot(const struct channel *c, unsigned int slot)
 void channel_fail(struct channel *c, const struct err *err);
 /* Writes one frame. A failure ends the channel. */
 void channel_send(struct channel *c, const struct outgoing *o);
-/* Waits for a free slot of the server's. FILES_NO_SLOT: the channel has ended, or the mount is
- * removed (mount may be NULL). */
+/* Waits for a free slot of the server's. FILES_NO_SLOT: the channel has ended, or the
+ * mount is removed (mount may be NULL). */
 uint8_t channel_slot_take(struct channel *c, const struct mount *mount);
 void channel_slot_free(struct channel *c, uint8_t slot);
 
@@ -155,14 +157,15 @@ void channel_turns_free(struct turns *turns);
 void channel_mount_served(struct mount *mount, struct job *job);
 /* One user less. */
 void channel_mount_leave(struct mount *mount);
-/* Queues a message for its mount, or holds it back, or queues it for an answer that there is
- * none. Takes the job. */
+/* Queues a message for its mount, or holds it back, or queues it for an answer that there
+ * is none. Takes the job. */
 void channel_mount_message(struct channel *c, struct job *job);
 /* A user more of a tree that is neither reset nor removed, or NULL. */
 struct mount *channel_mount_enter(struct channel *c, unsigned int number);
 /* Takes the lock itself. */
 void channel_mount_unmounted(struct channel *c, unsigned int number);
-/* Ends its requests' waits for locks; one that is reset has none. Takes the lock itself. */
+/* Ends its requests' waits for locks; one that is reset has none.
+ * Takes the lock itself. */
 void channel_mount_interrupt(struct mount *mount);
 /* JOB_RESET. Takes the lock itself. */
 void channel_mount_reset(struct mount *mount);

@@ -144,8 +144,8 @@ void channel_mount_message(struct channel *c, struct job *job)
 		queue_message(mount, job);
 }
 
-/* Twice without a message between is once, so that no more of these are held than messages
- * are. */
+/* Twice without a message between is once,
+ * so that no more of these are held than messages are. */
 void channel_mount_unmounted(struct channel *c, unsigned int number)
 {
 	struct mount *mount;
@@ -297,8 +297,8 @@ void channel_remove(struct channel *c, unsigned int number)
 		return;
 	channel_mount_interrupt(mount);
 	pthread_mutex_lock(&c->lock);
-	/* Once the channel has ended nobody serves the queue: channel_free() waits for the
-	 * workers and frees the rest. */
+	/* Once the channel has ended nobody serves the queue: channel_free() waits for
+	 * the workers and frees the rest. */
 	while (mount->users > 0 && !c->ended)
 		pthread_cond_wait(&c->left, &c->lock);
 	if (mount->users > 0) {

@@ -84,8 +84,8 @@ static int check_frame(const struct files_frame *f, struct err *err)
 /* ---- messages ---- */
 
 /*
- * The message as the server's own. From the window each byte is read once: first the header,
- * which says whether the rest is data that stays where it is.
+ * The message as the server's own. From the window each byte is read once: first the
+ * header, which says whether the rest is data that stays where it is.
  */
 static int copy_message(const struct channel *c, const struct files_frame *f,
 	const uint8_t *follows, struct job **ret, struct err *err)
@@ -146,8 +146,8 @@ static struct tree_answer answer_brief(uint8_t *data, size_t size)
 		.waits = wait_for_nothing};
 }
 
-/* A FUSE_FORGET comes after the answer that it is about, by the guest's kernel's own order. A
- * FUSE_INTERRUPT may overtake what it is for; the tree remembers it. */
+/* A FUSE_FORGET comes after the answer that it is about, by the guest's kernel's own
+ * order. A FUSE_INTERRUPT may overtake what it is for; the tree remembers it. */
 static int serve_one_way(struct channel *c, const struct job *job)
 {
 	_Alignas(8) uint8_t unused[4096];
@@ -192,9 +192,9 @@ static int take_one_way(struct channel *c, struct job *job, struct err *err)
 /* ---- requests ---- */
 
 /*
- * What needs no waiting is served here: to wake a worker takes longer than to look up a name that
- * is in memory. 1: it is done. (That the guest does not read its answers is its own affair: it
- * has only this channel, and its own kernel waits for them.)
+ * What needs no waiting is served here: to wake a worker takes longer than to look up a
+ * name that is in memory. 1: it is done. (That the guest does not read its answers is its
+ * own affair: it has only this channel, and its own kernel waits for them.)
  */
 static int serve_at_once(struct channel *c, const struct job *job)
 {

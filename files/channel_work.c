@@ -98,7 +98,8 @@ void channel_queue(struct channel *c, struct job *job)
 	}
 }
 
-/* Out of the pool for as long as it waits for a lock, if somebody else can serve meanwhile. */
+/* Out of the pool for as long as it waits for a lock,
+ * if somebody else can serve meanwhile. */
 static bool pool_leave(struct worker *w)
 {
 	struct channel *c = w->channel;
@@ -316,8 +317,8 @@ static void serve_message(struct worker *w)
 	else
 		answer_error(w, error, &answer);
 	tell_served(w);
-	/* Before the mount is left: answers to what was before an unmount come before those to
-	 * what is behind it, where the kernel counts its requests anew. */
+	/* Before the mount is left: answers to what was before an unmount come before
+	 * those to what is behind it, where the kernel counts its requests anew. */
 	if (r == 0) {
 		place_answer(w, &answer);
 		send_answer(w, &answer);

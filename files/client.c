@@ -2,10 +2,10 @@
 /*
  * A pod's file server, as its shim holds it: see client.h.
  *
- * The server is a child. It is told what to do over a socket pair of its own (control.h), one
- * request at a time; a thread waits for its end. Its start ends with the first message of that
- * socket: it serves, or why it does not; a child that could not even become the program says
- * so in the same words.
+ * The server is a child. It is told what to do over a socket pair of its own (control.h),
+ * one request at a time; a thread waits for its end. Its start ends with the first
+ * message of that socket: it serves, or why it does not; a child that could not even
+ * become the program says so in the same words.
  */
 #include "files/client.h"
 
@@ -30,8 +30,8 @@
 
 /* What takes milliseconds; a machine under load gets time. */
 #define START_TIMEOUT_MS 60000
-/* A tree is there at once; one that goes waits for its requests, and they for a disk, or for a
- * guest that does not read. */
+/* A tree is there at once; one that goes waits for its requests, and they for a disk, or
+ * for a guest that does not read. */
 #define CALL_TIMEOUT_MS 60000
 
 struct files_client {
@@ -155,7 +155,8 @@ static int fork_server(
 	return client->pid < 0 ? err_sys(err, errno, "fork") : 0;
 }
 
-/* The answer to this request. One to a former request, whose time ran out, is passed over. */
+/* The answer to this request. One to a former request,
+ * whose time ran out, is passed over. */
 static int read_answer(
 	struct files_client *client, uint32_t id, int64_t deadline, struct err *err)
 {

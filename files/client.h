@@ -20,7 +20,8 @@ struct files_start {
 	const int *cgroup_fds;
 	unsigned int n_cgroup_fds;
 	int log_fd; /* its standard error; not taken */
-	/* Called once, from a thread of the client's, when the server has ended by itself. */
+	/* Called once, from a thread of the client's,
+	 * when the server has ended by itself. */
 	void (*ended)(void *user);
 	void *user;
 };
@@ -28,26 +29,26 @@ struct files_start {
 /* Returns when the server is confined and serves. */
 int files_client_new(
 	const struct files_start *start, struct files_client **ret, struct err *err);
-/* Ends the server and waits for that. NULL is fine. `ended` is not called any more; not from
- * within it. */
+/* Ends the server and waits for that. NULL is fine. `ended` is not called any more;
+ * not from within it. */
 void files_client_free(struct files_client *client);
 DEFINE_CLEANUP(files_client, struct files_client *, files_client_free);
 
 struct files_tree {
-	int mount_fd; /* a detached mount (open_tree(2), fsmount(2)), restricted already; not
-			 taken */
+	/* A detached mount (open_tree(2), fsmount(2)), restricted already. Not taken. */
+	int mount_fd;
 	enum tree_cache cache;
 	bool readonly;
-	/* The guest mounts an overlay with its upper layer in this: trusted.overlay.* attributes
-	 * are set and read in it. Never of a volume. */
+	/* The guest mounts an overlay with its upper layer in this: trusted.overlay.*
+	 * attributes are set and read in it. Never of a volume. */
 	bool overlay_upper;
 };
 
 /* From now on the guest may mount *ret_mount (files/wire.h). */
 int files_client_add(struct files_client *client, const struct files_tree *tree,
 	unsigned int *ret_mount, struct err *err);
-/* The server forgets the tree; a guest that still has it mounted gets ENOTCONN from then on. Fine
- * if it is not there. */
+/* The server forgets the tree; a guest that still has it mounted gets ENOTCONN from then
+ * on. Fine if it is not there. */
 int files_client_remove(struct files_client *client, unsigned int mount, struct err *err);
 
 int files_client_pidfd(const struct files_client *client);

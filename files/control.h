@@ -14,8 +14,8 @@
 #define FILES_FD_FIRST   6 /* the first that is its own */
 
 /*
- * Messages are these structs, one at a time: a request is answered before the next one comes.
- * The server speaks first: the outcome of its start. It ends when the socket does.
+ * Messages are these structs, one at a time: a request is answered before the next one
+ * comes. The server speaks first: the outcome of its start. It ends when the socket does.
  */
 #define CONTROL_ID_START 0u
 #define CONTROL_ID_CHILD UINT32_MAX /* the child did not become the server */

@@ -10,16 +10,17 @@
 #include "files/lock.h"
 #include "files/wire.h"
 
-/* One FUSE_COPY_FILE_RANGE does at most this much, so that it ends soon: the guest asks again. */
+/* One FUSE_COPY_FILE_RANGE does at most this much, so that it ends soon:
+ * the guest asks again. */
 #define COPY_BYTES_MAX (128u << 20)
 
 /* ---- opening ---- */
 
 /*
- * Not O_APPEND: the guest says for each write whether it appends, and what its kernel writes
- * back from its page cache does not. Not O_DIRECT: the guest goes round its own cache by
- * itself, and answers are not aligned as the host would want them (which tmpfs refuses
- * anyhow).
+ * Not O_APPEND: the guest says for each write whether it appends, and what its kernel
+ * writes back from its page cache does not. Not O_DIRECT: the guest goes round its own
+ * cache by itself, and answers are not aligned as the host would want them (which tmpfs
+ * refuses anyhow).
  */
 int open_flags(uint32_t guest)
 {
@@ -36,8 +37,8 @@ int open_fill(struct call *c, struct inode *inode, int fd, struct fuse_open_out 
 	return handle_add(c->tree, inode, fd, &ret->fh);
 }
 
-/* FIFOs, sockets and devices are the guest's own kernel's: opening one here would act on the
- * host. */
+/* FIFOs, sockets and devices are the guest's own kernel's:
+ * opening one here would act on the host. */
 static int open_check(const struct call *c, int flags)
 {
 	if (S_ISDIR(c->inode->type))
@@ -110,7 +111,8 @@ static int write_flags(const struct call *c)
 	uint32_t guest = c->in.write.flags;
 	int flags = 0;
 
-	/* Where the guest writes back pages, and where it alone writes, its offset counts. */
+	/* Where the guest writes back pages, and where it alone writes,
+	 * its offset counts. */
 	if (guest & O_APPEND && !(c->in.write.write_flags & FUSE_WRITE_CACHE) &&
 		!tree_is_own(c->tree))
 		flags |= RWF_APPEND;
@@ -171,7 +173,8 @@ int call_fsync(struct call *c)
 	return (data ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
-/* A close(2) in the guest. That of a copy tells of errors that only a close does (NFS). */
+/* A close(2) in the guest. That of a copy tells of errors
+ * that only a close does (NFS). */
 int call_flush(struct call *c)
 {
 	int copy;

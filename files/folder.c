@@ -8,8 +8,8 @@
 #include "files/call.h"
 #include "files/wire.h"
 
-/* The longest record of getdents64(2) of any file system, with a little more: names of some
- * are longer than NAME_MAX. */
+/* The longest record of getdents64(2) of any file system, with a little more: names of
+ * some are longer than NAME_MAX. */
 #define RECORD_BYTES_MAX 1100u
 #define READ_BYTES_MAX   (32u << 10)
 
@@ -53,8 +53,8 @@ static bool name_is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* An entry that cannot be looked up (it is gone, or there is no room) comes without: nodeid 0
- * says so. "." and ".." are never looked up here, nor counted. */
+/* An entry that cannot be looked up (it is gone, or there is no room) comes without:
+ * nodeid 0 says so. "." and ".." are never looked up here, nor counted. */
 static void plus_fill(
 	struct call *c, const struct dirent64 *entry, struct fuse_entry_out *ret)
 {
@@ -101,9 +101,9 @@ static bool listing_add(
 	return true;
 }
 
-/* So many bytes of getdents64(2) fill an answer about, and seldom more: a record of ours has 5
- * bytes more at its head, 133 more with attributes, where names of 8 to 16 bytes make records
- * of 32 and 40. What does not fit is read again. */
+/* So many bytes of getdents64(2) fill an answer about, and seldom more: a record of ours
+ * has 5 bytes more at its head, 133 more with attributes, where names of 8 to 16 bytes
+ * make records of 32 and 40. What does not fit is read again. */
 static size_t read_bytes(size_t answer_bytes, bool plus)
 {
 	size_t n = plus ? answer_bytes / 5 : answer_bytes / 8 * 7;

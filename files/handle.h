@@ -30,15 +30,16 @@ void handles_init(struct tree *tree);
 void handles_clear(struct tree *tree);
 void handles_done(struct tree *tree);
 
-/* fd is taken in any case, the inode is in use by the caller and will be by the handle, too.
- * -ENFILE. */
+/* fd is taken in any case, the inode is in use by the caller and
+ * will be by the handle, too. -ENFILE. */
 int handle_add(struct tree *tree, struct inode *inode, int fd, uint64_t *ret_fh);
-/* The handle, used until handle_unuse(); NULL where there is none, or of another inode. */
+/* The handle, used until handle_unuse(); NULL where there is none,
+ * or of another inode. */
 struct handle *handle_use(struct tree *tree, uint64_t fh, const struct inode *inode);
 /* NULL is fine. */
 void handle_unuse(struct tree *tree, struct handle *handle);
-/* Of one that is in use: nobody finds it any more, and the last user closes it. Twice is
- * once. */
+/* Of one that is in use: nobody finds it any more,
+ * and the last user closes it. Twice is once. */
 void handle_release(struct tree *tree, struct handle *handle);
 /* -ENFILE where no other can be added: asked before a file is made. */
 int handle_check_room(struct tree *tree);

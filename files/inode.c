@@ -46,9 +46,9 @@ static struct inode_key key_of(const struct statx *st)
 }
 
 /*
- * The guest sees one device for the tree. Files of the root's keep their numbers; those of
- * another (a mount within) are moved as a whole, by a distance with bits above 48, which file
- * systems' numbers hardly reach: two of one device never meet.
+ * The guest sees one device for the tree. Files of the root's keep their numbers; those
+ * of another (a mount within) are moved as a whole, by a distance with bits above 48,
+ * which file systems' numbers hardly reach: two of one device never meet.
  */
 uint64_t inode_number(const struct tree *tree, uint64_t dev, uint64_t ino)
 {

@@ -14,9 +14,9 @@ struct lock_owner;
 struct stale_name;
 
 /*
- * What an inode is found by. The mount is part of it: by a read-only one a file must not be
- * written to that was first seen by another. Numbers of files and mounts that are gone come
- * again, but not while one is held.
+ * What an inode is found by. The mount is part of it: by a read-only one a file must not
+ * be written to that was first seen by another. Numbers of files and mounts that are gone
+ * come again, but not while one is held.
  */
 struct inode_key {
 	uint64_t mount, dev, ino;

@@ -24,14 +24,14 @@
 #define ROOT_MOUNT_POINT "/proc"
 
 /*
- * The channel's threads, its reader, the control's, and some of trees that watch for changes.
- * The limit counts what the uid has, which is nobody else's.
+ * The channel's threads, its reader, the control's, and some of trees that watch for
+ * changes. The limit counts what the uid has, which is nobody else's.
  */
 #define THREADS_MAX (CHANNEL_WAITERS_MAX + CHANNEL_WORKERS_MAX + 64u)
 /*
- * Private writable memory: the stacks of all these threads, 137 MiB; inodes and open files, as
- * many as there may be, some 40 MiB; messages, 2 MiB; the rest is room for the allocator's
- * waste.
+ * Private writable memory: the stacks of all these threads, 137 MiB; inodes and open
+ * files, as many as there may be, some 40 MiB; messages, 2 MiB; the rest is room for the
+ * allocator's waste.
  */
 #define MEMORY_MAX (512 * MiB)
 
@@ -128,8 +128,8 @@ static int set_limits(unsigned int *ret_descriptors, struct err *err)
 	return r;
 }
 
-/* NO_SETUID_FIXUP: a change of the file system uid leaves the capabilities alone. NOROOT: nor
- * does uid 0 have any by itself. */
+/* NO_SETUID_FIXUP: a change of the file system uid leaves the capabilities alone. NOROOT:
+ * nor does uid 0 have any by itself. */
 static int lock_securebits(struct err *err)
 {
 	unsigned long bits = SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |

@@ -10,30 +10,32 @@
  * Stages, in this order. The process has one thread, and starts as root.
  *
  *   descriptors  jail_close_others(): nothing is open but what the caller has counted
- *   (caller)     opens what it needs of the old root: tree_prepare() of files/tree.h holds
- *                /proc/self/fd by an O_PATH descriptor, to open files anew. It leads to the
- *                descriptors of this process and nowhere else
- *   namespaces   mount, network (empty, not even lo is up), IPC, UTS      needs CAP_SYS_ADMIN
+ *   (caller)     opens what it needs of the old root: tree_prepare() of files/tree.h
+ *                holds /proc/self/fd by an O_PATH descriptor, to open files anew. It
+ *                leads to the descriptors of this process and nowhere else
+ *   namespaces   mount, network (empty, not even lo is up), IPC, UTS, of its own; needs
+ *                CAP_SYS_ADMIN
  *   root         an empty read-only tmpfs; the old root is gone
  *   limits       no core dumps; threads, memory and descriptors bounded
  *   uid          its uid and gid, no groups; of the capabilities those below, also in the
  *                bounding set; no_new_privs; nobody traces it or reads its memory
  *   filter       the system calls of jail_filter.c; what no file server ever makes kills
  *
- * What is left to one that is broken into: the trees that it was given, by descriptors, the
- * channel, the window. A descriptor's mount decides what may be done through it (read-only,
- * nosuid, nodev), and by ".." it leads no further than that mount's root: each tree is a
- * detached mount of its own.
+ * What is left to one that is broken into: the trees that it was given, by descriptors,
+ * the channel, the window. A descriptor's mount decides what may be done through it
+ * (read-only, nosuid, nodev), and by ".." it leads no further than that mount's root:
+ * each tree is a detached mount of its own.
  *
  *   CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP
  *                         serving files: the guest's kernel has checked who may do what
  *   CAP_MKNOD             what a container with that capability makes. They lead nowhere
  *                         through the trees, whose mounts are nodev
  *   CAP_SETUID, CAP_SETGID
- *                         setfsuid(2), setfsgid(2): who makes a file owns it. The filter denies
- *                         every other change of ids
+ *                         setfsuid(2), setfsgid(2): who makes a file owns it. The filter
+ *                         denies every other change of ids
  *
- * oom_score_adj stays as it is: lowering it takes CAP_SYS_RESOURCE, which not every host has.
+ * oom_score_adj stays as it is: lowering it takes CAP_SYS_RESOURCE, which not every host
+ * has.
  */
 
 /* Closes all descriptors from `first` on. */

@@ -2,9 +2,10 @@
 /*
  * The system calls of the file server.
  *
- * Three classes: what it makes is allowed, with the arguments that it makes it with; what no
- * file server ever makes, and one that is broken into would, kills it, and its pod ends with a
- * reason; anything else fails with EPERM, as a library may try it and do without.
+ * Three classes: what it makes is allowed, with the arguments that it makes it with; what
+ * no file server ever makes, and one that is broken into would, kills it, and its pod
+ * ends with a reason; anything else fails with EPERM, as a library may try it and do
+ * without.
  */
 #include <errno.h>
 #include <sched.h>
@@ -102,7 +103,8 @@ static const int allowed[] = {
 	SCMP_SYS(rt_sigtimedwait),
 };
 
-/* Beside filter_add_ways_out(): other programs, other processes, other ids, the network. */
+/* Beside filter_add_ways_out(): other programs, other processes,
+ * other ids, the network. */
 static const int deadly[] = {
 	SCMP_SYS(execve),
 	SCMP_SYS(execveat),

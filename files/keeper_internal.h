@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the file server and its keeper say to each other: SOCK_SEQPACKET, one at a time. */
+/* What the file server and its keeper say to each other:
+ * SOCK_SEQPACKET, one at a time. */
 #pragma once
 
 #include <stdint.h>

@@ -31,8 +31,8 @@ static void owner_free(struct lock_owner *owner)
 	free(owner);
 }
 
-/* With the lock: the list's use of it ends. The caller frees it without the lock if it is
- * returned. */
+/* With the lock: the list's use of it ends.
+ * The caller frees it without the lock if it is returned. */
 static struct lock_owner *owner_unlink(struct tree *tree, struct lock_owner **at)
 {
 	struct lock_owner *owner = *at;
@@ -67,8 +67,8 @@ static struct lock_owner *owner_find(struct call *c)
 	return owner;
 }
 
-/* A write lock takes a descriptor for writing, a read lock one for reading: both, where the
- * file can be written to at all. */
+/* A write lock takes a descriptor for writing, a read lock one for reading: both, where
+ * the file can be written to at all. */
 static int owner_open(const struct inode *inode)
 {
 	int fd = file_open_again(inode->fd, O_RDWR);
@@ -188,9 +188,9 @@ static int range_read(const struct fuse_file_lock *lk, struct flock *ret)
 }
 
 /*
- * The kernel does not tell whose a lock of an open file description is. But it does not count
- * against itself: whose descriptor sees none in the way holds it. With the lock. NULL: another
- * pod's, or the host's.
+ * The kernel does not tell whose a lock of an open file description is. But it does not
+ * count against itself: whose descriptor sees none in the way holds it. With the lock.
+ * NULL: another pod's, or the host's.
  */
 static struct lock_owner *posix_holder(
 	const struct inode *inode, const struct flock *held)
@@ -306,8 +306,8 @@ static int posix_lock(struct call *c, struct flock *range, bool wait)
 	return r;
 }
 
-/* Who unlocks all has no locks, and needs no descriptor. Under the lock, since another thread
- * of the owner's may come for a lock at the same time. */
+/* Who unlocks all has no locks, and needs no descriptor. Under the lock, since another
+ * thread of the owner's may come for a lock at the same time. */
 static int posix_unlock(struct call *c, struct flock *range)
 {
 	struct lock_owner *owner, **at, *last = NULL;

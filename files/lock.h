@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 /*
- * The guest names the owner of a lock by a number. Each owner has an open file description of
- * its own for each file, and open-file-description locks (fcntl(2)) on that: they conflict with
- * one another, with those of other pods, and with fcntl locks of the host's processes.
+ * The guest names the owner of a lock by a number. Each owner has an open file
+ * description of its own for each file, and open-file-description locks (fcntl(2)) on
+ * that: they conflict with one another, with those of other pods, and with fcntl locks of
+ * the host's processes.
  */
 struct lock_owner {
 	uint64_t owner;
@@ -22,9 +23,10 @@ struct lock_owner {
 struct call;
 
 /*
- * A request that waits for another's POSIX lock. The host's kernel looks for no deadlock among
- * open-file-description locks, so it is looked for here, among the guest's own processes: who
- * would wait for one that waits for him, in however many steps, fails with EDEADLK.
+ * A request that waits for another's POSIX lock. The host's kernel looks for no deadlock
+ * among open-file-description locks, so it is looked for here, among the guest's own
+ * processes: who would wait for one that waits for him, in however many steps, fails with
+ * EDEADLK.
  */
 struct lock_wait {
 	uint64_t owner;
@@ -37,8 +39,8 @@ struct lock_wait {
 /* A close(2) in the guest: the owner's locks on the file are gone. */
 void lock_owner_leave(struct call *c, uint64_t owner);
 /* The call's open file is released: gone are the locks that are its own
- * (open-file-description locks), of which the guest's kernel sends no unlocking. A process's
- * were given up by its close(2) before. */
+ * (open-file-description locks), of which the guest's kernel sends no unlocking. A
+ * process's were given up by its close(2) before. */
 void lock_handle_leave(struct call *c);
 /* A whole list, of an inode that nobody uses. */
 void lock_owners_free(struct lock_owner *first);

@@ -21,13 +21,15 @@
 
 static struct channel *channel;
 
-/* How long a request waits for what the guest forgets: it takes a busy one less than a second. */
+/* How long a request waits for what the guest forgets:
+ * it takes a busy one less than a second. */
 #define ROOM_WAIT_MS 5000
 
 /*
- * Each inode and each open file is a descriptor: five eighths for inodes, of which a guest has
- * most, two for open files; what is left is for trees, and for what a request opens meanwhile.
- * With jail.c's number that is 160 Ki inodes, each some 1.5 KiB of the kernel's memory.
+ * Each inode and each open file is a descriptor: five eighths for inodes, of which a
+ * guest has most, two for open files; what is left is for trees, and for what a request
+ * opens meanwhile. With jail.c's number that is 160 Ki inodes, each some 1.5 KiB of the
+ * kernel's memory.
  */
 static struct tree_options tree_limits(unsigned int descriptors, struct keeper *keeper)
 {

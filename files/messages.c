@@ -9,10 +9,10 @@
 #include "files/wire.h"
 
 /*
- * How it works. A message is a header, a part of fixed size, up to two texts with a NUL behind
- * each, and data: what a row says, and nothing behind it. Whatever else comes is no kernel's
- * message and ends the channel. What a program in the guest can bring about (a name that is too
- * long, a handle that is gone) is an answer.
+ * How it works. A message is a header, a part of fixed size, up to two texts with a NUL
+ * behind each, and data: what a row says, and nothing behind it. Whatever else comes is
+ * no kernel's message and ends the channel. What a program in the guest can bring about
+ * (a name that is too long, a handle that is gone) is an answer.
  */
 
 enum text {
@@ -133,8 +133,8 @@ struct rest {
 	size_t len;
 };
 
-/* 0, or an errno that is an answer: a program may ask for such a name. -EPROTO: no kernel lets
- * it pass. */
+/* 0, or an errno that is an answer: a program may ask for such a name. -EPROTO:
+ * no kernel lets it pass. */
 static int text_check(enum text kind, const char *text, size_t len)
 {
 	bool dots = strcmp(text, ".") == 0 || strcmp(text, "..") == 0;
@@ -326,8 +326,8 @@ static bool call_may_wait(struct call *c)
 	return !ends && !c->made;
 }
 
-/* Where there is no room the guest is asked to forget, and what waits for that is out of the
- * others' way. A handler that fails so has done nothing yet, or says that it has. */
+/* Where there is no room the guest is asked to forget, and what waits for that is out of
+ * the others' way. A handler that fails so has done nothing yet, or says that it has. */
 static int call_handle(const struct row *row, struct call *c)
 {
 	struct room *room = c->tree->room;
@@ -406,7 +406,8 @@ int tree_serve(
 	r = header_read(request, &c);
 	if (r < 0)
 		return r;
-	/* The guest's kernel sends nothing before FUSE_INIT is answered, and that once. */
+	/* The guest's kernel sends nothing before FUSE_INIT
+	 * is answered, and that once. */
 	if (tree_started(tree) != (c.header.opcode != FUSE_INIT))
 		return -EPROTO;
 	row = row_find(c.header.opcode);

@@ -123,8 +123,8 @@ _Static_assert(sizeof(struct created) ==
 		       sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out),
 	"the wire's layout");
 
-/* Takes fd, the open file that there is now: its descriptor is what it is known by, since the
- * name may be another's already. */
+/* Takes fd, the open file that there is now: its descriptor is what it is known by, since
+ * the name may be another's already. */
 static int created_answer(struct call *c, int fd)
 {
 	struct created out = {0};
@@ -164,8 +164,8 @@ static int create_as_caller(const struct call *c, const char *name, int flags)
 	return fd;
 }
 
-/* Somebody else made it since the guest looked. What is no regular file is not opened here:
- * after ESTALE the guest's kernel looks again. */
+/* Somebody else made it since the guest looked. What is no regular file is not opened
+ * here: after ESTALE the guest's kernel looks again. */
 static int create_open_there(const struct call *c, int flags)
 {
 	_cleanup_close_ int path_fd = file_open_name(c->inode->fd, c->names[0]);
@@ -188,7 +188,8 @@ static int create_open_there(const struct call *c, int flags)
 	return r;
 }
 
-/* Made with O_EXCL in any case: without it the host's kernel would open whatever is there. */
+/* Made with O_EXCL in any case: without it the host's kernel
+ * would open whatever is there. */
 static int create_or_open(const struct call *c)
 {
 	int flags = open_flags(c->in.create.flags);

@@ -7,14 +7,14 @@
 #include <stdint.h>
 
 /*
- * Each inode that the guest's kernel has looked up is a descriptor, as is each open file and
- * each owner of POSIX locks. The kernel forgets inodes when its memory is short, and it may have
- * much more than a process may have descriptors. So it is told when there are many of them, and
- * a request that finds no room waits a little for what it forgets then.
+ * Each inode that the guest's kernel has looked up is a descriptor, as is each open file
+ * and each owner of POSIX locks. The kernel forgets inodes when its memory is short, and
+ * it may have much more than a process may have descriptors. So it is told when there are
+ * many of them, and a request that finds no room waits a little for what it forgets then.
  *
- * (A file handle, name_to_handle_at(2), would hold an inode without a descriptor. But who may
- * open one, by CAP_DAC_READ_SEARCH, may open any file of that file system, whatever the tree:
- * a server that was broken into would have the host's root.)
+ * (A file handle, name_to_handle_at(2), would hold an inode without a descriptor. But who
+ * may open one, by CAP_DAC_READ_SEARCH, may open any file of that file system, whatever
+ * the tree: a server that was broken into would have the host's root.)
  */
 enum room_kind {
 	ROOM_INODES,
@@ -47,7 +47,7 @@ bool room_crowds(struct room *room);
 bool room_is_crowded(struct room *room);
 
 uint64_t room_gives(struct room *room);
-/* Waits until something came back after room_gives() was `gives`, or somebody wakes all. False:
- * the time is over. */
+/* Waits until something came back after room_gives() was `gives`, or somebody wakes all.
+ * False: the time is over. */
 bool room_wait(struct room *room, uint64_t gives, int64_t deadline);
 void room_wake(struct room *room);

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /*
- * A number is a place in the low half (counted from 1) and in the high half how often that
- * place was used before. So a number of something that is gone is found out, and never means
- * its successor. The caller has the lock.
+ * A number is a place in the low half (counted from 1) and in the high half how often
+ * that place was used before. So a number of something that is gone is found out, and
+ * never means its successor. The caller has the lock.
  */
 struct slots {
 	struct slot *slots;

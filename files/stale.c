@@ -15,8 +15,8 @@ struct stale_name {
 	uint64_t parent;
 	bool settled; /* it was answered: the guest need not ask again, but may */
 	bool given;   /* it was the last answer for its name */
-	/* Who asked for the name last, and was not given what it may have wanted; 0: nobody.
-	 * Of the name's first record. */
+	/* Who asked for the name last, and was not given what it may have wanted; 0:
+	 * nobody. Of the name's first record. */
 	uint32_t asked_by;
 	char name[];
 };
@@ -127,8 +127,8 @@ static struct stale_name *find_unsettled(struct stale_name *first)
 	return s;
 }
 
-/* One that was never answered, or else the one after the last answer. NULL: that was the last
- * one, and another file has the name. */
+/* One that was never answered, or else the one after the last answer. NULL: that was the
+ * last one, and another file has the name. */
 static struct stale_name *next_answer(struct stale_name *first, bool exists)
 {
 	struct stale_name *answer = find_unsettled(first), *s = first;
@@ -149,8 +149,8 @@ static void set_given(struct stale_name *first, const struct stale_name *answer)
 		s->given = s == answer;
 }
 
-/* At first what is there: right for who makes something, who finds nothing, and for who checks
- * the file that has the name now. */
+/* At first what is there: right for who makes something, who finds nothing, and for who
+ * checks the file that has the name now. */
 static struct stale_name *choose_answer(
 	struct stale_name *first, uint32_t pid, bool exists)
 {

@@ -21,8 +21,8 @@ int tree_prepare(struct err *err)
 	return r < 0 ? r : waits_prepare(err);
 }
 
-/* Whatever can be mounted, and so not a symbolic link. (A device's number is lost on the way:
- * the kernel makes a FUSE mount's root without one.) */
+/* Whatever can be mounted, and so not a symbolic link. (A device's number is lost on the
+ * way: the kernel makes a FUSE mount's root without one.) */
 static int root_check(int fd, const struct statx *root, struct err *err)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -140,12 +140,12 @@ int call_become(const struct call *c, mode_t mask)
 		FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_POSIX_ACL |                 \
 		FUSE_MAX_PAGES | FUSE_SETXATTR_EXT | FUSE_INIT_EXT)
 /* The guest's kernel need not ask before it believes its cache. Not FUSE_WRITEBACK_CACHE:
- * what is only in the guest yet has no blocks, is a hole to SEEK_DATA (a copy leaves it out),
- * and is missing in what the host makes of the files meanwhile. */
+ * what is only in the guest yet has no blocks, is a hole to SEEK_DATA (a copy leaves it
+ * out), and is missing in what the host makes of the files meanwhile. */
 #define WANTED_BY_OWN FUSE_CACHE_SYMLINKS
-/* Set-user-ID and capabilities go with a write, by the server. The guest's overlay writes to
- * its upper layer as root, who loses neither: there the kernel sets the mode itself, as it does
- * on the host. */
+/* Set-user-ID and capabilities go with a write, by the server. The guest's overlay writes
+ * to its upper layer as root, who loses neither: there the kernel sets the mode itself,
+ * as it does on the host. */
 #define WANTED_WITHOUT_OVERLAY FUSE_HANDLE_KILLPRIV_V2
 /* A file that has grown or has another time drops what is cached of it. */
 #define WANTED_BY_SHARED FUSE_AUTO_INVAL_DATA
@@ -197,8 +197,8 @@ int call_destroy(struct call *c)
 	return 0;
 }
 
-/* No FUSE_IOCTL has a meaning for a file on the host; the flags of a file (chattr) are not
- * the guest's to set. */
+/* No FUSE_IOCTL has a meaning for a file on the host; the flags of a file (chattr) are
+ * not the guest's to set. */
 int call_ioctl(struct call *c)
 {
 	(void)c;

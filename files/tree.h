@@ -10,9 +10,10 @@
 
 /*
  * Requests come from a hostile kernel. Each message is checked before any of it is used
- * (lengths, the end of names, numbers of inodes and handles); a name is one component, and
- * is never resolved further than that: what the tree holds it names by a descriptor of its
- * own. A tree never leaves the mount that it was made of, and what is mounted in that.
+ * (lengths, the end of names, numbers of inodes and handles); a name is one component,
+ * and is never resolved further than that: what the tree holds it names by a descriptor
+ * of its own. A tree never leaves the mount that it was made of, and what is mounted in
+ * that.
  *
  * Any number of threads may be in tree_serve() at the same time.
  */
@@ -29,42 +30,44 @@ enum tree_cache {
 struct tree_options {
 	enum tree_cache cache;
 	bool readonly; /* refuse to change anything, as the mount itself does */
-	/* The most inodes that the guest may have looked up, and files it may have open: in all
-	 * trees of this room together (not taken), or NULL: in this one. */
+	/* The most inodes that the guest may have looked up, and files it may have open:
+	 * in all trees of this room together (not taken), or NULL: in this one. */
 	struct room *room;
 	unsigned int inodes_max, handles_max;
-	/* A message to the guest that answers none: an invalidation. Not called from within
-	 * a lock that tree_serve() takes. NULL: none are sent. */
+	/* A message to the guest that answers none: an invalidation. Not called from
+	 * within a lock that tree_serve() takes. NULL: none are sent. */
 	void (*notify)(void *user, const void *message, size_t len);
-	/* There are more inodes than three quarters of those that may be, or there is no room:
-	 * the guest should forget some. Not called from within a lock that tree_serve() takes.
-	 * May be NULL. */
+	/* There are more inodes than three quarters of those that may be, or there is no
+	 * room: the guest should forget some. Not called from within a lock that
+	 * tree_serve() takes. May be NULL. */
 	void (*crowded)(void *user);
 	void *user;
-	/* The tree has the upper layer of an overlay that the guest mounts: its attributes
-	 * trusted.overlay.* are set and read by this one. NULL: they are not. Not taken. */
+	/* The tree has the upper layer of an overlay that the guest mounts: its
+	 * attributes trusted.overlay.* are set and read by this one. NULL: they are not.
+	 * Not taken. */
 	struct keeper *keeper;
 };
 
 /*
- * Once for the process, while /proc is there: opens /proc/self/fd, by which held files are
- * opened anew, and installs a handler of SIGRTMIN, which ends waits. tree_new() does it, too,
- * for who needs no jail. The descriptor stays, and so /proc may go.
+ * Once for the process, while /proc is there: opens /proc/self/fd, by which held files
+ * are opened anew, and installs a handler of SIGRTMIN, which ends waits. tree_new() does
+ * it, too, for who needs no jail. The descriptor stays, and so /proc may go.
  */
 int tree_prepare(struct err *err);
 
-/* root_fd: an O_PATH descriptor of the root of a mount, of whatever type that is (not taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and has
- * the file capabilities. */
+/* root_fd: an O_PATH descriptor of the root of a mount, of whatever type that is (not
+ * taken). The process may change its file system uid and gid (CAP_SETUID, CAP_SETGID) and
+ * has the file capabilities. */
 int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	struct err *err);
 /* No thread is in tree_serve(). NULL is fine. */
 void tree_free(struct tree *tree);
 
 /*
- * An answer: struct fuse_out_header and what follows it, len bytes at data. `data` is at first
- * what the caller has for short answers (size bytes, at least 4096); where it is too small
- * grow() is called once, before anything was written, which gives at least `size` bytes or
- * returns NULL: the request fails with ENOMEM.
+ * An answer: struct fuse_out_header and what follows it, len bytes at data. `data` is at
+ * first what the caller has for short answers (size bytes, at least 4096); where it is
+ * too small grow() is called once, before anything was written, which gives at least
+ * `size` bytes or returns NULL: the request fails with ENOMEM.
  */
 struct tree_answer {
 	uint8_t *data;
@@ -79,10 +82,10 @@ struct tree_answer {
  * A thread that calls this gets a working folder and a umask of its own, and keeps them
  * (unshare(CLONE_FS)). SIGRTMIN is blocked in it, but while it waits for a lock.
  *
- * Serves one request: message[0..len) is private to the caller and whole, but for the data of
- * a FUSE_WRITE, which may lie elsewhere (payload, payload_len) in memory that the guest can
- * change at any time. Returns -EPROTO where the message is none that a kernel sends (the
- * channel ends); whatever else goes wrong is an answer.
+ * Serves one request: message[0..len) is private to the caller and whole, but for the
+ * data of a FUSE_WRITE, which may lie elsewhere (payload, payload_len) in memory that the
+ * guest can change at any time. Returns -EPROTO where the message is none that a kernel
+ * sends (the channel ends); whatever else goes wrong is an answer.
  */
 struct tree_request {
 	const uint8_t *message;
@@ -94,15 +97,15 @@ int tree_serve(struct tree *tree, const struct tree_request *request,
 	struct tree_answer *answer);
 
 /*
- * The same where that is sure not to wait for a disk, a network or for room: 1 if it was served,
- * 0 if it was not, nothing is done then. For who must not be held up, and is faster than who
- * would be woken.
+ * The same where that is sure not to wait for a disk, a network or for room: 1 if it was
+ * served, 0 if it was not, nothing is done then. For who must not be held up, and is
+ * faster than who would be woken.
  */
 int tree_serve_at_once(struct tree *tree, const struct tree_request *request,
 	struct tree_answer *answer);
 
-/* Requests that wait for a lock end now, with EINTR, and until tree_reset() none waits. Before
- * tree_free(), and when the guest has unmounted. */
+/* Requests that wait for a lock end now, with EINTR, and until tree_reset() none waits.
+ * Before tree_free(), and when the guest has unmounted. */
 void tree_interrupt_all(struct tree *tree);
 /* Forgets all inodes, handles and locks: the guest has unmounted. As for tree_free(). */
 void tree_reset(struct tree *tree);

@@ -13,11 +13,12 @@
 #include "files/caller.h"
 
 /*
- * How it works. A lock's wait ends by a signal, and a signal that comes a moment before the
- * system call would be lost. So the call gets a descriptor of its own, and who interrupts it
- * first puts an O_PATH descriptor in its place, and then sends the signal: a call that is still
- * to come fails with EBADF, one that waits with EINTR, and one that is over has its result.
- * The signal is blocked but around the call; its handler has nothing to do.
+ * How it works. A lock's wait ends by a signal, and a signal that comes a moment before
+ * the system call would be lost. So the call gets a descriptor of its own, and who
+ * interrupts it first puts an O_PATH descriptor in its place, and then sends the signal:
+ * a call that is still to come fails with EBADF, one that waits with EINTR, and one that
+ * is over has its result. The signal is blocked but around the call; its handler has
+ * nothing to do.
  */
 #define WAIT_SIGNAL SIGRTMIN
 

@@ -21,13 +21,14 @@ struct waits {
 	unsigned int next_early;
 };
 
-/* Once for the process, after caller_prepare(): the signal's handler. Later calls do nothing. */
+/* Once for the process, after caller_prepare(): the signal's handler.
+ * Later calls do nothing. */
 int waits_prepare(struct err *err);
 
 /*
- * Calls `block` with a copy of fd (of the same open file description) until it returns or the
- * request is interrupted. It makes one system call that blocks and acts on that descriptor,
- * and returns 0 or a negative errno. -EINTR: interrupted.
+ * Calls `block` with a copy of fd (of the same open file description) until it returns or
+ * the request is interrupted. It makes one system call that blocks and acts on that
+ * descriptor, and returns 0 or a negative errno. -EINTR: interrupted.
  */
 int wait_for(
 	struct call *c, int fd, int (*block)(int fd, const void *arg), const void *arg);

@@ -5,41 +5,42 @@
 #include <stdint.h>
 
 /*
- * The guest's kernel speaks FUSE (linux/fuse.h) at /dev/fuse, one descriptor for each mount.
- * The agent moves these messages to the server and the answers back: over a virtio-serial
- * port, a stream of bytes, for all mounts of the pod together.
+ * The guest's kernel speaks FUSE (linux/fuse.h) at /dev/fuse, one descriptor for each
+ * mount. The agent moves these messages to the server and the answers back: over a
+ * virtio-serial port, a stream of bytes, for all mounts of the pod together.
  *
  * The stream is frames: struct files_frame, then, unless the message lies in the window,
- * `length` bytes of it. Numbers are little-endian. What a peer may not send ends the channel,
- * and with it the pod: the peer is broken, or hostile.
+ * `length` bytes of it. Numbers are little-endian. What a peer may not send ends the
+ * channel, and with it the pod: the peer is broken, or hostile.
  *
  * The window is memory that both see: FILES_WINDOW_BYTES, in the guest BAR 2 of an
- * ivshmem-plain device (PCI FILES_WINDOW_VENDOR:FILES_WINDOW_DEVICE), cut into FILES_SLOTS
- * slots of FILES_SLOT_BYTES from its beginning. A message of more than FILES_INLINE_BYTES goes
- * through a slot. (The guest's driver has receive buffers of 4 KiB, so large messages through
- * the port are slow; a frame with what it carries fits one buffer.)
+ * ivshmem-plain device (PCI FILES_WINDOW_VENDOR:FILES_WINDOW_DEVICE), cut into
+ * FILES_SLOTS slots of FILES_SLOT_BYTES from its beginning. A message of more than
+ * FILES_INLINE_BYTES goes through a slot. (The guest's driver has receive buffers of 4
+ * KiB, so large messages through the port are slow; a frame with what it carries fits one
+ * buffer.)
  *
- *   slots 0 to FILES_GUEST_SLOTS - 1 are the guest's to fill. One is the server's from the frame
- *   that names it until a frame of the server has it in `done`.
- *   The others are the server's to fill, and the guest gives one back by `done` in the same way.
+ *   slots 0 to FILES_GUEST_SLOTS - 1 are the guest's to fill. One is the server's from
+ *   the frame that names it until a frame of the server has it in `done`. The others are
+ *   the server's to fill, and the guest gives one back by `done` in the same way.
  *
  * A reader never trusts what it reads from a slot twice: the other side may change it.
  *
  * Credits bound what the server has to hold: the guest has at most FILES_CREDITS messages
- * with it. Each FILES_MESSAGE of the guest takes one, but for FUSE_FORGET, FUSE_BATCH_FORGET
- * and FUSE_INTERRUPT, which take none. Each FILES_MESSAGE of the server with a unique other
- * than 0 (an answer) gives one back, unless it was given back before with FILES_CREDIT: a
- * request that waits for a lock does not keep others waiting.
+ * with it. Each FILES_MESSAGE of the guest takes one, but for FUSE_FORGET,
+ * FUSE_BATCH_FORGET and FUSE_INTERRUPT, which take none. Each FILES_MESSAGE of the server
+ * with a unique other than 0 (an answer) gives one back, unless it was given back before
+ * with FILES_CREDIT: a request that waits for a lock does not keep others waiting.
  */
 #define FILES_PORT "stencil.files.0" /* the virtio-serial port's name */
 /* The agent's storage driver; a storage's source is the mount's number. */
 #define FILES_DRIVER "stencil-files"
-/* Its neighbours: an image of layers, by its address on the guest's PCI bus ("0000:01:1f.0"),
- * and an overlay of one with a tree of the server. */
+/* Its neighbours: an image of layers, by its address on the guest's PCI bus
+ * ("0000:01:1f.0"), and an overlay of one with a tree of the server. */
 #define FILES_IMAGE_DRIVER   "stencil-image"
 #define FILES_OVERLAY_DRIVER "overlay"
-/* The overlay's mounter has this gid: what overlayfs itself asks of a tree is told by it from
- * what it asks for a process (files/stale.h). No file is ever given it. */
+/* The overlay's mounter has this gid: what overlayfs itself asks of a tree is told by it
+ * from what it asks for a process (files/stale.h). No file is ever given it. */
 #define FILES_OVERLAY_GID 0x53746e6cu
 
 #define FILES_WINDOW_BYTES  (4u << 20)
@@ -59,18 +60,19 @@
 #define FILES_MOUNTS_MAX 4096u /* mounts have numbers below it */
 
 enum files_kind {
-	/* A FUSE message, whole: of the guest a request (struct fuse_in_header first), of the
-	 * server an answer or a notification (struct fuse_out_header first). */
+	/* A FUSE message, whole: of the guest a request (struct fuse_in_header first), of
+	 * the server an answer or a notification (struct fuse_out_header first). */
 	FILES_MESSAGE = 1,
 	/* Nothing but `done`. */
 	FILES_DONE,
 	/* Server: a credit comes back before the answer. */
 	FILES_CREDIT,
-	/* Guest: the mount is gone, and no message of it comes any more; the server forgets
-	 * what it holds for it, and a later FUSE_INIT of the same number begins anew. */
+	/* Guest: the mount is gone, and no message of it comes any more; the server
+	 * forgets what it holds for it, and a later FUSE_INIT of the same number begins
+	 * anew. */
 	FILES_UNMOUNTED,
-	/* Server: it holds more inodes than it likes; the guest's kernel should drop unused
-	 * ones. */
+	/* Server: it holds more inodes than it likes;
+	 * the guest's kernel should drop unused ones. */
 	FILES_SHRINK,
 };
 
@@ -80,7 +82,8 @@ struct files_frame {
 	uint8_t kind; /* enum files_kind */
 	uint8_t slot; /* where the message is, or FILES_NO_SLOT: it follows */
 	uint8_t done; /* a slot of the peer's that is free again, or FILES_NO_SLOT */
-	/* Server, with an answer: 1 if its credit was given back before, by FILES_CREDIT. */
+	/* Server, with an answer: 1 if its credit was given
+	 * back before, by FILES_CREDIT. */
 	uint8_t credited;
 	uint8_t zero[2];
 };

@@ -8,9 +8,10 @@
 #include "files/caller.h"
 #include "files/keeper.h"
 
-/* By the path of the inode's descriptor: that opens nothing, whatever it is of. Which names
- * there are, and who may set them, the host's kernel decides. The list has no trusted names for
- * who may not read them: overlayfs, which asks for its own, asks by name. */
+/* By the path of the inode's descriptor: that opens nothing, whatever it is of. Which
+ * names there are, and who may set them, the host's kernel decides. The list has no
+ * trusted names for who may not read them: overlayfs, which asks for its own, asks by
+ * name. */
 
 static bool is_keepers(const struct call *c)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Child processes of PID 1: starting helpers, adopting containers' processes, reaping
- * all. */
+/* Child processes of PID 1: starting helpers,
+ * adopting containers' processes, reaping all. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,8 +28,8 @@ struct child {
 void child_init(void);
 _Noreturn void child_reap_forever(void);
 
-/* Starts argv with stdio (three descriptors, not taken) as its standard ones, in no
- * session of ours. */
+/* Starts argv with stdio (three descriptors, not taken) as its standard ones,
+ * in no session of ours. */
 int child_spawn(struct child *c, char *const *argv, const int stdio[3], struct err *err);
 
 void child_expect(void);
@@ -43,5 +43,6 @@ int child_wait(const struct child *c, int closed_fd, int64_t deadline);
 /* -ESRCH if it has ended. */
 int child_kill(const struct child *c, int signal);
 
-/* Takes it off the list and closes its descriptors; kills nothing. A zeroed one is fine. */
+/* Takes it off the list and closes its descriptors; kills nothing.
+ * A zeroed one is fine. */
 void child_done(struct child *c);

@@ -2,10 +2,10 @@
 /*
  * Mounts by the pump: see files.h.
  *
- * The order of a mount. /dev/fuse can be read only once it is mounted, so the pump takes it
- * afterwards; the kernel's FUSE_INIT, which mount(2) does not wait for, lies in its queue
- * meanwhile. The first access waits for it: a stat, which tells whether the server has
- * such a mount at all.
+ * The order of a mount. /dev/fuse can be read only once it is mounted, so the pump takes
+ * it afterwards; the kernel's FUSE_INIT, which mount(2) does not wait for, lies in its
+ * queue meanwhile. The first access waits for it: a stat, which tells whether the server
+ * has such a mount at all.
  */
 #include "guest/files.h"
 
@@ -245,11 +245,11 @@ static void set_limit(dev_t dev, const char *name, const char *value)
 }
 
 /*
- * FUSE trusts its servers little: of what may be dirty in the whole guest a mount may have
- * 1 %, which in a small guest is half a megabyte, and a writer waits at each page. This
- * server is as good as a disk: if it stops the pod ends. What bounds dirty pages is the
- * kernel's own limit. (strict_limit came with Linux 6.2; where it can't be taken away a
- * mount's part grows with how much it writes.)
+ * FUSE trusts its servers little: of what may be dirty in the whole guest a mount may
+ * have 1 %, which in a small guest is half a megabyte, and a writer waits at each page.
+ * This server is as good as a disk: if it stops the pod ends. What bounds dirty pages is
+ * the kernel's own limit. (strict_limit came with Linux 6.2; where it can't be taken away
+ * a mount's part grows with how much it writes.)
  *
  * Read ahead as much as one message carries; the kernel's own is half of it.
  */

@@ -14,16 +14,16 @@ struct files_mount {
 };
 
 /*
- * Begin, in a thread, what the first mount would have to wait for, and never fail: the pump,
- * which a template then has for all its clones, and the window, which only a clone has (where
- * there is a pump).
+ * Begin, in a thread, what the first mount would have to wait for, and never fail: the
+ * pump, which a template then has for all its clones, and the window, which only a clone
+ * has (where there is a pump).
  */
 void files_prepare(void);
 void files_prepare_window(void);
 
 /*
- * Mounts, and returns when the server has answered. The first mount starts the pump, for as
- * long as the guest runs. /proc/mounts shows the source "stencil" and the type
+ * Mounts, and returns when the server has answered. The first mount starts the pump, for
+ * as long as the guest runs. /proc/mounts shows the source "stencil" and the type
  * "fuse.stencil".
  */
 int files_mount(const struct files_mount *mount, struct err *err);

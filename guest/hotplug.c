@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OnlineCPUMem: brings CPUs and memory that were plugged online, waiting until they are
- * there. */
+/* OnlineCPUMem: brings CPUs and memory that were plugged online,
+ * waiting until they are there. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -95,8 +95,8 @@ static bool is_numbered(const char *name, const char *prefix)
 	return strncmp(name, prefix, len) == 0 && name[len] >= '0' && name[len] <= '9';
 }
 
-/* Every <prefix>N that is offline; one that the kernel is just bringing online itself is
- * fine. */
+/* Every <prefix>N that is offline; one that the kernel is
+ * just bringing online itself is fine. */
 static int switch_on(const char *path, const char *prefix, struct err *err)
 {
 	_cleanup_closedir_ DIR *dir = opendir(path);
@@ -164,9 +164,9 @@ struct missing {
 };
 
 /*
- * While the driver of a PCI device looks at it, CPUs can be neither added nor removed: EBUSY
- * (pci_call_probe()). One that takes the device, as of a NIC that is plugged at the same time,
- * is followed by an event ("bind").
+ * While the driver of a PCI device looks at it, CPUs can be neither added nor removed:
+ * EBUSY (pci_call_probe()). One that takes the device, as of a NIC that is plugged at the
+ * same time, is followed by an event ("bind").
  */
 static int switch_cpus_on(
 	const Grpc__OnlineCPUMemRequest *req, unsigned int *ret_missing, struct err *err)
@@ -211,8 +211,8 @@ SERVICE_HANDLER(handle_online_cpu_mem)
 	int r;
 
 	(void)user, (void)ret_out;
-	/* What a kernel takes is decided at its boot. Debian's 6.12.117 counts CPUs that may
-	 * be plugged only under a hypervisor that it knows, and emulation is none
+	/* What a kernel takes is decided at its boot. Debian's 6.12.117 counts CPUs that
+	 * may be plugged only under a hypervisor that it knows, and emulation is none
 	 * (acpi_is_processor_usable()); its 6.1.192 counts them all. */
 	if (req->nb_cpus > count_cpus("possible"))
 		return err_set(err, -EOPNOTSUPP,

@@ -208,9 +208,9 @@ int overlay_parse_options(
 		return err_set(
 			err, -EINVAL, "an overlay has lowerdir=, upperdir= and workdir=");
 	/*
-	 * xino=on: all files have the overlay's st_dev, as on the host, where all layers are of
-	 * one file system. Else "cp -x" and "tar --one-file-system" would leave files out. It
-	 * takes a bit at the top of the inode numbers.
+	 * xino=on: all files have the overlay's st_dev, as on the host, where all layers
+	 * are of one file system. Else "cp -x" and "tar --one-file-system" would leave
+	 * files out. It takes a bit at the top of the inode numbers.
 	 */
 	*ret_data = xasprintf("lowerdir=%s,upperdir=%s,workdir=%s,index=off,metacopy=off,"
 			      "redirect_dir=off,xino=on",
@@ -218,8 +218,8 @@ int overlay_parse_options(
 	return 0;
 }
 
-/* Overlayfs keeps the mounter's credentials, and does its own work with them: by this gid the
- * file server knows it. (The raw call: of this thread alone.) */
+/* Overlayfs keeps the mounter's credentials, and does its own work with them: by this gid
+ * the file server knows it. (The raw call: of this thread alone.) */
 static int mount_as_overlay(const char *at, const char *data)
 {
 	int r, code;

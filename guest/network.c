@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guest's interfaces: found by hardware address as they are plugged, named and
- * addressed. */
+/* The guest's interfaces: found by hardware address as they are plugged,
+ * named and addressed. */
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <net/if.h>
@@ -149,8 +149,8 @@ static int rename_link(
 		return 0;
 	/* A name can't be changed while the interface is up. */
 	r = change_link(sock, index, set_down, NULL);
-	/* A NIC that is plugged just now may take the name between the two steps: again, as
-	 * often as there may be NICs. */
+	/* A NIC that is plugged just now may take the name between the two steps: again,
+	 * as often as there may be NICs. */
 	for (int turn = 0; r == 0 && turn < NICS_MAX; turn++) {
 		r = move_aside(sock, name, err);
 		if (r < 0)
@@ -198,8 +198,8 @@ static int add_address(
 		return r;
 	rtnl_addr_set_ifindex(addr, index);
 	rtnl_addr_set_local(addr, local);
-	/* The pod's own address on the host would be found a duplicate, and it is wanted
-	 * now. */
+	/* The pod's own address on the host would be found a duplicate,
+	 * and it is wanted now. */
 	if (family == AF_INET6)
 		rtnl_addr_set_flags(addr, IFA_F_NODAD);
 	r = rtnl_addr_add(sock, addr, NLM_F_REPLACE);

@@ -13,8 +13,8 @@ int port_open(
 
 /*
  * Waits until somebody is at the host's end: until then reading gives 0, as it does after
- * the end. A clone's ports come without anybody, and the driver hears of it a little after
- * the VM goes on.
+ * the end. A clone's ports come without anybody, and the driver hears of it a little
+ * after the VM goes on.
  */
 int port_wait_connected(int fd, int64_t deadline, struct err *err);
 

@@ -3,11 +3,11 @@
  * The pump's state: see pump.h.
  *
  * How it works. The up thread reads requests from all /dev/fuse and is the only one that
- * writes to the port (pump_up.c). The down thread reads the port and writes the answers to
- * /dev/fuse (pump_down.c); nothing that it does waits for an answer or for the port, or the
- * two sides could wait for each other. Notifications do wait: the kernel takes locks for
- * them that a process holds while it waits for an answer. They and the server's wish that
- * the kernel drop inodes have a third thread (pump_notes.c).
+ * writes to the port (pump_up.c). The down thread reads the port and writes the answers
+ * to /dev/fuse (pump_down.c); nothing that it does waits for an answer or for the port,
+ * or the two sides could wait for each other. Notifications do wait: the kernel takes
+ * locks for them that a process holds while it waits for an answer. They and the server's
+ * wish that the kernel drop inodes have a third thread (pump_notes.c).
  *
  * Memory. The kernel writes dirty pages to the server to get memory, so the pump must not
  * need any to go on. Up and down threads allocate nothing, their buffers and stacks are
@@ -16,9 +16,10 @@
  * the port) from waiting for write-back itself. All are threads of process 1, which the
  * OOM killer never chooses.
  *
- * /dev/fuse can't be read into the window, nor written from it: FUSE takes the pages of the
- * user's buffer, and those of a BAR have no struct page (EFAULT, and the request is lost).
- * So what goes through the window is copied once more: 0.14 ms for 256 KiB, emulated.
+ * /dev/fuse can't be read into the window, nor written from it: FUSE takes the pages of
+ * the user's buffer, and those of a BAR have no struct page (EFAULT, and the request is
+ * lost). So what goes through the window is copied once more: 0.14 ms for 256 KiB,
+ * emulated.
  */
 #include "guest/pump_internal.h"
 

@@ -10,8 +10,8 @@
 struct pump;
 
 /*
- * port_fd: the stream of files/wire.h; taken on success, and made non-blocking. The pump's
- * threads run from here on; they need CAP_SYS_RESOURCE.
+ * port_fd: the stream of files/wire.h; taken on success, and made non-blocking. The
+ * pump's threads run from here on; they need CAP_SYS_RESOURCE.
  */
 int pump_new(int port_fd, struct pump **ret, struct err *err);
 /* Before the first pump_add(). window: FILES_WINDOW_BYTES, the caller's. */
@@ -20,12 +20,12 @@ void pump_set_window(struct pump *pump, void *window);
 void pump_free(struct pump *pump);
 
 /*
- * From now on serves the mount of this number, whose /dev/fuse is fuse_fd (O_NONBLOCK, and
- * mounted: before that there is nothing to read). abort_fd: its "abort" file of fusectl,
- * open for writing: how its processes are let go when the server has ended. Both are taken
- * on success. The mount is forgotten when the kernel has unmounted it; a number that is in
- * use is waited for until the deadline (-EBUSY), since that takes a moment. -ENOTCONN when
- * the server has gone.
+ * From now on serves the mount of this number, whose /dev/fuse is fuse_fd (O_NONBLOCK,
+ * and mounted: before that there is nothing to read). abort_fd: its "abort" file of
+ * fusectl, open for writing: how its processes are let go when the server has ended. Both
+ * are taken on success. The mount is forgotten when the kernel has unmounted it; a number
+ * that is in use is waited for until the deadline (-EBUSY), since that takes a moment.
+ * -ENOTCONN when the server has gone.
  */
 struct pump_descriptors {
 	int fuse_fd, abort_fd;

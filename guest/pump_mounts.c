@@ -78,8 +78,8 @@ int pump_add(struct pump *p, unsigned int mount, const struct pump_descriptors *
 
 	pthread_mutex_lock(&p->lock);
 	r = wait_number(p, mount, deadline, err);
-	/* Within the lock: the up thread must find the mount as soon as there is a message,
-	 * and pump_break() must not miss it. */
+	/* Within the lock: the up thread must find the mount as soon as there is a
+	 * message, and pump_break() must not miss it. */
 	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fds->fuse_fd, &event) < 0)
 		r = err_sys(err, errno, "watch the mount");
 	if (r == 0)

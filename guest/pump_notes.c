@@ -2,10 +2,10 @@
 /*
  * The pump's third thread: what may wait for answers that the down thread brings.
  *
- * A notification that drops a cached entry takes the lock of the folder that it is in, one
- * that drops pages waits for those that are being read: somebody may hold them who waits
- * for an answer. Dropping inodes may wait for write-back. None is needed for other memory
- * to come free, so this thread is one like any.
+ * A notification that drops a cached entry takes the lock of the folder that it is in,
+ * one that drops pages waits for those that are being read: somebody may hold them who
+ * waits for an answer. Dropping inodes may wait for write-back. None is needed for other
+ * memory to come free, so this thread is one like any.
  */
 #include "guest/pump_internal.h"
 

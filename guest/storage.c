@@ -195,8 +195,8 @@ static struct mount_point *wait_point(const char *path)
 	return point;
 }
 
-/* The caller's, with what is mounted there already, or by mounting; points_lock is held, but
- * not meanwhile. */
+/* The caller's, with what is mounted there already, or by mounting; points_lock is held,
+ * but not meanwhile. */
 static int take_point(
 	const struct driver *driver, const Grpc__Storage *s, struct err *err)
 {

@@ -9,19 +9,20 @@
 
 /*
  * Mounts the storages in their order; on failure those mounted are unmounted again.
- * Drivers: "stencil-files" (source: the number of a mount of the pod's file server; options:
- * flags, and rootmode=40000 for a folder, the type of stat(2) in octal for others), "ephemeral" (a tmpfs),
- * "local" (a folder), "stencil-image" (source: its PCI address) and "overlay" (image.h). Mount
- * points are below GUEST_SHARED_ROOT. One where a tmpfs or an image is mounted already is
- * shared, as Kata's agent does it: the first one's file system stays until the last has gone.
- * The file server's mounts and overlays are each on a mount point of their own.
- * *ret_mounts (n strings, the caller's) is what storage_unmount() takes back.
+ * Drivers: "stencil-files" (source: the number of a mount of the pod's file server;
+ * options: flags, and rootmode=40000 for a folder, the type of stat(2) in octal for
+ * others), "ephemeral" (a tmpfs), "local" (a folder), "stencil-image" (source: its PCI
+ * address) and "overlay" (image.h). Mount points are below GUEST_SHARED_ROOT. One where a
+ * tmpfs or an image is mounted already is shared, as Kata's agent does it: the first
+ * one's file system stays until the last has gone. The file server's mounts and overlays
+ * are each on a mount point of their own. *ret_mounts (n strings, the caller's) is what
+ * storage_unmount() takes back.
  */
 int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
 	size_t *ret_n, struct err *err);
 
-/* Unmounts backwards, and frees the list. One that can't be unmounted is detached and
- * logged. */
+/* Unmounts backwards, and frees the list. One that can't
+ * be unmounted is detached and logged. */
 void storage_unmount(char ***mounts, size_t *n);
 
 /* Mount options in words: the flags that mount(2) has as bits, and the rest with commas

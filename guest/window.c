@@ -2,9 +2,9 @@
 /*
  * Finding and mapping the window: see window.h.
  *
- * A clone wakes up with a device that the template did not have: its kernel has to be told
- * to look. Bus 0 is looked through, and what is behind it; that takes the lock of PCI
- * hot-plug, so that it is safe beside that.
+ * A clone wakes up with a device that the template did not have: its kernel has to be
+ * told to look. Bus 0 is looked through, and what is behind it; that takes the lock of
+ * PCI hot-plug, so that it is safe beside that.
  *
  * What kind of memory the mapping is. The BAR is ordinary memory of the host, which the
  * kernel can't know: it maps resource2 uncached, and resource2_wc (a prefetchable BAR has
@@ -35,9 +35,9 @@
 #define RESCAN      "/sys/devices/pci0000:00/pci_bus/0000:00/rescan"
 
 /*
- * Whether the text has a device of our kind, and which folder of sysfs is its. Lines begin
- * with "<bus and devfn> <vendor and device> " in hexadecimal. One file instead of two for
- * each device: 24 files are 5 ms under emulation.
+ * Whether the text has a device of our kind, and which folder of sysfs is its. Lines
+ * begin with "<bus and devfn> <vendor and device> " in hexadecimal. One file instead of
+ * two for each device: 24 files are 5 ms under emulation.
  */
 static bool find_line(char *text, char *ret_name, size_t size)
 {

@@ -7,9 +7,9 @@
 #include <string.h>
 
 /*
- * A streaming load fetches a whole line of write-combining memory, any other load 16 bytes
- * at most, each all the way to memory. On other memory it is a load like any. All four
- * loads of a line come first, so that they use the same fetch.
+ * A streaming load fetches a whole line of write-combining memory, any other load 16
+ * bytes at most, each all the way to memory. On other memory it is a load like any. All
+ * four loads of a line come first, so that they use the same fetch.
  */
 __attribute__((target("sse4.1"))) static size_t read_lines(
 	uint8_t *to, const uint8_t *from, size_t len)

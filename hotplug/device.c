@@ -18,8 +18,8 @@ void plug_set_port(struct json_object *args, const struct plug_port *port)
 	snprintf(addr, sizeof(addr), "%x", port->slot);
 	json_set_string(args, "bus", port->bus);
 	json_set_string(args, "addr", addr);
-	/* Else it had ports of I/O as well, for drivers of virtio 0.9: the bridge has none to
-	 * give. */
+	/* Else it had ports of I/O as well, for drivers of virtio 0.9:
+	 * the bridge has none to give. */
 	json_set_string(args, "disable-legacy", "on");
 }
 

@@ -59,8 +59,8 @@ static int load_config(struct creation *c, struct err *err)
 	return r < 0 ? r : spec_apply_annotations(&c->spec, config, err);
 }
 
-/* A container that joins a pod can't change its VM's settings, but wrong ones are told.
- */
+/* A container that joins a pod can't change its VM's settings,
+ * but wrong ones are told. */
 static int check_annotations(const struct creation *c, struct err *err)
 {
 	struct config scratch;

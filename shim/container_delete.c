@@ -27,8 +27,8 @@ static void remove_in_guest(struct container *c, const struct pod_use *use)
 	}
 }
 
-/* Takes each exec for good: its agent calls end, since its container or the VM is gone.
- */
+/* Takes each exec for good: its agent calls end,
+ * since its container or the VM is gone. */
 static void join_execs(struct container *c)
 {
 	struct pod *pod = c->pod;

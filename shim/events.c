@@ -137,8 +137,8 @@ static int watch_socket(const struct events *e)
 	return steal_fd(&fd);
 }
 
-/* Between bind(2) and listen(2) of the new socket a try is refused: the next one is soon.
- */
+/* Between bind(2) and listen(2) of the new socket a try is refused:
+ * the next one is soon. */
 #define RETRY_STEP_MS 1000
 
 static int deliver_ttrpc(struct events *e, const struct event *ev, struct err *err)
@@ -153,8 +153,8 @@ static int deliver_ttrpc(struct events *e, const struct event *ev, struct err *e
 		if (r != -ECONNRESET && r != -ECONNREFUSED && r != -ENOENT &&
 			r != -EPIPE && r != -ETIMEDOUT)
 			return r;
-		/* A shim that is about to end does not wait for a containerd that is
-		 * away. */
+		/* A shim that is about to end does not wait for
+		 * a containerd that is away. */
 		if (get_stop(e) != DEADLINE_NONE || now_ms() >= give_up)
 			return r;
 		if (watch_fd < 0) {

@@ -10,7 +10,8 @@
 
 #include "base/util.h"
 
-/* include/uapi/linux/magic.h has no names for these; fs/configfs/mount.c, ipc/mqueue.c. */
+/* include/uapi/linux/magic.h has no names for these;
+ * fs/configfs/mount.c, ipc/mqueue.c. */
 #define CONFIGFS_SUPER_MAGIC 0x62656570
 #define MQUEUE_SUPER_MAGIC   0x19800202
 
@@ -52,8 +53,8 @@ static bool has_kernel_type(const char *source)
 	return false;
 }
 
-/* /dev is a devtmpfs, or in a container a tmpfs or a folder: its type says nothing. What is
- * mounted below it has another device number. */
+/* /dev is a devtmpfs, or in a container a tmpfs or a folder: its type says nothing. What
+ * is mounted below it has another device number. */
 static bool is_of_dev(const char *source, const struct stat *st)
 {
 	_cleanup_free_ char *path = realpath(source, NULL);

@@ -23,8 +23,8 @@
  *
  * One lock for the pod, its containers (container.h) and their processes (process.h),
  * held for moments only. What takes longer is kept apart in two ways:
- *   - a change of the pod (starting, stopping, a container made or removed) is made by one
- *     thread at a time, between pod_change_begin() and pod_change_end();
+ *   - a change of the pod (starting, stopping, a container made or removed) is made by
+ *     one thread at a time, between pod_change_begin() and pod_change_end();
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
  */
 struct pod_image;
@@ -77,10 +77,10 @@ struct pod_needs {
 };
 
 /*
- * A VM of the best factory, made unique, with its file server and the first container's image;
- * side by side with that the network, and then with the NICs what the pod needs of CPU and
- * memory. Ready when the
- * guest has acknowledged all of it. On failure nothing stays.
+ * A VM of the best factory, made unique, with its file server and the first container's
+ * image; side by side with that the network, and then with the NICs what the pod needs of
+ * CPU and memory. Ready when the guest has acknowledged all of it. On failure nothing
+ * stays.
  */
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);
 bool pod_has_vm(struct pod *pod);

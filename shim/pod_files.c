@@ -5,8 +5,8 @@
 #include "base/util.h"
 #include "vm/cgroup.h"
 
-/* Without it each access to a file in the guest fails or hangs: no pod any more. It ends with
- * a VM that was killed as well, by the end of its channel. */
+/* Without it each access to a file in the guest fails or hangs: no pod any more. It ends
+ * with a VM that was killed as well, by the end of its channel. */
 static void on_files_ended(void *user)
 {
 	struct pod *pod = user;

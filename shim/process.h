@@ -25,10 +25,9 @@
 struct process {
 	struct process *next; /* of the container's execs */
 	struct container *container;
-	unsigned int refs; /* one is the container's; under the pod's lock */
-	char *exec_id;     /* "" for the first process */
-	const char *
-		agent_id; /* its name in the guest: the first one's is the container's id */
+	unsigned int refs;    /* one is the container's; under the pod's lock */
+	char *exec_id;        /* "" for the first process */
+	const char *agent_id; /* its name in the guest; the first one's: container's id */
 	char *in, *out, *err;
 	bool terminal;
 	Grpc__Process *spec; /* of an exec */
@@ -87,8 +86,8 @@ int process_close_io(struct process *p, struct err *err);
 /* Removes an exec that has ended or never ran. */
 int process_delete_exec(struct process *p, struct err *err);
 
-/* Marks it as ended and tells: wakes who waits, publishes the exit. Fine if it has
- * ended. */
+/* Marks it as ended and tells: wakes who waits, publishes the exit.
+ * Fine if it has ended. */
 void process_exit(struct process *p, uint32_t status, const struct timespec *at);
 /* Ends the threads of a process that has ended or never ran, or whose VM is gone. */
 void process_join(struct process *p);

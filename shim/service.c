@@ -128,8 +128,8 @@ HANDLER(state, StateRequest)
 	return 0;
 }
 
-/* Waits for the end of the process, or of the connection that nobody waits on any more.
- */
+/* Waits for the end of the process, or of the connection
+ * that nobody waits on any more. */
 static int wait_exit(const struct process *p, struct ttrpc_request *call, struct err *err)
 {
 	struct pollfd fds[] = {{.fd = p->exit_fd, .events = POLLIN},
@@ -289,8 +289,8 @@ HANDLER(stats, StatsRequest)
 	return 0;
 }
 
-/* A container that is not there (yet) is no error: it is asked to see whether the shim
- * lives. */
+/* A container that is not there (yet) is no error:
+ * it is asked to see whether the shim lives. */
 HANDLER(connect, ConnectRequest)
 {
 	Containerd__Task__V2__ConnectResponse *out =

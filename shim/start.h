@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verb `start`: finds or makes the shim that serves a task, and prints its address.
- */
+/* The verb `start`: finds or makes the shim that serves a task,
+ * and prints its address. */
 #pragma once
 
 #include "base/err.h"

@@ -296,7 +296,8 @@ static void describe_storage(struct trees *t, size_t i)
 	s->n_options = 1;
 }
 
-/* The rootfs before what is mounted into it, and the overlay behind what it is made of. */
+/* The rootfs before what is mounted into it,
+ * and the overlay behind what it is made of. */
 Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n)
 {
 	size_t n = 0;

@@ -13,8 +13,8 @@
 
 /*
  * The rootfs is one tree, assembled on the host; or, where its layers have an image
- * (layers.h, templated/lease/image.h), what the guest makes of that: an overlay of the image
- * and of a tree with the snapshot's own upper and work folder, or the image alone.
+ * (layers.h, templated/lease/image.h), what the guest makes of that: an overlay of the
+ * image and of a tree with the snapshot's own upper and work folder, or the image alone.
  */
 struct trees_config {
 	const struct config *config;
@@ -29,11 +29,11 @@ struct trees_config {
 
 struct trees;
 
-/* Starts making them in a thread, which ends in trees_give() or trees_free(); *config
- * outlives it. */
+/* Starts making them in a thread, which ends in trees_give() or trees_free();
+ * *config outlives it. */
 int trees_start(const struct trees_config *config, struct trees **ret, struct err *err);
-/* Waits until they are made: the image of the rootfs that is to be plugged, or NULL. Then one
- * of the two: it is at that address now (vm_plug_image()), or is not to be used. */
+/* Waits until they are made: the image of the rootfs that is to be plugged, or NULL. Then
+ * one of the two: it is at that address now (vm_plug_image()), or is not to be used. */
 const struct image *trees_image(struct trees *t);
 void trees_take_image(struct trees *t, const char *address);
 int trees_refuse_image(struct trees *t, struct err *err);
@@ -44,8 +44,8 @@ int trees_give(struct trees *t, struct files_client *files, struct err *err);
  * AGENT_SHARED_DIR/<cid>/rootfs and bind mount n at AGENT_SHARED_DIR/<cid>/mounts/<n>.
  * Valid as long as t. */
 Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n);
-/* The server forgets them: after the guest has unmounted them, or if it never did. NULL is
- * fine. */
+/* The server forgets them: after the guest has unmounted them,
+ * or if it never did. NULL is fine. */
 void trees_withdraw(struct trees *t, struct files_client *files);
 /* The server keeps what it was given. NULL is fine. */
 void trees_free(struct trees *t);

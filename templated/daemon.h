@@ -39,8 +39,8 @@ struct daemon {
 void daemon_init(struct daemon *d, struct config *c, const char *config_path);
 void daemon_done(struct daemon *d);
 
-/* The configuration in force, for settings_put(). A request or build takes it once and
- * works with that. */
+/* The configuration in force, for settings_put().
+ * A request or build takes it once and works with that. */
 struct settings *daemon_settings(struct daemon *d);
 void daemon_change_settings(struct daemon *d, struct settings *next); /* takes next */
 /* For the status: why a configuration was refused, or "". */
@@ -72,10 +72,10 @@ struct cached *daemon_take_cached(
 
 /*
  * {"version", "pid", "uptime_s", "config", "config_error", "template": {…}, "build": {…},
- * "counters": {…}, "cache": {…}, "images": {…}}; templatectl(8) lists all keys. Waits for nobody, and
- * changes nothing, but a generation that has grown is compacted behind it. A status that
- * is too long for a message of the lease protocol has "truncated": true instead of the
- * clones of each generation and the manifests of those that are retired.
+ * "counters": {…}, "cache": {…}, "images": {…}}; templatectl(8) lists all keys. Waits for
+ * nobody, and changes nothing, but a generation that has grown is compacted behind it. A
+ * status that is too long for a message of the lease protocol has "truncated": true
+ * instead of the clones of each generation and the manifests of those that are retired.
  */
 struct json_object *daemon_status(struct daemon *d);
 /* {"plan": {…}, "tmpfs": {…}, "missing_bytes", "measured": {…}}: needs no daemon that

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known of an image: the file beside it that says what it is, and whether it is. */
+/* What is known of an image: the file beside it that says what it is,
+ * and whether it is. */
 #pragma once
 
 #include <stdint.h>
@@ -13,8 +14,8 @@ struct image_facts {
 	uint64_t bytes, layers;
 	uint64_t made_ms;   /* since the epoch */
 	uint64_t making_ms; /* how long it took */
-	/* The file's, as it was published. Whatever changes the file changes ctime_ns, which
-	 * nobody can set back. */
+	/* The file's, as it was published. Whatever changes the file changes ctime_ns,
+	 * which nobody can set back. */
 	uint64_t inode, mtime_ns, ctime_ns;
 	char head_sha256[65]; /* of the first 4096 bytes, with the superblock in them */
 };

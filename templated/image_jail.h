@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where mkfs.erofs runs: the layers, the file that it writes, and nothing else of the host. */
+/* Where mkfs.erofs runs: the layers, the file that it writes,
+ * and nothing else of the host. */
 #pragma once
 
 #include <stdint.h>
@@ -9,8 +10,8 @@
 #include "vm/cgroup.h"
 
 /*
- * How it works. A thread of its own leaves the host's mount namespace and mounts in its own,
- * on <store>/jail, where nobody else sees it:
+ * How it works. A thread of its own leaves the host's mount namespace and mounts in its
+ * own, on <store>/jail, where nobody else sees it:
  *
  *   /lower                the layers: a read-only overlay without an upper folder, or, of
  *                         one layer, a read-only bind
@@ -19,13 +20,14 @@
  *   /tmp                  16 MiB
  *
  * All ends with the thread, however templated ends. The layers are named to the kernel by
- * the numbers of their descriptors: what is in their paths does not matter, and 500 of them
- * fit into the page that mount(2) has for its options.
+ * the numbers of their descriptors: what is in their paths does not matter, and 500 of
+ * them fit into the page that mount(2) has for its options.
  *
  * mkfs.erofs is a child that makes /jail its root and gives up everything but reading:
  * uid and gid nobody, CAP_DAC_READ_SEARCH alone, no_new_privs; a filter against sockets,
  * signals, other processes, tracing, mounts, namespaces and, since that capability would
- * reach any file of the layers' file systems by it, file handles. It ends with the thread.
+ * reach any file of the layers' file systems by it, file handles. It ends with the
+ * thread.
  */
 #define IMAGE_JAIL "jail" /* in the store's folder */
 

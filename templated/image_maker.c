@@ -120,7 +120,8 @@ static void join_cgroup(const struct image_maker *m)
 
 static void enter_root(const struct image_maker *m)
 {
-	/* Its own, or the thread would lose its root, too; the unit allows no other kind. */
+	/* Its own, or the thread would lose its root, too;
+	 * the unit allows no other kind. */
 	fail_below_zero(unshare(CLONE_NEWNS), "unshare");
 	fail_below_zero(chdir(m->root), "enter the jail");
 	fail_below_zero(syscall(SYS_pivot_root, ".", "."), "pivot_root");
@@ -139,7 +140,8 @@ static void drop_privileges(void)
 		if (!(keep >> cap & 1))
 			fail_below_zero(prctl(PR_CAPBSET_DROP, cap, 0, 0, 0),
 				"drop the bounding set");
-	/* The raw calls: glibc's would signal threads that a forked child does not have. */
+	/* The raw calls: glibc's would signal threads that
+	 * a forked child does not have. */
 	fail_below_zero(syscall(SYS_setgroups, 0, NULL), "setgroups");
 	fail_below_zero(syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY), "setresgid");
 	fail_below_zero(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep capabilities");

@@ -77,7 +77,8 @@ void image_job_free(struct image_job *job);
 int images_open_store(struct images *s, const struct config *c, struct err *err);
 void images_close_store(struct images *s);
 struct image_entry *images_find(struct images *s, const char *key);
-/* A descriptor to give away; IMAGES_GRANTED, or IMAGES_MAKING if it has to be made again. */
+/* A descriptor to give away; IMAGES_GRANTED,
+ * or IMAGES_MAKING if it has to be made again. */
 enum images_answer images_grant(
 	struct images *s, struct image_entry *e, struct image_grant *ret);
 /* Files that were removed, to be closed without the lock: that frees their blocks. */
@@ -87,8 +88,8 @@ struct image_litter {
 	uint64_t bytes;
 };
 void image_litter_done(struct image_litter *litter);
-/* Removes those not used for longest until there is room for `bytes` more below max_bytes.
- * IMAGES_FULL with err, if the others are in use. */
+/* Removes those not used for longest until there is room for `bytes` more below
+ * max_bytes. IMAGES_FULL with err, if the others are in use. */
 enum images_answer images_make_room(struct images *s, uint64_t bytes, uint64_t max_bytes,
 	struct image_litter *litter, struct err *err);
 /* Removes one unless it is in use. */

@@ -145,8 +145,8 @@ bool images_remove(struct images *s, struct image_entry *e, const char *why,
 	return true;
 }
 
-/* The one not used for longest, of those used after `after` (with its key, as two may have
- * been used in one millisecond). */
+/* The one not used for longest, of those used after `after` (with its key, as two may
+ * have been used in one millisecond). */
 static struct image_entry *oldest_after(struct images *s, uint64_t after, const char *key)
 {
 	struct image_entry *found = NULL;
@@ -315,8 +315,8 @@ static int make_folder(const char *path, int *ret_fd, struct err *err)
 	return 0;
 }
 
-/* Of a templated that was killed: PDEATHSIG has ended mkfs.erofs, if nothing was in the way.
- */
+/* Of a templated that was killed: PDEATHSIG has ended mkfs.erofs,
+ * if nothing was in the way. */
 static void remove_group(const struct config *c)
 {
 	char group[CGROUP_PATH_BYTES];

@@ -10,8 +10,8 @@
 #include "base/util.h"
 #include "templated/images_internal.h"
 
-/* The file's name in /proc/locks, "major:minor:inode", from a lock of our own: on btrfs and
- * overlays it is not what stat(2) says. "" where the kernel does not tell. */
+/* The file's name in /proc/locks, "major:minor:inode", from a lock of our own: on btrfs
+ * and overlays it is not what stat(2) says. "" where the kernel does not tell. */
 static void look_up_lock_name(struct images *s, struct image_entry *e)
 {
 	_cleanup_close_ int fd = images_open_file(s, e->key);
@@ -46,8 +46,8 @@ static uint64_t count_locks(const char *locks, const char *name)
 	return n;
 }
 
-/* In a PID namespace /proc/locks leaves out those whose taker, a former templated, is gone.
- */
+/* In a PID namespace /proc/locks leaves out those whose taker,
+ * a former templated, is gone. */
 static bool is_in_use(struct images *s, const struct image_entry *e)
 {
 	_cleanup_close_ int fd = images_open_file(s, e->key);

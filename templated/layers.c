@@ -68,8 +68,8 @@ static int check_layer(const char *path, const struct statx *stx, struct err *er
 	return 0;
 }
 
-/* A file system without birth times has the last change instead: a folder that was made anew
- * with the number of a former one still differs. */
+/* A file system without birth times has the last change instead: a folder that was made
+ * anew with the number of a former one still differs. */
 static void hash_layer(struct sha256_ctx *ctx, const char *path, const struct statx *stx)
 {
 	bool born = stx->stx_mask & STATX_BTIME;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lower folders of a root file system: which ones they are, and whether an image can be
- * made of them. */
+/* The lower folders of a root file system: which ones they are,
+ * and whether an image can be made of them. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,9 +16,9 @@
  * they are the same folders, by device, inode, birth time and path. What is in them does
  * not count: layers are not written to once they are a lower.
  *
- * Refused (-EINVAL, the reason names the path): what is no folder, is on an overlay, whose
- * inodes are not those of its files, or may be written to by everybody. ret_fds (n places,
- * or NULL) gets an O_PATH descriptor of each, the caller's.
+ * Refused (-EINVAL, the reason names the path): what is no folder, is on an overlay,
+ * whose inodes are not those of its files, or may be written to by everybody. ret_fds (n
+ * places, or NULL) gets an O_PATH descriptor of each, the caller's.
  */
 int layers_identify(char *const *lowers, size_t n, int *ret_fds,
 	char ret_key[LAYERS_KEY_SIZE], struct err *err);

@@ -8,9 +8,9 @@
  *           are cut
  *   serve   tmpfs and image store and what is in them, socket, first build; then it waits
  *           for signals
- *   end     SIGTERM, SIGINT: a build, its VM, the cached VMs and an image's making end, the
- *           socket goes; the tmpfs, the published template and the images stay, for the next start and for the VMs
- *           that use it
+ *   end     SIGTERM, SIGINT: a build, its VM, the cached VMs and an image's making end,
+ *           the socket goes; the tmpfs, the published template and the images stay, for
+ *           the next start and for the VMs that use them
  */
 #include <errno.h>
 #include <getopt.h>
@@ -266,8 +266,8 @@ static int templated_run(struct config *c, const char *config_path, struct err *
 	struct daemon d;
 	int r;
 
-	/* Requests are rare and short: two arenas for all threads instead of one for each of
-	 * some, which all keep what they once had. */
+	/* Requests are rare and short: two arenas for all threads instead of one for each
+	 * of some, which all keep what they once had. */
 	mallopt(M_ARENA_MAX, 2);
 	log_init("templated", STDERR_FILENO, (enum log_level)c->log_level);
 	signal_fd = make_signal_fd(err);

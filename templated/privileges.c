@@ -15,7 +15,7 @@
  *                     memory (0400), cgroup files of a delegated tree
  *
  * For making images: CAP_SYS_ADMIN mounts the overlay of the layers, in a mount namespace
- * of the maker's; CAP_SETUID, CAP_SETGID and CAP_SETPCAP take everything from mkfs.erofs but
+ * of the maker's; CAP_SETUID, CAP_SETGID and CAP_SETPCAP take from mkfs.erofs all but
  *
  *   CAP_DAC_READ_SEARCH  layers have files that only their owners may read
  *

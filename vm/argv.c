@@ -64,8 +64,8 @@ add_option(struct words *w, const char *option, const char *fmt, ...)
  * What a distribution's kernel sets up for everyone, and no container of a VM looks at: a
  * clone has it in its memory, a boot waits for it. The names are functions of the kernel;
  * those that another kernel has not say nothing to it.
- *   tracer_init_tracefs  four files for each of 1300 trace events: 8.6 MB of inodes, never
- *                        to be dropped. /sys/kernel/tracing is empty, bpf(2) and
+ *   tracer_init_tracefs  four files for each of 1300 trace events: 8.6 MB of inodes,
+ *                        never to be dropped. /sys/kernel/tracing is empty, bpf(2) and
  *                        perf_event_open(2) do without.
  *   slab_sysfs_init      /sys/kernel/slab: 0.6 MB; /proc/slabinfo tells the same.
  *   init_zswap           0.6 MB of buffers to compress what is swapped, without a swap.
@@ -80,10 +80,10 @@ static const char *unused_initcalls(const char *params)
 }
 
 /*
- * lsm=: of the security modules a container uses these two. The others are called for each
- * hook of each system call even without a policy, and hang something on each inode: 4 % of
- * a clone's time to the end of "true" under emulation. (selinux=0 is not enough: Debian's
- * kernel does not know it, and has SELinux.)
+ * lsm=: of the security modules a container uses these two. The others are called for
+ * each hook of each system call even without a policy, and hang something on each inode:
+ * 4 % of a clone's time to the end of "true" under emulation. (selinux=0 is not enough:
+ * Debian's kernel does not know it, and has SELinux.)
  */
 char *vm_cmdline(const struct vm_machine *m)
 {
@@ -100,8 +100,8 @@ char *vm_cmdline(const struct vm_machine *m)
 		*params ? " " : "", params);
 }
 
-/* The machine without what it has no use for: each device costs realize time and guest
- * memory. */
+/* The machine without what it has no use for:
+ * each device costs realize time and guest memory. */
 static void add_machine(struct words *w, const struct vm_machine *m)
 {
 	const struct config *c = m->config;
@@ -165,13 +165,13 @@ static void add_window(struct words *w)
 
 /*
  * A root port for each device would be what PCI Express has for it; eight of them cost a
- * clone's start 9 ms of CPU, 32 of them 55, this bridge 1 (docs/design.md). QEMU plugs into
- * its slots by ACPI: without shpc=off the bridge would have a controller of its own for that,
- * which nobody uses.
+ * clone's start 9 ms of CPU, 32 of them 55, this bridge 1 (docs/design.md). QEMU plugs
+ * into its slots by ACPI: without shpc=off the bridge would have a controller of its own
+ * for that, which nobody uses.
  *
- * mem-reserve and pref64-reserve: the firmware opens no window for a bridge without devices,
- * and the kernel makes none later. A virtio device has 4 KiB of the first kind and 16 KiB of
- * the second; 1 MiB is the smallest window.
+ * mem-reserve and pref64-reserve: the firmware opens no window for a bridge without
+ * devices, and the kernel makes none later. A virtio device has 4 KiB of the first kind
+ * and 16 KiB of the second; 1 MiB is the smallest window.
  */
 static void add_ports(struct words *w)
 {
@@ -216,8 +216,8 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	add_option(&w, "-name", "stencil,debug-threads=on");
 	add(&w, "-no-user-config");
 	add(&w, "-nodefaults");
-	/* A guest that ends or panics (panic=-1 is a reboot) stays to be looked at:
-	 * vm/watch.c. */
+	/* A guest that ends or panics (panic=-1 is a reboot)
+	 * stays to be looked at: vm/watch.c. */
 	add_option(&w, "-action", "reboot=shutdown,shutdown=pause");
 	add_option(&w, "-display", "none");
 	add_option(&w, "-sandbox",
@@ -229,8 +229,8 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	add_option(&w, "-mon", "chardev=qmp,mode=control");
 	add_devices(&w, role);
 	if (role == VM_ROLE_CLONE) {
-		/* No kernel: what the loader would read is in the template's memory
-		 * already. */
+		/* No kernel: what the loader would read is in the
+		 * template's memory already. */
 		add_option(&w, "-incoming", "defer");
 		return w.word;
 	}

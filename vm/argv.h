@@ -25,8 +25,8 @@
 #define VM_WORD_COMPACT "stencil.compact"
 
 /*
- * Ports for hot-plugging, a NIC or an image each: port i is slot i of one conventional PCI
- * bridge, the bus VM_PORTS_BUS.
+ * Ports for hot-plugging, a NIC or an image each: port i is slot i of one conventional
+ * PCI bridge, the bus VM_PORTS_BUS.
  */
 #define VM_PORTS     32
 #define VM_PORTS_BUS "ports"
@@ -54,6 +54,6 @@ struct vm_machine {
 char **vm_argv_new(const struct vm_machine *m, enum vm_role role);
 void vm_argv_free(char **argv);
 
-/* The guest's command line for this machine, less VM_WORD_COMPACT; the caller's to
- * free(). */
+/* The guest's command line for this machine, less VM_WORD_COMPACT;
+ * the caller's to free(). */
 char *vm_cmdline(const struct vm_machine *m);

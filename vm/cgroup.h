@@ -21,9 +21,9 @@ unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64]);
 
 /*
  * A group is named by its path below the root of each hierarchy that matters (the unified
- * one, or v1's memory, cpu and pids): <cgroup_parent>/<name>, see cgroup_path(). procs_fds gets an open cgroup.procs for each, -1 in
- * unused places; the caller closes them. A host without any cgroup mount is fine: all are
- * -1.
+ * one, or v1's memory, cpu and pids): <cgroup_parent>/<name>, see cgroup_path().
+ * procs_fds gets an open cgroup.procs for each, -1 in unused places; the caller closes
+ * them. A host without any cgroup mount is fine: all are -1.
  */
 int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err);
 
@@ -37,6 +37,6 @@ int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err);
 /* Kills what is in the group, until nothing is. */
 void cgroup_kill(const char *path);
 
-/* Removes an empty group, and its parent if it was the last in it. One that isn't there is
- * fine. Groups of one parent are made and removed under vm_number_lock(). */
+/* Removes an empty group, and its parent if it was the last in it. One that isn't there
+ * is fine. Groups of one parent are made and removed under vm_number_lock(). */
 int cgroup_remove(const char *path, struct err *err);

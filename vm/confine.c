@@ -32,8 +32,8 @@ static int check_step(int result, const char *step, const char **ret_step)
 	return -errno;
 }
 
-/* Creates the folders above path and, unless it is to be a file, itself. Relative to the
- * cwd. */
+/* Creates the folders above path and, unless it is to be a file, itself.
+ * Relative to the cwd. */
 static int make_path(const char *path, bool is_file)
 {
 	char part[512];
@@ -121,8 +121,8 @@ static int close_from_to(unsigned int first, unsigned int last)
 	return first <= last ? (int)syscall(SYS_close_range, first, last, 0) : 0;
 }
 
-/* All from `first` on but those that are needed until exec, which closes them. At once: what
- * other threads had open (ends of streams, locks) must not live on in here. */
+/* All from `first` on but those that are needed until exec, which closes them. At once:
+ * what other threads had open (ends of streams, locks) must not live on in here. */
 static int close_others(const struct confine *c, unsigned int first)
 {
 	unsigned int low = (unsigned int)MIN(c->ctl_fd, c->qemu_fd);
@@ -133,8 +133,8 @@ static int close_others(const struct confine *c, unsigned int first)
 	return close_from_to(high + 1, ~0u);
 }
 
-/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent, 5 files; the rest is closed by
- * exec. */
+/* 0 nothing to read, 1 and 2 the log, 3 QMP, 4 agent, 5 files;
+ * the rest is closed by exec. */
 static int arrange_fds(const struct confine *c)
 {
 	const struct spawn *s = c->spawn;
@@ -185,8 +185,8 @@ static int drop_privileges(const struct spawn *s, const char **ret_step)
 	int r;
 
 	r = check_step(drop_bounding(), "drop the bounding set", ret_step);
-	/* The raw calls: glibc's would signal threads that a forked child does not have.
-	 */
+	/* The raw calls: glibc's would signal threads that
+	 * a forked child does not have. */
 	if (r == 0)
 		r = check_step(
 			(int)syscall(SYS_setgroups, 0, NULL), "setgroups", ret_step);

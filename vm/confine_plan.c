@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parent's half of confine.h: which files QEMU may see, which system calls it may
- * make. */
+/* The parent's half of confine.h: which files QEMU may see,
+ * which system calls it may make. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -31,8 +31,8 @@ static const char *const firmware_folders[] = {"share/qemu", "share/seabios"};
 /* Links on a merged /usr, folders elsewhere. */
 static const char *const library_links[] = {"/lib", "/lib64"};
 
-/* Beside filter_add_ways_out(): what a QEMU without networking, block jobs or helpers of its
- * own never calls, and a broken-out one would. */
+/* Beside filter_add_ways_out(): what a QEMU without networking, block jobs or helpers of
+ * its own never calls, and a broken-out one would. */
 static const int denied[] = {
 	SCMP_SYS(connect),
 	SCMP_SYS(bind),
@@ -115,16 +115,16 @@ static void plan_binds(struct confine *c)
 		add_firmware(c, prefix, firmware_folders[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(library_links); i++)
 		add_library_link(c, library_links[i]);
-	/* A QEMU of the administrator's own brings its folders along: /opt/qemu,
-	 * /usr/local. */
+	/* A QEMU of the administrator's own brings its folders along:
+	 * /opt/qemu, /usr/local. */
 	if (strcmp(prefix, "/usr") != 0 && strcmp(prefix, "/") != 0)
 		add_path(c, prefix);
 	else
 		add_path(c, s->qemu_path);
-	/* What it gets while it runs it opens by this, O_RDONLY (hotplug/image.c). No more of
-	 * /proc than that folder, which is the child's and stays so through exec. What a
-	 * descriptor was opened through, a read-only mount for all files of the host, and the
-	 * filter decide what may be opened by it again. */
+	/* What it gets while it runs it opens by this, O_RDONLY (hotplug/image.c). No
+	 * more of /proc than that folder, which is the child's and stays so through exec.
+	 * What a descriptor was opened through, a read-only mount for all files of the
+	 * host, and the filter decide what may be opened by it again. */
 	if (s->fd_names)
 		add_bind(c, "/proc/self/fd", "/proc/self/fd", false);
 	if (s->kernel)
@@ -135,8 +135,8 @@ static void plan_binds(struct confine *c)
 
 /*
  * Nothing is executed but QEMU, once: by this descriptor, which exec closes, and the
- * address of this string. A broken-out QEMU could rebuild both, at a guess; its own filter
- * (spawn=deny) is against that.
+ * address of this string. A broken-out QEMU could rebuild both, at a guess; its own
+ * filter (spawn=deny) is against that.
  */
 static int add_exec_rules(scmp_filter_ctx ctx, const struct confine *c)
 {

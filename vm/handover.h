@@ -8,10 +8,11 @@
 #include "vm/vm.h"
 
 /*
- * Two processes on one host with one state_dir, the giver (templated's cache) and the taker
- * (a shim). The VM keeps its number, and with it its folder, uid and cgroup; what changes
- * hands is its record's owner, under the folder's lock. So there is always exactly one
- * owner, and after a SIGKILL of either side at any moment the record says whose the VM is.
+ * Two processes on one host with one state_dir, the giver (templated's cache) and the
+ * taker (a shim). The VM keeps its number, and with it its folder, uid and cgroup; what
+ * changes hands is its record's owner, under the folder's lock. So there is always
+ * exactly one owner, and after a SIGKILL of either side at any moment the record says
+ * whose the VM is.
  *
  *   giver                                   taker
  *   vm_set_aside()  stopped, descriptors out
@@ -43,9 +44,10 @@ struct vm_handover {
 void vm_handover_done(struct vm_handover *h);
 
 /*
- * Stops a VM whose agent has answered, lifts its CPU limit, and takes its connections apart
- * without losing a byte. From then on vm is of use for vm_offer(), vm_withdraw(), vm_kill(),
- * vm_pidfd() and vm_free() only, also where it fails; `ended` is not called any more.
+ * Stops a VM whose agent has answered, lifts its CPU limit, and takes its connections
+ * apart without losing a byte. From then on vm is of use for vm_offer(), vm_withdraw(),
+ * vm_kill(), vm_pidfd() and vm_free() only, also where it fails; `ended` is not called
+ * any more.
  */
 int vm_set_aside(struct vm *vm, struct vm_handover *ret, struct err *err);
 
@@ -59,10 +61,10 @@ int vm_offer(struct vm *vm, struct err *err);
 int vm_withdraw(struct vm *vm, struct err *err);
 
 /*
- * Takes the VM that was offered into vm, whose own number is given back; *h is emptied in any
- * case. It is stopped, and was made under a configuration that a template for the vm's own
- * would have to match. On failure vm is as after a start that failed, and the offered VM is
- * ended unless VM_WITHDRAWN is returned: it was not ours to take.
+ * Takes the VM that was offered into vm, whose own number is given back; *h is emptied in
+ * any case. It is stopped, and was made under a configuration that a template for the
+ * vm's own would have to match. On failure vm is as after a start that failed, and the
+ * offered VM is ended unless VM_WITHDRAWN is returned: it was not ours to take.
  */
 #define VM_WITHDRAWN 1
 int vm_adopt(struct vm *vm, struct vm_handover *h, struct err *err);

@@ -26,9 +26,9 @@
 
 /*
  * Takes a free number: its folder, the record in it (record->cgroup and files_uid are
- * filled in) and its cgroup, with an open cgroup.procs of each hierarchy as by cgroup_create(). *ret_dir is
- * the caller's. -EBUSY: all are taken; -EADDRINUSE: another instance has claimed some of
- * the uids. Both name the key.
+ * filled in) and its cgroup, with an open cgroup.procs of each hierarchy as by
+ * cgroup_create(). *ret_dir is the caller's. -EBUSY: all are taken; -EADDRINUSE: another
+ * instance has claimed some of the uids. Both name the key.
  */
 int vm_number_take(const struct config *c, struct vm_record *record, unsigned int *ret,
 	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err);
@@ -46,8 +46,8 @@ static inline uid_t vm_number_uid(const struct config *c, unsigned int number)
 	return (uid_t)(c->uid_base + number);
 }
 
-/* Of the taker's own configuration; whose VM it was made by another one's, its record
- * tells. */
+/* Of the taker's own configuration; whose VM it was made by another one's,
+ * its record tells. */
 static inline uid_t vm_number_files_uid(const struct config *c, unsigned int number)
 {
 	return (uid_t)(c->uid_base + c->uid_count + number);

@@ -9,8 +9,8 @@
 #include "hotplug/plug.h"
 #include "vm/vm_internal.h"
 
-/* The number of a port that is free no more, or VM_PORTS. `pmem_bytes` are taken out of the
- * address space for images, with it or not at all. */
+/* The number of a port that is free no more, or VM_PORTS. `pmem_bytes` are taken out of
+ * the address space for images, with it or not at all. */
 static unsigned int take_port(struct vm *vm, unsigned int reserved, uint64_t pmem_bytes)
 {
 	unsigned int port = VM_PORTS;

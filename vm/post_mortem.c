@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a VM said last, for people: the ends of its console and of QEMU's standard error. */
+/* What a VM said last, for people: the ends of its console
+ * and of QEMU's standard error. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

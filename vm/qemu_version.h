@@ -10,6 +10,6 @@
  * version 7.2.22 (Debian …)"); a negative errno for any other text. */
 int qemu_version_parse(const char *line);
 
-/* First line of `<path> --version`. A program that is no QEMU, or older than 7.2, is an error
- * that says so. *ret_line is the caller's to free(). */
+/* First line of `<path> --version`. A program that is no QEMU, or older than 7.2, is an
+ * error that says so. *ret_line is the caller's to free(). */
 int vm_qemu_version(const char *path, char **ret_line, struct err *err);

@@ -37,12 +37,12 @@ int vm_record_read(int dir_fd, struct vm_record *ret, struct err *err);
 int vm_record_write(int dir_fd, const struct vm_record *record, struct err *err);
 
 /*
- * Opens the VM's folder and waits for its lock, for vm_unlock(). Held for moments, or while
- * the VM is undone; taken before vm_number_lock() where both are. A negative errno; -ENOENT:
- * there is no such VM.
+ * Opens the VM's folder and waits for its lock, for vm_unlock(). Held for moments, or
+ * while the VM is undone; taken before vm_number_lock() where both are. A negative errno;
+ * -ENOENT: there is no such VM.
  */
 int vm_record_lock(const char *dir);
-/* Gives back either lock, whoever was forked meanwhile, and closes the descriptor. -1 is
- * fine. */
+/* Gives back either lock, whoever was forked meanwhile,
+ * and closes the descriptor. -1 is fine. */
 void vm_unlock(int fd);
 DEFINE_CLEANUP(unlock, int, vm_unlock);

@@ -85,7 +85,8 @@ static int add_dimm(struct vm *vm, uint64_t bytes, struct err *err)
 	char id[32];
 	int r;
 
-	/* A number that was used counts, whatever became of it: QEMU may have it still. */
+	/* A number that was used counts, whatever became of it:
+	 * QEMU may have it still. */
 	snprintf(id, sizeof(id), "dimm%u", vm->dimms++);
 	r = plug_dimm(vm->qmp, id, bytes, vm_call_deadline(vm), err);
 	if (r < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A VM's connections are taken apart, for another process to go on with: see handover.h. */
+/* A VM's connections are taken apart, for another process
+ * to go on with: see handover.h. */
 #include <errno.h>
 #include <fcntl.h>
 

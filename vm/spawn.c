@@ -4,13 +4,13 @@
  *
  * Parent and child talk over a SOCK_SEQPACKET pair until exec closes the child's end:
  *
- *   parent                               child
+ *   parent                           child
  *   fork
- *   record the pid in a file             confine itself
- *   "go"                  ------------>  wait for it: if the parent died unrecorded, so does it
- *                         <------------  the listener of its filter (one byte + SCM_RIGHTS)
- *   start the supervisor                 exec
- *                         <------------  end of stream: QEMU runs; or struct failure: it does not
+ *   record the pid in a file         confine itself
+ *   "go"                  -------->  wait for it; end, if the parent died unrecorded
+ *                         <--------  the listener of its filter (one byte + SCM_RIGHTS)
+ *   start the supervisor             exec
+ *                         <--------  end of stream: QEMU runs; or struct failure
  */
 #include "vm/spawn.h"
 

@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 
-/* What QEMU opens O_RDWR by a name that leads nowhere: its open is answered with a duplicate
- * of fd, whatever that one's access is (vm/supervise.h). */
+/* What QEMU opens O_RDWR by a name that leads nowhere: its open is answered with a
+ * duplicate of fd, whatever that one's access is (vm/supervise.h). */
 struct spawn_open {
 	const char *path;
 	int fd;
@@ -30,8 +30,8 @@ struct spawn {
 	unsigned int n_opens;
 	/* cgroup.procs files open for writing; -1: none. */
 	const int *cgroup_fds;
-	/* Called in the parent with the child's process before QEMU is executed; a failure
-	 * ends the start. */
+	/* Called in the parent with the child's process before QEMU is executed; a
+	 * failure ends the start. */
 	int (*record)(void *user, pid_t pid, int pidfd, struct err *err);
 	void *user;
 };

@@ -29,7 +29,8 @@ static int make_stderr(struct vm *vm, struct err *err)
 	return 0;
 }
 
-/* Called between fork and exec: from here on vm_kill() and vm_sweep() find the process. */
+/* Called between fork and exec: from here on vm_kill() and vm_sweep()
+ * find the process. */
 static int record_qemu(void *user, pid_t pid, int pidfd, struct err *err)
 {
 	struct vm *vm = user;

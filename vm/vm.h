@@ -16,18 +16,21 @@
 #include "vm/cgroup.h"
 
 /*
- * One struct vm is one QEMU process, the connections to it, and what it has on the host: a
- * number, and by that a folder, a uid and a cgroup (vm/number.h). All of it is written down
- * before it is made (vm/record.h), so that vm_sweep() can undo it when its owner was killed.
+ * One struct vm is one QEMU process, the connections to it, and what it has on the host:
+ * a number, and by that a folder, a uid and a cgroup (vm/number.h). All of it is written
+ * down before it is made (vm/record.h), so that vm_sweep() can undo it when its owner was
+ * killed.
  *
  *	vm_new()
- *	vm_boot() | vm_clone() | vm_adopt(), vm_resume()     once it is ready, any of the rest
+ *	vm_boot() | vm_clone() | vm_adopt(), vm_resume()
+ *	any of the rest, once it is ready
  *	vm_free()
  *
- * A start that failed has undone itself: another one may follow. vm_kill() may come from any
- * thread at any time between vm_new() and vm_free(), a start that runs included. The other
- * calls may come from several threads at once, except the starts, vm_resize(), which wants
- * one at a time, and vm_free(). No lock is held while QEMU or the guest is waited for.
+ * A start that failed has undone itself: another one may follow. vm_kill() may come from
+ * any thread at any time between vm_new() and vm_free(), a start that runs included. The
+ * other calls may come from several threads at once, except the starts, vm_resize(),
+ * which wants one at a time, and vm_free(). No lock is held while QEMU or the guest is
+ * waited for.
  */
 struct vm;
 
@@ -36,14 +39,14 @@ struct vm_options {
 	const char *namespace;       /* of the sandbox; "" for a VM of templated's own */
 	const char *sandbox; /* its id, told to the guest; both are in the record */
 	struct trace *trace; /* may be NULL; outlives the start */
-	/* What QEMU may use of one CPU in percent until vm_set_aside(); 0: no limit. A host
-	 * without the controller for it is told about in the log, once. */
+	/* What QEMU may use of one CPU in percent until vm_set_aside(); 0: no limit. A
+	 * host without the controller for it is told about in the log, once. */
 	unsigned int cpu_percent;
 	/*
-	 * A VM that was ready has ended although nobody called vm_kill(): the guest powered
-	 * off or panicked, or QEMU died. Called once, from the VM's own thread, maybe before
-	 * the start has returned; not after vm_free() has. Who ends before it is ready fails
-	 * its start instead. May be NULL.
+	 * A VM that was ready has ended although nobody called vm_kill(): the guest
+	 * powered off or panicked, or QEMU died. Called once, from the VM's own thread,
+	 * maybe before the start has returned; not after vm_free() has. Who ends before
+	 * it is ready fails its start instead. May be NULL.
 	 */
 	void (*ended)(void *user);
 	void *user;
@@ -65,9 +68,9 @@ bool vm_is_killed(struct vm *vm);
 /*
  * Cold boot; ready when the agent has answered. memory_fd: the template's memory file,
  * mapped shared and writable (not taken), or -1 for private memory (direct factory). A
- * template's guest has zeroed its free memory by the time it answers, so that its pages can
- * be punched out. A guest that does not answer in boot_timeout_ms is -ETIMEDOUT, with the
- * end of its console and of QEMU's standard error in the text.
+ * template's guest has zeroed its free memory by the time it answers, so that its pages
+ * can be punched out. A guest that does not answer in boot_timeout_ms is -ETIMEDOUT, with
+ * the end of its console and of QEMU's standard error in the text.
  */
 int vm_boot(struct vm *vm, int memory_fd, struct err *err);
 
@@ -81,13 +84,13 @@ struct vm_template {
 /* Ready when the agent has answered; not unique until vm_make_unique(). */
 int vm_clone(struct vm *vm, const struct vm_template *template, struct err *err);
 
-/* Stops the guest and writes the device state; the VM is of no use afterwards but for
- * vm_free(). */
+/* Stops the guest and writes the device state;
+ * the VM is of no use afterwards but for vm_free(). */
 int vm_save(struct vm *vm, int state_fd, struct err *err);
 
-/* The identity gate: entropy, clock, hostname ("" leaves the guest's), machine-id and clone
- * id reach the guest and are acknowledged. Nothing of a workload may run before it returned
- * 0. */
+/* The identity gate: entropy, clock, hostname ("" leaves the guest's), machine-id and
+ * clone id reach the guest and are acknowledged. Nothing of a workload may run before it
+ * returned 0. */
 int vm_make_unique(struct vm *vm, const char *hostname, struct err *err);
 
 /*
@@ -106,16 +109,16 @@ struct vm_nic {
 	uint16_t mtu; /* 0: none offered */
 };
 
-/* Plugs a NIC into the first free port; -ENOSPC when all VM_PORTS (vm/argv.h) are used. The
- * guest finds it by its MAC. One that QEMU refuses (-EREMOTEIO) uses none. */
+/* Plugs a NIC into the first free port; -ENOSPC when all VM_PORTS (vm/argv.h) are used.
+ * The guest finds it by its MAC. One that QEMU refuses (-EREMOTEIO) uses none. */
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
 
 /*
- * Plugs a file that nobody writes, of a multiple of 2 MiB, into the first free port: as memory
- * (virtio-pmem), or as a disk (virtio-blk) where it is larger than dax_max of [images]. QEMU
- * keeps a duplicate of image_fd (O_RDONLY, not taken). ret_address is the port's
- * (vm_port_address()), by which the guest finds it. `reserved`: ports that others still need;
- * -ENOSPC where no other one is left, or no address space.
+ * Plugs a file that nobody writes, of a multiple of 2 MiB, into the first free port: as
+ * memory (virtio-pmem), or as a disk (virtio-blk) where it is larger than dax_max of
+ * [images]. QEMU keeps a duplicate of image_fd (O_RDONLY, not taken). ret_address is the
+ * port's (vm_port_address()), by which the guest finds it. `reserved`: ports that others
+ * still need; -ENOSPC where no other one is left, or no address space.
  */
 struct vm_image {
 	int fd;
@@ -126,9 +129,9 @@ int vm_plug_image(struct vm *vm, const struct vm_image *image,
 	char ret_address[VM_PORT_ADDRESS_SIZE], struct err *err);
 
 /*
- * The file channel, for the pod's file server (files/wire.h): its host end, and the window's
- * memory, a memfd whose size is sealed. Borrowed; valid until vm_free(). The VM reads and
- * writes neither.
+ * The file channel, for the pod's file server (files/wire.h): its host end, and the
+ * window's memory, a memfd whose size is sealed. Borrowed; valid until vm_free(). The VM
+ * reads and writes neither.
  */
 void vm_files(const struct vm *vm, int *ret_channel_fd, int *ret_window_fd);
 /* Uid and gid for that server, nobody else's as long as the VM has its number. */
@@ -143,6 +146,6 @@ unsigned int vm_number(const struct vm *vm);
 int vm_pid(const struct vm *vm);   /* QEMU's */
 int vm_pidfd(const struct vm *vm); /* readable when QEMU has ended */
 
-/* Why QEMU ended or the guest is silent: the last of its standard error and console. Of an
- * adopted VM that no exit status can be known. */
+/* Why QEMU ended or the guest is silent: the last of its standard error and console. Of
+ * an adopted VM that no exit status can be known. */
 void vm_post_mortem(struct vm *vm, char *buf, size_t size);

@@ -11,7 +11,8 @@
 #include "vm/spawn.h"
 #include "vm/vm.h"
 
-/* QEMU's standard error is kept up to here; what it writes beyond is refused by a seal. */
+/* QEMU's standard error is kept up to here;
+ * what it writes beyond is refused by a seal. */
 #define VM_STDERR_BYTES 16384
 
 struct vm {
@@ -60,8 +61,8 @@ struct vm {
 int64_t vm_call_deadline(const struct vm *vm);
 int64_t vm_boot_deadline(const struct vm *vm);
 
-/* The parts of a start that boot and clone share (start.c). Whoever starts calls vm_undo()
- * where one fails. */
+/* The parts of a start that boot and clone share (start.c). Whoever starts calls
+ * vm_undo() where one fails. */
 struct vm_start {
 	enum vm_role role;
 	struct vm_machine machine;
@@ -90,7 +91,8 @@ int vm_publish_qemu(struct vm *vm, int pidfd, struct err *err);
 /* Starts and joins the VM's thread (watch.c). */
 int vm_watch(struct vm *vm, struct err *err);
 void vm_unwatch(struct vm *vm);
-/* The end of a start: from here on `ended` is told. -ECONNRESET: QEMU has ended already. */
+/* The end of a start: from here on `ended` is told. -ECONNRESET:
+ * QEMU has ended already. */
 int vm_become_ready(struct vm *vm, struct err *err);
 /* -ECANCELED once vm_kill() was called. */
 int vm_check_killed(struct vm *vm, struct err *err);

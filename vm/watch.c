@@ -2,10 +2,10 @@
 /*
  * The VM's thread: hears of the end of the guest and of QEMU.
  *
- * A guest that ends by itself (powers off, reboots, or panics, which our command line makes
- * a reboot) leaves a QEMU that has paused and says SHUTDOWN, so that the console, which
- * lives in QEMU, can be read. Then QEMU is killed, and everyone who waits for QMP or the
- * agent hears of it. A QEMU that closes QMP is as good as dead, and made so.
+ * A guest that ends by itself (powers off, reboots, or panics, which our command line
+ * makes a reboot) leaves a QEMU that has paused and says SHUTDOWN, so that the console,
+ * which lives in QEMU, can be read. Then QEMU is killed, and everyone who waits for QMP
+ * or the agent hears of it. A QEMU that closes QMP is as good as dead, and made so.
  */
 #include <errno.h>
 #include <signal.h>
@@ -43,8 +43,8 @@ static void note_guest_end(struct vm *vm)
 		vm->record.sandbox);
 }
 
-/* Whether somebody is to be told that QEMU has ended. A start that has not come to its end
- * finds that out itself. */
+/* Whether somebody is to be told that QEMU has ended. A start that has not come to its
+ * end finds that out itself. */
 static bool note_end(struct vm *vm)
 {
 	bool tells;

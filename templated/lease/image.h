@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lease protocol, client side: asking templated for an image of a root file system's
- * layers. */
+/* The lease protocol, client side: asking templated for an
+ * image of a root file system's layers. */
 #pragma once
 
 #include <stddef.h>
@@ -22,8 +22,8 @@ enum {
 /* An EROFS image, uncompressed and without inline data, its size a multiple of 2 MiB. */
 struct image {
 	/* O_RDONLY, opened through a read-only mount. Its open file description holds a
-	 * shared flock(2): as long as there is a descriptor of it, the image is in use and
-	 * stays. */
+	 * shared flock(2): as long as there is a descriptor of it, the image is in use
+	 * and stays. */
 	int fd;
 	uint64_t bytes;
 	char key[IMAGE_KEY_SIZE];
@@ -32,11 +32,12 @@ struct image {
 #define IMAGE_INIT ((struct image){.fd = -1})
 
 /*
- * Asks for the image of the lower folders of an overlay, absolute paths, topmost first, as
- * in lowerdir=. IMAGE_READY with *ret, for image_release(); or IMAGE_NONE with the reason:
- * it is being made (asking for one that is not there has it made behind the answer), the
- * layers are too large or such that no image can be made, images are switched off,
- * templated is not there. Negative errnos are for what is broken on this side.
+ * Asks for the image of the lower folders of an overlay, absolute paths, topmost first,
+ * as in lowerdir=. IMAGE_READY with *ret, for image_release(); or IMAGE_NONE with the
+ * reason: it is being made (asking for one that is not there has it made behind the
+ * answer), the layers are too large or such that no image can be made, images are
+ * switched off, templated is not there. Negative errnos are for what is broken on this
+ * side.
  */
 int image_ask(const struct config *c, char *const *lowers, size_t n, struct image *ret,
 	struct err *err);

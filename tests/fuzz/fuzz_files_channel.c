@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzzing what a guest sends its file server: the input's bytes against a channel whose tree
- * is in memory. */
+/* Fuzzing what a guest sends its file server: the input's bytes against a channel whose
+ * tree is in memory. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -14,7 +14,8 @@
 
 /*
  * The input: a length of two bytes, so many bytes for the beginning of each slot of the
- * guest's, and the stream. What the server says is read away; the end of the stream ends it.
+ * guest's, and the stream. What the server says is read away; the end of the stream ends
+ * it.
  */
 #define INPUT_MAX 65536
 

@@ -17,11 +17,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /*
- * An input is messages one behind the other, each as long as its first two bytes say (little
- * endian, what is there at most). Two things are put right, or hardly one would get through: the
- * length in the header, and FUSE_INIT goes before. The tree is a tmpfs in a mount namespace of
- * our own, beside the canary. Without the rights for that, or without a mount, there is nothing
- * to serve, and the shapes are still read.
+ * An input is messages one behind the other, each as long as its first two bytes say
+ * (little endian, what is there at most). Two things are put right, or hardly one would
+ * get through: the length in the header, and FUSE_INIT goes before. The tree is a tmpfs
+ * in a mount namespace of our own, beside the canary. Without the rights for that, or
+ * without a mount, there is nothing to serve, and the shapes are still read.
  */
 #define WORLD  "/mnt"
 #define TREE   WORLD "/tree"
@@ -177,7 +177,8 @@ static void *input_serve(void *arg)
 	return NULL;
 }
 
-/* In a thread of its own: one that serves loses its working folder, and the fuzzer needs it. */
+/* In a thread of its own: one that serves loses its working folder,
+ * and the fuzzer needs it. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool entered;

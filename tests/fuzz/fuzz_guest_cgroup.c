@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A number of a cgroup's file: the first line is the key that is looked for, empty for none.
- * What is found stands in the text as it would be written. */
+/* A number of a cgroup's file: the first line is the key that is looked for, empty for
+ * none. What is found stands in the text as it would be written. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>

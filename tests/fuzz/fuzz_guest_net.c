@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The addresses of the guest's interfaces and routes, as the host writes them; an m before it
- * makes it a hardware address. What is accepted is written as itself. */
+/* The addresses of the guest's interfaces and routes, as the host writes them; an m
+ * before it makes it a hardware address. What is accepted is written as itself. */
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>

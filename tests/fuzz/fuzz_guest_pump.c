@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The stream that a pump gets from the host: the first two bytes are credits and slots. */
+/* The stream that a pump gets from the host:
+ * the first two bytes are credits and slots. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>

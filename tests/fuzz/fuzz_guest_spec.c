@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent makes of a container's spec: a CreateContainer request on the wire if the
- * first byte is w, else a document behind it. What is accepted holds nothing of the host's,
- * and is left alone the second time.
+ * What the agent makes of a container's spec: a CreateContainer request on the wire if
+ * the first byte is w, else a document behind it. What is accepted holds nothing of the
+ * host's, and is left alone the second time.
  */
 #include <stdint.h>
 #include <stdlib.h>

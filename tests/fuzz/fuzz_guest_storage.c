@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mount options of a CreateSandbox request: what is left of them fits into mount(2)'s page. */
+/* Mount options of a CreateSandbox request:
+ * what is left of them fits into mount(2)'s page. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -59,8 +59,8 @@ static void replay(const char *folder, const char *name)
 		printf("Bail out! %s\n", err.text);
 		exit(1);
 	}
-	/* A block of exactly its size: a read behind it is what the sanitizer then sees.
-	 */
+	/* A block of exactly its size: a read behind it is
+	 * what the sanitizer then sees. */
 	exact = xmalloc(len);
 	memcpy(exact, data, len);
 	LLVMFuzzerTestOneInput(exact, len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plays a QEMU that its guest has taken over: executed in QEMU's place by spawn_qemu(), it
- * tries to write the template, to reach the host and other sandboxes, and reports each
+ * Plays a QEMU that its guest has taken over: executed in QEMU's place by spawn_qemu(),
+ * it tries to write the template, to reach the host and other sandboxes, and reports each
  * attempt on its standard error as "<attempt> <outcome>": OK, the name of an errno, or
  * the signal that ended it. test_readonly.c knows what each has to come to.
  *
@@ -14,8 +14,8 @@
  * HANDLE     the memory file's, in hexadecimal: "<type>:<bytes>"
  * PATH       names on the host
  *
- * The state file and a device come as descriptors over the QMP socket, as in a clone. With
- * no arguments it waits for the end of its QMP connection: the neighbour.
+ * The state file and a device come as descriptors over the QMP socket, as in a clone.
+ * With no arguments it waits for the end of its QMP connection: the neighbour.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real stencil-files under a real kernel's FUSE: this host's. The test plays the guest's
- * agent, which moves messages between /dev/fuse and the channel.
+ * The real stencil-files under a real kernel's FUSE: this host's. The test plays the
+ * guest's agent, which moves messages between /dev/fuse and the channel.
  */
 #pragma once
 
@@ -305,8 +305,8 @@ static inline struct files_server *files_server_new_at(
 
 static inline void files_server_free(struct files_server *f)
 {
-	/* A test that failed has files open, and its end would wait for this very process to
-	 * serve their closing: by force then. */
+	/* A test that failed has files open, and its end would wait for this very process
+	 * to serve their closing: by force then. */
 	if (umount2(f->mounted, 0) < 0) {
 		umount2(f->mounted, MNT_FORCE | MNT_DETACH);
 		fail_msg("the mount is in use");

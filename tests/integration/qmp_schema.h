@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Holding QMP commands against the schema that a QEMU tells of itself (query-qmp-schema).
- */
+/* Holding QMP commands against the schema that a QEMU tells of itself
+ * (query-qmp-schema). */
 #pragma once
 
 #include <setjmp.h>

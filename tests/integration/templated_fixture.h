@@ -103,7 +103,8 @@ static inline pid_t start(
 
 	if (pid == 0) {
 		int fd = open(out, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-		/* The user may not come to the program by its path, as to one in /root. */
+		/* The user may not come to the program by its path,
+		 * as to one in /root. */
 		int program_fd = open(path, O_PATH | O_CLOEXEC);
 
 		if (program_fd < 0 || fd < 0 || dup2(fd, STDOUT_FILENO) < 0 ||

@@ -11,8 +11,8 @@
 #define FOLDERS 10u
 #define FILES   1000u /* in each */
 
-/* A fifth of the files, as 20,000 are of 100,000. Without CAP_SYS_RESOURCE the server cannot
- * raise it. */
+/* A fifth of the files, as 20,000 are of 100,000.
+ * Without CAP_SYS_RESOURCE the server cannot raise it. */
 #define DESCRIPTORS_MAX 2000u
 
 static void limit_descriptors(rlim_t most)

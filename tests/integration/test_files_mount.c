@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the real stencil-files serves, seen by the host's own FUSE: what is right, and how long it
- * takes. */
+/* What the real stencil-files serves, seen by the host's own FUSE: what is right,
+ * and how long it takes. */
 #include "tests/integration/files_server.h"
 
 #include <sys/file.h>
@@ -54,8 +54,8 @@ static void test_semantics(void **state)
 	close(fd);
 }
 
-/* One of each: what serves it passes the server's filter, also where it is asked with
- * another's ids. */
+/* One of each: what serves it passes the server's filter,
+ * also where it is asked with another's ids. */
 static void test_all_calls(void **state)
 {
 	struct files_server *f = *state;

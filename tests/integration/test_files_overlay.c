@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An overlay with its upper layer on a served tree, as the guest mounts it: what overlayfs marks
- * there is on the host what the host's overlayfs would have left. */
+/* An overlay with its upper layer on a served tree, as the guest mounts it: what
+ * overlayfs marks there is on the host what the host's overlayfs would have left. */
 #include "tests/integration/files_server.h"
 
 #include <fcntl.h>

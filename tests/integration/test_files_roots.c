@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trees whose root is no folder: what a bind mount of one file, of a socket or of a device is in
- * the guest. */
+/* Trees whose root is no folder: what a bind mount of one file, of a socket or of a
+ * device is in the guest. */
 #include "tests/integration/files_server.h"
 
 #include <fcntl.h>

@@ -120,7 +120,8 @@ static int end(void **state)
 	return 0;
 }
 
-/* ---- the limit while it is prepared --------------------------------------------------- */
+/* ---- the limit while it is prepared
+ * --------------------------------------------------- */
 
 /* The VM's quota: of one CPU, in percent; 0: none; -1: the host can't. */
 static int quota_of(unsigned int number)
@@ -169,7 +170,8 @@ static void test_cpu_limit(void **state)
 	vm_handover_done(&h);
 }
 
-/* ---- the taker's steps --------------------------------------------------------------- */
+/* ---- the taker's steps
+ * --------------------------------------------------------------- */
 
 enum kill_at {
 	BEFORE_COMMIT,
@@ -285,7 +287,8 @@ static void test_taker_killed_after_resume(void **state)
 	take(AFTER_RESUME, 1000 + SIGKILL);
 }
 
-/* ---- the giver's steps --------------------------------------------------------------- */
+/* ---- the giver's steps
+ * --------------------------------------------------------------- */
 
 static void send_handover(int sock, const struct vm_handover *h)
 {
@@ -310,8 +313,8 @@ static struct vm_handover receive_handover(int sock)
 	return h;
 }
 
-/* A giver in a process of its own that is killed when it has set the VM aside or offered
- * it. */
+/* A giver in a process of its own that is killed when it
+ * has set the VM aside or offered it. */
 static struct vm_handover killed_giver(bool offers)
 {
 	struct vm_handover h;

@@ -91,8 +91,8 @@ static int end_pod(void **state)
 	return 0;
 }
 
-/* A shell command in our namespace; "$POD" is the pod's pid and "pod" runs what follows
- * there. */
+/* A shell command in our namespace; "$POD" is the pod's pid
+ * and "pod" runs what follows there. */
 static char *run(const char *command)
 {
 	_cleanup_free_ char *line =
@@ -126,7 +126,8 @@ static void do_run(const char *command)
 	free(run(command));
 }
 
-/* Without a link-local address: ip -d calls it tentative first, and its route comes later. */
+/* Without a link-local address: ip -d calls it tentative first,
+ * and its route comes later. */
 #define POD_UP(interface)                                                                \
 	"pod ip link set " interface " addrgenmode none; pod ip link set " interface " up; "
 #define MAKE_ETH0                                                                        \
@@ -146,9 +147,9 @@ static bool is_running(int fd, const char *interface)
 	return request.ifr_flags & IFF_RUNNING;
 }
 
-/* The kernel notices up to a second later that both ends of a pair are up; until then `ip -d`
- * says NO-CARRIER, and there is a route less. The last command waits for the kernel's lock,
- * under which it adds that. */
+/* The kernel notices up to a second later that both ends of a pair are up; until then `ip
+ * -d` says NO-CARRIER, and there is a route less. The last command waits for the kernel's
+ * lock, under which it adds that. */
 static void wait_running(const char *interface)
 {
 	struct sockaddr_nl links = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
@@ -496,8 +497,8 @@ static void test_crash_tap_held(void **state)
 	check_crash(true);
 }
 
-/* Somebody else's filters stay, whoever's turn it is; what was made before is taken back.
- */
+/* Somebody else's filters stay, whoever's turn it is;
+ * what was made before is taken back. */
 static void test_foreign_qdisc(void **state)
 {
 	_cleanup_free_ char *before = NULL, *after = NULL;

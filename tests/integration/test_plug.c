@@ -125,8 +125,8 @@ static void exec_qemu(int qmp_fd, int memory_fd, const char *backend, bool incom
 		argv[n++] = "defer";
 	}
 	argv[n] = NULL;
-	/* Not to outlive a test that failed; else it also keeps prove waiting for the end of
-	 * its output. */
+	/* Not to outlive a test that failed; else it also keeps prove
+	 * waiting for the end of its output. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Its complaints about what these tests do to it are not theirs. */
 	if (dup2(open("/dev/null", O_WRONLY), 2) < 0 || dup2(qmp_fd, 3) < 0 ||
@@ -594,8 +594,8 @@ static void test_schema(void **state)
 	unsigned int n = 0;
 
 	(void)state;
-	/* Nothing is in flight: the relay leaves the buffer alone until the next command.
-	 */
+	/* Nothing is in flight: the relay leaves the buffer
+	 * alone until the next command. */
 	memcpy(lines, sent, len);
 	assert_ok(qmp_ask(shared.q,
 		&(struct qmp_request){.name = "query-qmp-schema", .deadline = soon()},

@@ -80,10 +80,10 @@ static void assert_untouched(const struct snapshot *before)
 /* ---- a broken-out QEMU ---- */
 
 /*
- * What each attempt has to come to: for each subject (":" is none) one of the outcomes; two
- * where it depends on the kernel's version or configuration. EROFS is the read-only mount
- * that the file was opened through, EPERM our filter or a capability that is not there,
- * ENOENT the jail, EBADF and EACCES a descriptor that is O_RDONLY.
+ * What each attempt has to come to: for each subject (":" is none) one of the outcomes;
+ * two where it depends on the kernel's version or configuration. EROFS is the read-only
+ * mount that the file was opened through, EPERM our filter or a capability that is not
+ * there, ENOENT the jail, EBADF and EACCES a descriptor that is O_RDONLY.
  */
 struct row {
 	const char *subjects, *outcomes, *attempts;
@@ -250,8 +250,8 @@ struct jailed {
 	char cgroup[64];
 };
 
-/* In a folder of its own, as a QEMU below /opt/qemu: that folder shows in the jail under its
- * path, and wherever this tree lies, neither /home nor /tmp may. */
+/* In a folder of its own, as a QEMU below /opt/qemu: that folder shows in the jail under
+ * its path, and wherever this tree lies, neither /home nor /tmp may. */
 static char *install_escape(void)
 {
 	const char *given = getenv("STENCIL_ESCAPE");

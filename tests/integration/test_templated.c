@@ -68,8 +68,8 @@ static void test_second_daemon(void **state)
 	ctl("status", 0, "template   ready");
 }
 
-/* With a template_path of its own, but the same socket, also for another purpose, or the
- * same state. */
+/* With a template_path of its own, but the same socket, also for another purpose,
+ * or the same state. */
 static void test_second_daemon_elsewhere(void **state)
 {
 	static const struct {
@@ -249,8 +249,8 @@ static void test_killed_during_build(void **state)
 	assert_string_equal(again, id);
 }
 
-/* SIGTERM in the middle of one: QEMU ends, the published template stays for the next
- * start. */
+/* SIGTERM in the middle of one: QEMU ends,
+ * the published template stays for the next start. */
 static void test_terminated_during_build(void **state)
 {
 	_cleanup_free_ char *id = current_id(), *again = NULL;
@@ -363,8 +363,8 @@ static void test_destroy(void **state)
 	stop_daemon(SIGINT, 0);
 }
 
-/* A template_path that can't be one: templated runs, and says why there is no template.
- */
+/* A template_path that can't be one: templated runs,
+ * and says why there is no template. */
 static void bad_path(const char *why)
 {
 	start_daemon();

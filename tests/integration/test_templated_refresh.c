@@ -9,8 +9,8 @@
 
 /* ---- inputs ---- */
 
-/* A copy of the guest's initramfs, with `zeros` bytes behind it: the kernel passes over
- * them. */
+/* A copy of the guest's initramfs, with `zeros` bytes behind it:
+ * the kernel passes over them. */
 static void copy_initrd(const char *to, size_t zeros)
 {
 	_cleanup_free_ char *from = guest_path("initrd.img");
@@ -54,8 +54,8 @@ static void wait_log(const char *text)
 	}
 }
 
-/* Empties the log, so that the next wait is for something new. O_APPEND goes on at the
- * beginning. */
+/* Empties the log, so that the next wait is for something new.
+ * O_APPEND goes on at the beginning. */
 static void cut_log(void)
 {
 	assert_int_equal(truncate(DIR_ "/log", 0), 0);
@@ -181,8 +181,8 @@ static void test_now(void **state)
 
 /* ---- builds that fail while the old one serves ---- */
 
-/* What templated is configured to build can't be built; who wants what there is gets it.
- */
+/* What templated is configured to build can't be built;
+ * who wants what there is gets it. */
 static void fails(const char *lines, const char *why, const char *id)
 {
 	cut_log();
@@ -209,8 +209,8 @@ static void test_failing_guests(void **state)
 		"MiB) are needed", id);
 }
 
-/* An initramfs without our agent: named, not tried again and again, and mended by the
- * next file. */
+/* An initramfs without our agent: named, not tried again and again,
+ * and mended by the next file. */
 static void test_no_agent(void **state)
 {
 	_cleanup_free_ char *id = current_id(), *next = NULL, *log = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vm/ with the real QEMU and the real guest: one template is booted, all else are its
- * clones. */
+/* vm/ with the real QEMU and the real guest: one template is booted,
+ * all else are its clones. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -228,7 +228,8 @@ static int make_zeros(void)
 	return fd;
 }
 
-/* The guest has a block device of it, `name`, and finds nothing on it that it could mount. */
+/* The guest has a block device of it, `name`,
+ * and finds nothing on it that it could mount. */
 static void expect_image_in_guest(struct vm *vm, const char *address, const char *name)
 {
 	Grpc__CreateSandboxRequest request = GRPC__CREATE_SANDBOX_REQUEST__INIT;
@@ -274,8 +275,8 @@ static void plug_images(struct vm *vm)
 	expect_image_in_guest(vm, disk, "vda");
 }
 
-/* Each of them reaches the guest, with room for what it brings; then they have an end. What
- * QEMU refuses uses none. */
+/* Each of them reaches the guest, with room for what it brings; then they have an end.
+ * What QEMU refuses uses none. */
 static void test_ports_run_out(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("ports");
@@ -321,8 +322,8 @@ static void run_member(struct vm *vm, int said_fd)
 		pause();
 }
 
-/* An owner that is killed leaves its VM to the sweep, which undoes it once, with all that is
- * in its cgroup. */
+/* An owner that is killed leaves its VM to the sweep, which undoes it once, with all that
+ * is in its cgroup. */
 static void test_sweep(void **state)
 {
 	struct config *config = &template_get()->config;

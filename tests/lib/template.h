@@ -20,8 +20,8 @@ struct template
 	struct generation g;
 };
 
-/* Group fixtures of cmocka: *template_get() is there between them. Leaving ends the VMs of
- * tests that failed. */
+/* Group fixtures of cmocka: *template_get() is there between them. Leaving ends the VMs
+ * of tests that failed. */
 int template_enter(void **state);
 int template_leave(void **state);
 /* Before template_enter(): gets the running guest before it is saved. */

@@ -6,9 +6,9 @@
  * "probe fill MIB" uses memory instead: it reports how much of it was found to be zeros,
  * and how much kept what was then written to it.
  *
- * "probe dirty MIB FILE" does the same with a file mapped shared, which may be larger than
- * the memory: the kernel has to write pages back to have memory to go on. Then the file is
- * read as well.
+ * "probe dirty MIB FILE" does the same with a file mapped shared, which may be larger
+ * than the memory: the kernel has to write pages back to have memory to go on. Then the
+ * file is read as well.
  */
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the cases on files share: each runs in a plain folder, and in each kind of a tree. */
+/* What the cases on files share: each runs in a plain folder,
+ * and in each kind of a tree. */
 #pragma once
 
 #include "tests/unit/files_mount.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A folder seen through a tree, by the host's own FUSE: real system calls over our server. */
+/* A folder seen through a tree, by the host's own FUSE:
+ * real system calls over our server. */
 #pragma once
 
 #include <dirent.h>
@@ -30,9 +31,9 @@
 #define MOUNT_PUMPS 6
 
 /*
- * The server is a process of its own: one that is served by its own threads could not end while
- * it has files open. A test's cases run in three places: in a plain folder, where they show
- * that they ask for what the host does, and in both kinds of a tree.
+ * The server is a process of its own: one that is served by its own threads could not end
+ * while it has files open. A test's cases run in three places: in a plain folder, where
+ * they show that they ask for what the host does, and in both kinds of a tree.
  */
 struct files_mount {
 	char *folder; /* what is served */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A guest's kernel as far as tests need one: makes FUSE's messages and gives them to a tree. */
+/* A guest's kernel as far as tests need one:
+ * makes FUSE's messages and gives them to a tree. */
 #pragma once
 
 #include <errno.h>
@@ -92,8 +93,8 @@ static inline void talk_waits(void *user)
 		t->waits(t->user);
 }
 
-/* The message served as it is, in a block of just its size, as the channel does it: at once, or
- * else by tree_serve(); its result. */
+/* The message served as it is, in a block of just its size, as the channel does it: at
+ * once, or else by tree_serve(); its result. */
 static inline int talk_serve(struct talk *t)
 {
 	struct tree_answer answer = {.data = t->short_answer,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The agent's service in a test's process, asked by the host's client over a socket pair. */
+/* The agent's service in a test's process,
+ * asked by the host's client over a socket pair. */
 #pragma once
 
 #include <pthread.h>

@@ -11,8 +11,8 @@
 #include "tests/unit/guest_world.h"
 
 /*
- * It is asked what crun is (create, exec) and leaves behind what crun does: a process, its
- * pid in a file, a fifo that a container's waits at, a terminal sent to a socket. The
+ * It is asked what crun is (create, exec) and leaves behind what crun does: a process,
+ * its pid in a file, a fifo that a container's waits at, a terminal sent to a socket. The
  * process does what its first argument says:
  *	exit N      ends with N
  *	cat         writes what it reads until there is no more, and ends with 0

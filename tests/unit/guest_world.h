@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small machine for a test of the agent: namespaces of its own, files where it looks. */
+/* A small machine for a test of the agent: namespaces of its own,
+ * files where it looks. */
 #pragma once
 
 #include <errno.h>
@@ -20,11 +21,11 @@
 #include "tests/lib/test.h"
 
 /*
- * How it works. The agent's paths are those of a guest (/sys, /proc, /run, /etc), so a test
- * gives them contents instead of giving the agent other paths: it goes on as process 1 of
- * mount, network, pid, IPC and UTS namespaces, where /proc and the network are new ones of
- * the kernel's, and where a tmpfs may cover what the kernel does not have as a guest would.
- * Without root it is root in a user namespace.
+ * How it works. The agent's paths are those of a guest (/sys, /proc, /run, /etc), so a
+ * test gives them contents instead of giving the agent other paths: it goes on as process
+ * 1 of mount, network, pid, IPC and UTS namespaces, where /proc and the network are new
+ * ones of the kernel's, and where a tmpfs may cover what the kernel does not have as a
+ * guest would. Without root it is root in a user namespace.
  */
 
 /* Says why to TAP and ends: none of the program's tests can run. */
@@ -68,8 +69,8 @@ static inline void world_fork(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		return;
 	}
-	/* No sanitizer's look for leaks: it would want a thread, for which there is no pid
-	 * namespace any more. */
+	/* No sanitizer's look for leaks: it would want a thread, for which there is no
+	 * pid namespace any more. */
 	if (waitpid(pid, &status, 0) != pid)
 		_exit(1);
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);

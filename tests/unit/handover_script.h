@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A scripted clone: a process that waits to be killed stands for QEMU; numbers, records and
- * owners are the real ones. A part of lease_fixture.h.
+ * A scripted clone: a process that waits to be killed stands for QEMU; numbers, records
+ * and owners are the real ones. A part of lease_fixture.h.
  */
 #pragma once
 

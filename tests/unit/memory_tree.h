@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A tree (files/tree.h) that has no files: it stands in for ours where the channel is tested. */
+/* A tree (files/tree.h) that has no files:
+ * it stands in for ours where the channel is tested. */
 #pragma once
 
 #include <errno.h>

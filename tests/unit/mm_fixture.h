@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A folder and mounts of its own for tests of mm/ and templated/: gone with the process.
- */
+/* A folder and mounts of its own for tests of mm/ and templated/:
+ * gone with the process. */
 #pragma once
 
 #include <fcntl.h>
@@ -22,8 +22,8 @@
 #include "mm/manifest.h"
 #include "tests/lib/patience.h"
 
-/* A tmpfs that only this process sees, at /tmp: what a failed test leaves goes with it.
- */
+/* A tmpfs that only this process sees, at /tmp:
+ * what a failed test leaves goes with it. */
 static inline void fixture_enter(void)
 {
 	if (geteuid() != 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A QEMU that says what the test wrote down: the other end of a QMP session, in a thread.
- */
+/* A QEMU that says what the test wrote down:
+ * the other end of a QMP session, in a thread. */
 #pragma once
 
 #include <setjmp.h>

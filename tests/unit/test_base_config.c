@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base/config: defaults, types and ranges, drop-ins, errors with file and line, the dump.
- */
+/* base/config: defaults, types and ranges, drop-ins,
+ * errors with file and line, the dump. */
 #include "tests/lib/test.h"
 
 #include <errno.h>

@@ -13,8 +13,8 @@
 #include "base/thread.h"
 #include "base/util.h"
 
-/* A child that waits for its end, under a name that is hard to read in /proc/<pid>/stat.
- */
+/* A child that waits for its end, under a name that is hard to read in
+ * /proc/<pid>/stat. */
 static pid_t child(void)
 {
 	int ready[2];

@@ -409,7 +409,8 @@ static void test_remove_without_slots(void **state)
 	}
 }
 
-/* Requests that wait end, others are waited for, and what comes then comes to a new tree. */
+/* Requests that wait end, others are waited for,
+ * and what comes then comes to a new tree. */
 static void test_unmounted(void **state)
 {
 	struct fixture *f = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files/client with the real stencil-files: a tree served through the channel and the window,
- * its walls, its end. */
+/* files/client with the real stencil-files: a tree served through the channel and the
+ * window, its walls, its end. */
 #include "tests/lib/test.h"
 
 #include <dirent.h>
@@ -223,8 +223,8 @@ static void test_serve(void **state)
 	guest_expect_answer(&f->guest, f->mount, 12, -ENOTCONN);
 }
 
-/* POSIX lock requests of two owners: the second waits, is interrupted, waits again and gets
- * the lock. The signal and the system calls of waits pass the filter. */
+/* POSIX lock requests of two owners: the second waits, is interrupted, waits again and
+ * gets the lock. The signal and the system calls of waits pass the filter. */
 static void send_lock(struct fixture *f, uint32_t opcode, uint64_t unique, uint64_t owner,
 	const struct fuse_lk_in *like)
 {
@@ -332,8 +332,8 @@ static void test_walls(void **state)
 	assert_status(status, "Uid:\t1879100000\t1879100000\t1879100000\t1879100000");
 	assert_status(status, "Gid:\t1879100000\t1879100000\t1879100000\t1879100000");
 	assert_status(status, "Groups:\t ");
-	/* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID, SETUID, MKNOD,
-	 * SETFCAP */
+	/* CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETGID,
+	 * SETUID, MKNOD, SETFCAP */
 	assert_status(status, "CapInh:\t0000000000000000");
 	assert_status(status, "CapPrm:\t00000000880000df");
 	assert_status(status, "CapEff:\t00000000880000df");
@@ -346,7 +346,8 @@ static void test_walls(void **state)
 	assert_int_equal(test_entries(root), 0);
 	assert_int_equal(mkdir(into, 0700), -1);
 	assert_int_equal(errno, EROFS);
-	/* Log, control, channel, window, the keeper, /proc/self/fd, the tree: no other. */
+	/* Log, control, channel, window, the keeper, /proc/self/fd,
+	 * the tree: no other. */
 	assert_int_equal(test_entries(fds), 9);
 }
 

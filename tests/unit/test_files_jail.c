@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files/jail: what the file server's filter lets through. Its other walls are looked at in
- * test_files_client. */
+/* files/jail: what the file server's filter lets through. Its other walls are looked at
+ * in test_files_client. */
 #include "tests/lib/test.h"
 
 #include <errno.h>

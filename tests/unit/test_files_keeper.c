@@ -24,8 +24,9 @@
 #define ATTRIBUTE  "trusted.overlay.opaque"
 
 /*
- * A sanitizer's memory and system calls are none of the keeper's, and would end it: there its code
- * is looked at without its walls. (gcc says which sanitizer by a macro of its own.)
+ * A sanitizer's memory and system calls are none of the keeper's, and would end it: there
+ * its code is looked at without its walls. (gcc says which sanitizer by a macro of its
+ * own.)
  */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HAS_WALLS false

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files' data and attributes by the host's FUSE over a tree, and in a plain folder the same. */
+/* Files' data and attributes by the host's FUSE over a tree,
+ * and in a plain folder the same. */
 #include "tests/unit/files_cases.h"
 
 #include <linux/fs.h>
@@ -77,7 +78,8 @@ static void test_mapped_and_written(void **state)
 	assert_int_equal(ftruncate(fd, 8192), 0);
 	map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(map, MAP_FAILED);
-	/* A store and a write to the same page: neither loses the other, nor after a sync. */
+	/* A store and a write to the same page: neither loses the other,
+	 * nor after a sync. */
 	map[0] = 'a';
 	assert_int_equal(pwrite(fd, "b", 1, 1), 1);
 	assert_memory_equal(map, "ab", 2);

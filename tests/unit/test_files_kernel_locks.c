@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks of programs by the host's FUSE over trees: between two pods, and against the host. */
+/* Locks of programs by the host's FUSE over trees: between two pods,
+ * and against the host. */
 #include "tests/unit/files_mount.h"
 
 #include <sys/file.h>
@@ -156,8 +157,8 @@ static void test_flock(void **state)
 
 /* ---- waits ---- */
 
-/* Starts a process that waits for a lock, and returns when its server is about to wait in the
- * host's kernel: what comes then must find it, however early. */
+/* Starts a process that waits for a lock, and returns when its server is about to wait in
+ * the host's kernel: what comes then must find it, however early. */
 static pid_t waiter_start(
 	int (*wait)(int fd), const struct files_mount *m, const char *path)
 {

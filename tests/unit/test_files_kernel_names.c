@@ -259,7 +259,8 @@ static void test_acl(void **state)
 	as_user(inner, open_for_reading);
 }
 
-/* Nobody has root's rights on the host: what the guest's root makes is root's all the same. */
+/* Nobody has root's rights on the host: what the guest's
+ * root makes is root's all the same. */
 static void test_jailed(void **state)
 {
 	PATH_OF(*state, file);

@@ -2,8 +2,8 @@
 /* The shapes of messages: what ends the channel, and what is an answer. */
 #include "tests/unit/files_peer.h"
 
-/* The right shape of each message, as the protocol has it: the fixed part's bytes, then texts,
- * then data. `node`: it is for an inode, `handle`: and for a handle of it. */
+/* The right shape of each message, as the protocol has it: the fixed part's bytes, then
+ * texts, then data. `node`: it is for an inode, `handle`: and for a handle of it. */
 static const struct shape {
 	uint32_t opcode;
 	unsigned int fixed;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* files/room: requests that find no room and wait for what the guest forgets; and which requests
- * are served at once. */
+/* files/room: requests that find no room and wait for what the guest forgets; and which
+ * requests are served at once. */
 #include "tests/unit/files_peer.h"
 
 #include <pthread.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Trees that are an overlay's upper layer: names that files have lost, and what else differs. */
+/* Trees that are an overlay's upper layer: names that files have lost,
+ * and what else differs. */
 #include "tests/unit/files_peer.h"
 
 #include <sys/xattr.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a tree holds: inodes counted, bounded and never mixed up, handles, and nothing outside. */
+/* What a tree holds: inodes counted, bounded and never mixed up, handles,
+ * and nothing outside. */
 #include "tests/unit/files_peer.h"
 
 #include <sched.h>
@@ -56,8 +57,8 @@ static void test_batch_forget(void **state)
 		assert_int_equal(talk_getattr(w->talk, ones[i].nodeid, &attr), -ESTALE);
 }
 
-/* A name that is another file's now has another nodeid, though the host may use the number of
- * the first inode again: that is still held. */
+/* A name that is another file's now has another nodeid, though the host may use the
+ * number of the first inode again: that is still held. */
 static void test_replaced(void **state)
 {
 	struct world *w = *state;
@@ -356,8 +357,8 @@ static unsigned int list_plus(struct world *w, uint64_t fh, uint32_t size, uint6
 	return n;
 }
 
-/* Each that was in an answer counts, and none that did not fit: once all are forgotten as often
- * as they were seen, none is left. */
+/* Each that was in an answer counts, and none that did not fit: once all are forgotten as
+ * often as they were seen, none is left. */
 static void test_listing_counts(void **state)
 {
 	struct tree_options options = {.inodes_max = 40, .handles_max = 4};
@@ -483,8 +484,8 @@ static void test_root_is_nothing_to_serve(void **state)
 	close(fd);
 }
 
-/* Mounts within: one of another file system has numbers that meet none of the root's, and by a
- * read-only one a file is not written to that another mount has, too. */
+/* Mounts within: one of another file system has numbers that meet none of the root's, and
+ * by a read-only one a file is not written to that another mount has, too. */
 static void test_mounts_within(void **state)
 {
 	struct world *w = *state;
@@ -518,8 +519,8 @@ static void test_mounts_within(void **state)
 	assert_int_equal(umount(mnt), 0);
 }
 
-/* Nothing is left of what the guest had: the mount of before could be unmounted, and numbers
- * of before are none. */
+/* Nothing is left of what the guest had: the mount of before could be unmounted, and
+ * numbers of before are none. */
 static void test_reset(void **state)
 {
 	struct world *w = *state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests that wait for a lock: many at once, interrupted early, late and all together. */
+/* Requests that wait for a lock: many at once, interrupted early,
+ * late and all together. */
 #include "tests/unit/files_peer.h"
 
 #include <pthread.h>
@@ -209,8 +210,8 @@ static void test_all_end(void **state)
 	tree_reset(w->tree);
 }
 
-/* Interrupted at all moments: from before it waits until it has the lock. Whatever wins, it
- * ends, and what it says is so. */
+/* Interrupted at all moments: from before it waits until it has the lock. Whatever wins,
+ * it ends, and what it says is so. */
 static void test_race(void **state)
 {
 	struct world *w = *state;

@@ -137,8 +137,8 @@ static void test_clean_start(void **state)
 
 /* ---- orphans ---- */
 
-/* A process that its parent, which has ended, left to us, as crun does with a container's;
- * it ends with 5 when *ret_in is closed. */
+/* A process that its parent, which has ended, left to us, as crun does with a
+ * container's; it ends with 5 when *ret_in is closed. */
 static pid_t make_orphan(int *ret_in)
 {
 	int in[2], out[2];

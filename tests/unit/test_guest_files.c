@@ -586,7 +586,8 @@ static void test_server_ends(void **state)
 	storage_unmount(&m.paths, &m.n);
 }
 
-/* The pump's threads end with the server, and nobody waits for them: the agent goes on. */
+/* The pump's threads end with the server, and nobody waits for them:
+ * the agent goes on. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/modules: the list, and what is loaded of it in which order. finit_module(2) is this
- * program's: a test must not load anything into the kernel that it runs on. */
+/* guest/modules: the list, and what is loaded of it in which order. finit_module(2) is
+ * this program's: a test must not load anything into the kernel that it runs on. */
 #include "tests/unit/guest_world.h"
 
 #include <linux/module.h>

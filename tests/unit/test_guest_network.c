@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/network, guest/routes and guest/netlink on the kernel's, in a network namespace. */
+/* guest/network, guest/routes and guest/netlink on the kernel's,
+ * in a network namespace. */
 #include "tests/unit/guest_agent.h"
 
 #include <arpa/inet.h>

@@ -10,8 +10,8 @@
 #include "tests/unit/pump_peer.h"
 
 /*
- * The kernel's end of a /dev/fuse is a socket that keeps messages apart; a test closes it to
- * unmount. Of messages only the header means anything here.
+ * The kernel's end of a /dev/fuse is a socket that keeps messages apart; a test closes it
+ * to unmount. Of messages only the header means anything here.
  */
 #define MOUNT 7
 #define BIG   150000 /* a socket's buffer takes it */

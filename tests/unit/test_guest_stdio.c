@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/stdio, guest/process and guest/exec's waiting: what a host reads, writes and learns
- * of processes, over the agent's protocol. */
+/* guest/stdio, guest/process and guest/exec's waiting: what a host reads, writes and
+ * learns of processes, over the agent's protocol. */
 #include "tests/unit/guest_agent.h"
 #include "tests/unit/guest_reaper.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/storage: mount options, and what is mounted and taken back, on the kernel's tmpfs. */
+/* guest/storage: mount options, and what is mounted and taken back,
+ * on the kernel's tmpfs. */
 #include "tests/unit/guest_world.h"
 
 #include <sys/stat.h>

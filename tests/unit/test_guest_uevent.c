@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/uevent on the kernel's events of a network namespace, and on messages as bytes. */
+/* guest/uevent on the kernel's events of a network namespace,
+ * and on messages as bytes. */
 #include "tests/unit/guest_world.h"
 
 #include <poll.h>

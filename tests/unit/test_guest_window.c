@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/window: finding the device, asking the kernel to look for it, mapping and copying. */
+/* guest/window: finding the device, asking the kernel to look for it,
+ * mapping and copying. */
 #include "tests/unit/guest_world.h"
 
 #include <sys/mman.h>

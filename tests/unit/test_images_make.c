@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The making of images: a mkfs.erofs that fails, or would do what it must not; layers that
- * change and a templated that ends meanwhile. */
+/* The making of images: a mkfs.erofs that fails, or would do what it must not; layers
+ * that change and a templated that ends meanwhile. */
 #include "tests/unit/images_fixture.h"
 
 /* In Perl: it can start no other program. */

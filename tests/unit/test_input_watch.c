@@ -172,8 +172,9 @@ static void expect_none(struct fixture *f)
 	assert_int_equal(wait_for_look(f, deadline_after_ms(5 * SETTLE_MS)), -ETIMEDOUT);
 }
 
-/* A package's many writes are one change, and other files none. A machine that stops for a
- * while in between makes several of them, and none in less time than it takes to settle. */
+/* A package's many writes are one change, and other files none. A machine that stops for
+ * a while in between makes several of them, and none in less time than it takes to
+ * settle. */
 static void test_settles(void **state)
 {
 	struct fixture *f = *state;

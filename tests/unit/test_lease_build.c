@@ -170,8 +170,8 @@ static void test_other_kernel(void **state)
 	assert_int_equal(script.boots, 2);
 }
 
-/* A miss of an own sandbox has a new one built; one that fails is not tried again and
- * again. */
+/* A miss of an own sandbox has a new one built;
+ * one that fails is not tried again and again. */
 static void test_nudge(void **state)
 {
 	struct build_result result;
@@ -276,7 +276,8 @@ static void test_now_supersedes(void **state)
 	first = begin(BUILD_FORCE);
 	script_wait_booting();
 	script.boot_result = 0;
-	/* Its VM has no record here to be killed by: builder_start() waits for its end. */
+	/* Its VM has no record here to be killed by: builder_start()
+	 * waits for its end. */
 	assert_int_equal(
 		thread_start(begin_now_thread, &second, 1 << 20, false, &thread), 0);
 	while (status_number("status/build/queued") != 1)

@@ -123,8 +123,8 @@ static void test_at_start(void **state)
 	lease_release(&lease);
 }
 
-/* A retired generation that is held is kept compact, and goes with its last lease; so does
- * the tmpfs. */
+/* A retired generation that is held is kept compact, and goes with its last lease;
+ * so does the tmpfs. */
 static void test_retired(void **state)
 {
 	struct lease lease, other;

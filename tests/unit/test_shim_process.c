@@ -10,7 +10,8 @@
 #include "tests/unit/test_shim.h"
 #include "vm/vm_internal.h"
 
-/* A VM whose QEMU is a process that holds the guest's end of the channel, and is silent. */
+/* A VM whose QEMU is a process that holds the guest's
+ * end of the channel, and is silent. */
 static struct pod pod;
 static struct vm vm = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static unsigned int n_exits, n_stops;

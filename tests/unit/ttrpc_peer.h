@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The raw other end of a ttrpc connection: frames as bytes, and calls made from threads.
- */
+/* The raw other end of a ttrpc connection: frames as bytes,
+ * and calls made from threads. */
 #pragma once
 
 #include <endian.h>
@@ -104,8 +104,8 @@ static inline void send_request(int fd, uint32_t stream, uint8_t flags,
 	send_frame(fd, stream, REQUEST, flags, data, ttrpc__request__pack(&r, data));
 }
 
-/* Takes the next answer, which must be of this stream, code and text (of status or
- * message). */
+/* Takes the next answer, which must be of this stream,
+ * code and text (of status or message). */
 static inline void expect_answer(
 	int fd, uint32_t stream, enum ttrpc_code code, const char *text)
 {
@@ -134,8 +134,8 @@ static inline void expect_answer(
 
 /* ---- a server's frames ---- */
 
-/* Takes the next request, which must be /t/<method> with `text`; returns its stream id.
- */
+/* Takes the next request, which must be /t/<method> with `text`;
+ * returns its stream id. */
 static inline uint32_t expect_request(int fd, const char *method, const char *text)
 {
 	struct raw f = recv_frame(fd);

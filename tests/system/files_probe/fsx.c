@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random changes of one file by every call that can make them, against a buffer in memory.
+ * Random changes of one file by every call that can make them, against a buffer in
+ * memory.
  *
- * Each read, by a call or through a mapping, is compared at once; the whole file after each close and at the
- * end. A difference stops it: where, what, and the last things that were done.
+ * Each read, by a call or through a mapping, is compared at once; the whole file after
+ * each close and at the end. A difference stops it: where, what, and the last things that
+ * were done.
  */
 #include "tests/system/files_probe/probe.h"
 
@@ -206,7 +208,8 @@ static int fsx_allocate(struct fsx *fsx)
 	return fallocate(fsx->fd, 0, at, size) < 0 ? fsx_errno(fsx, "fallocate") : 0;
 }
 
-/* From one half of the largest file to the other: the ranges of one file may not overlap. */
+/* From one half of the largest file to the other:
+ * the ranges of one file may not overlap. */
 static int fsx_copy(struct fsx *fsx)
 {
 	size_t at, size, half = LARGEST / 2;

@@ -20,8 +20,9 @@ static long lock_range(int fd, int command, short type, off_t start, off_t size)
 }
 
 /*
- * Who holds the first lock that is in the way: "free", or type, range, and whether its pid is this
- * one. Asked for locks of the kind that the holder's is: for the other one FUSE has no word.
+ * Who holds the first lock that is in the way: "free", or type, range, and whether its
+ * pid is this one. Asked for locks of the kind that the holder's is: for the other one
+ * FUSE has no word.
  */
 static void check_holder(const char *name, int fd, int command, int pid)
 {
@@ -41,7 +42,8 @@ static void check_holder(const char *name, int fd, int command, int pid)
 	check_text(name, lock.l_type == F_UNLCK ? "free" : text);
 }
 
-/* A child that runs part of a check while the parent goes on: each waits for the other's byte. */
+/* A child that runs part of a check while the parent goes on:
+ * each waits for the other's byte. */
 struct partner {
 	int pid, in, out;
 };
@@ -290,7 +292,8 @@ static void lock_interrupted(long (*take)(int fd, bool wait))
 	close(fd);
 }
 
-/* Waits in the child; the parent lets go. Whether it waits already cannot be seen: both are right. */
+/* Waits in the child; the parent lets go. Whether it waits already
+ * cannot be seen: both are right. */
 static void lock_handed_over(long (*take)(int fd, bool wait))
 {
 	struct partner partner;
@@ -311,7 +314,8 @@ static void lock_handed_over(long (*take)(int fd, bool wait))
 	partner_end(&partner);
 }
 
-/* Each holds one byte and wants the other's: one of them is refused, whichever waits last. */
+/* Each holds one byte and wants the other's: one of them is refused,
+ * whichever waits last. */
 static void lock_deadlock(void)
 {
 	struct partner partner;

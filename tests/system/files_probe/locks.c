@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Holds and tries locks of one file as standard input says, so that two machines can take turns.
+ * Holds and tries locks of one file as standard input says, so that two machines can take
+ * turns.
  *
  *	try read|write START SIZE	ok, or the errno; a SIZE of 0 is to the end
  *	wait read|write START SIZE	"waits" at once, then as try when the lock was had

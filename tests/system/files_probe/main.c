@@ -2,12 +2,12 @@
 /*
  * Tries a file system from inside, to be compared with the same program on another one.
  *
- *	files_probe semantics DIR [SECTION...]	some hundred checks, a line each
+ *	files_probe semantics DIR [SECTION...]	some hundred checks
  *	files_probe fsx DIR SEED OPS		random changes of a file against a buffer
- *	files_probe stress DIR SEED OPS WORKERS	processes in one tree; prints what it comes to
+ *	files_probe stress DIR SEED OPS WORKERS	processes in one tree, and the result
  *	files_probe locks FILE posix|ofd|flock	commands on standard input, see locks.c
- *	files_probe shared FILE both|even|odd SEED	MAP_SHARED and write(2), see shared.c
- *	files_probe times N DIR			prints milliseconds; prepares DIR if N is 0
+ *	files_probe shared FILE both|even|odd SEED	MAP_SHARED, see shared.c
+ *	files_probe times N DIR			milliseconds; 0: prepares DIR
  *	files_probe readonly DIR		what a read-only mount refuses
  *	files_probe lower DIR			changes files of an image
  *	files_probe full DIR			fills a small file system

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of mappings: what a store and a write see of one another, and where mappings end. */
+/* Checks of mappings: what a store and a write see of one another,
+ * and where mappings end. */
 #include "tests/system/files_probe/probe.h"
 
 #include <signal.h>

@@ -2,7 +2,8 @@
 /*
  * Measures: "<key> <milliseconds>" a line, the median of N rounds.
  *
- * With N = 0 it makes what is measured, for a first look that no cache of the measuring machine has.
+ * With N = 0 it makes what is measured, for a first look that no cache of the measuring
+ * machine has.
  */
 #include "tests/system/files_probe/probe.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of particular mounts: one that is read-only, an image's files, one that is full. */
+/* Checks of particular mounts: one that is read-only, an image's files,
+ * one that is full. */
 #include "tests/system/files_probe/probe.h"
 
 #include <linux/capability.h>

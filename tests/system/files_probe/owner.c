@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of modes and owners: chmod, chown, who may, and which bits a change takes away. */
+/* Checks of modes and owners: chmod, chown, who may,
+ * and which bits a change takes away. */
 #include "tests/system/files_probe/probe.h"
 
 #include <sys/fsuid.h>
@@ -226,7 +227,8 @@ void section_access(void)
 	check("below a file", access("file/x", F_OK));
 	check("faccessat of the real user",
 		faccessat(AT_FDCWD, "file", R_OK, AT_EACCESS));
-	/* A thread's user for files alone, as a file server of the container's own has it. */
+	/* A thread's user for files alone, as a file server
+	 * of the container's own has it. */
 	file_of("file", USER, 0600);
 	syscall(SYS_setfsuid, USER);
 	check_fd("setfsuid: its own", open("file", O_RDWR));

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of what makes and removes names: open, mkdir, mknod, link, symlink, unlink, rmdir. */
+/* Checks of what makes and removes names: open, mkdir, mknod, link,
+ * symlink, unlink, rmdir. */
 #include "tests/system/files_probe/probe.h"
 
 #include <limits.h>
 #include <sys/sysmacros.h>
 
-/* What every call that takes a path must refuse, with something that is there and something that isn't. */
+/* What every call that takes a path must refuse, with something that is there and
+ * something that isn't. */
 static void paths_refused(const char *call, int (*try)(const char *path))
 {
 	static const struct {
@@ -328,7 +330,8 @@ void section_symlink(void)
 		snprintf(to, sizeof(to), "chain%d", i - 1);
 		must("symlink", symlink(i ? to : "file", from));
 	}
-	/* At 40 it depends on what is cached: Linux counts those of a first try without locks, too. */
+	/* At 40 it depends on what is cached: Linux counts those
+	 * of a first try without locks, too. */
 	check_fd("a chain of 20", open("chain19", O_RDONLY));
 	check_fd("a chain of 41", open("chain40", O_RDONLY));
 }

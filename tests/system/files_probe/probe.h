@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of files_probe share: the line of a check, files to check, a user without rights. */
+/* What the parts of files_probe share: the line of a check, files to check,
+ * a user without rights. */
 #pragma once
 
 #include <errno.h>
@@ -17,8 +18,9 @@
 #define PAGE          4096
 
 /*
- * Each check writes "<section>/<name>: <outcome>". An outcome is the same on every machine and in every
- * run: the name of an errno, a size, a mode; never a time, an inode or a pid.
+ * Each check writes "<section>/<name>: <outcome>". An outcome is the same on every
+ * machine and in every run: the name of an errno, a size, a mode; never a time, an inode
+ * or a pid.
  */
 void check_begin(const char *section);
 /* "ok", or what errno says if the result is below 0. */
@@ -48,13 +50,14 @@ long long file_size(const char *path);
 void tree_remove(const char *path);
 
 /*
- * True in a child without rights, which goes on to user_end(); false in the parent when that has ended:
- *	if (user_begin(USER)) { checks; user_end(); }
+ * True in a child without rights, which goes on to user_end(); false in the parent when
+ * that has ended: if (user_begin(USER)) { checks; user_end(); }
  */
 bool user_begin(unsigned uid);
 void user_end(void);
 
-/* A child that was forked by the caller: its exit code, or -1 if it didn't end by itself. */
+/* A child that was forked by the caller: its exit code,
+ * or -1 if it didn't end by itself. */
 int child_end(int pid);
 /* Returns when the clock that stamps files has moved on. */
 void tick(void);

@@ -2,12 +2,15 @@
 /*
  * MAP_SHARED and write(2) on the same file, bit by bit.
  *
- * "both": two processes of one machine, one that stores through a mapping and one that writes, in turns of
- * 64 bytes of every page at the same time. After each round both are seen by either way.
+ * "both": two processes of one machine, one that stores through a mapping and one that
+ * writes, in turns of 64 bytes of every page at the same time. After each round both are
+ * seen by either way.
  *
  * "even" and "odd": two machines that each own every other page, as standard input says:
- *	write ROUND	own pages, by store or pwrite as the seed has it, then msync and fsync; "done"
- *	verify ROUND	the file is opened anew, and all pages must be those of this round; "ok"
+ *	write ROUND	own pages, by store or pwrite as the seed has it, then msync and
+ *			fsync; "done"
+ *	verify ROUND	the file is opened anew, and all pages must be those of this
+ *			round; "ok"
  * Both may write at the same time: nobody's page may carry what a neighbour was.
  */
 #include "tests/system/files_probe/probe.h"

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processes that make, change, rename, link and remove files in one tree at once, and what it comes to.
+ * Processes that make, change, rename, link and remove files in one tree at once, and
+ * what it comes to.
  *
- * Each worker draws what it does from a seed of its own and works in a folder of its own; in the shared
- * folder all do what comes to the same in any order. So the tree at the end follows from the seed alone.
+ * Each worker draws what it does from a seed of its own and works in a folder of its own;
+ * in the shared folder all do what comes to the same in any order. So the tree at the end
+ * follows from the seed alone.
  */
 #include "tests/system/files_probe/probe.h"
 
@@ -46,7 +48,8 @@ static void stress_step(uint64_t *random)
 
 	stress_name(random, one);
 	stress_name(random, two);
-	/* What the names are by now decides whether a call succeeds; so that is the seed's, too. */
+	/* What the names are by now decides whether a call succeeds;
+	 * so that is the seed's, too. */
 	switch (draw(random) % 10) {
 	case 0:
 		mkdir(one, 0755);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of files without a name: unlinked while they are open, or made with O_TMPFILE. */
+/* Checks of files without a name: unlinked while they are open,
+ * or made with O_TMPFILE. */
 #include "tests/system/files_probe/probe.h"
 
 #include <sys/mman.h>

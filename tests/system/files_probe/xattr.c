@@ -10,7 +10,8 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names of a file's attributes below user. and security.cap, sorted: others are the host's. */
+/* The names of a file's attributes below user. and security.cap, sorted:
+ * others are the host's. */
 static void check_list(const char *name, const char *path)
 {
 	char list[4096], text[512] = "", *names[64];
