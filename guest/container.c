@@ -153,21 +153,27 @@ SERVICE_HANDLER(handle_create_container)
 
 /* ---- start, pause, resume, update ---- */
 
-/* Finds, asks the state table, acts, goes back to the old state if that failed. */
-static int with_container(struct sandbox *s, const char *id, enum container_request what,
+struct action {
+	enum container_request what;
 	int (*act)(struct container *c, const ProtobufCMessage *in, int64_t deadline,
-		struct err *err),
-	const ProtobufCMessage *in, int64_t deadline, struct err *err)
+		struct err *err);
+};
+
+/* Finds the container, asks the state table, acts, goes back to the old state if that
+ * failed. */
+static int act_on_container(struct sandbox *s, const char *id,
+	const struct action *action, const ProtobufCMessage *in, int64_t deadline,
+	struct err *err)
 {
 	_cleanup_(container) struct container *c = NULL;
 	enum container_state before;
 	int r = sandbox_find(s, id, &c, err);
 
 	if (r == 0)
-		r = container_enter(s, c, what, &before, err);
+		r = container_enter(s, c, action->what, &before, err);
 	if (r < 0)
 		return r;
-	r = act(c, in, deadline, err);
+	r = action->act(c, in, deadline, err);
 	if (r < 0)
 		container_set_state(s, c, before);
 	container_leave(s, c);
@@ -208,39 +214,43 @@ static int update_container(struct container *c, const ProtobufCMessage *in,
 SERVICE_HANDLER(handle_start_container)
 {
 	const Grpc__StartContainerRequest *req = (const Grpc__StartContainerRequest *)in;
+	static const struct action action = {CONTAINER_DO_START, release_init};
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_START, release_init,
-		in, service_deadline(request), err);
+	return act_on_container(
+		user, req->container_id, &action, in, service_deadline(request), err);
 }
 
 SERVICE_HANDLER(handle_pause_container)
 {
 	const Grpc__PauseContainerRequest *req = (const Grpc__PauseContainerRequest *)in;
+	static const struct action action = {CONTAINER_DO_PAUSE, freeze_container};
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_PAUSE,
-		freeze_container, in, service_deadline(request), err);
+	return act_on_container(
+		user, req->container_id, &action, in, service_deadline(request), err);
 }
 
 SERVICE_HANDLER(handle_resume_container)
 {
 	const Grpc__ResumeContainerRequest *req =
 		(const Grpc__ResumeContainerRequest *)in;
+	static const struct action action = {CONTAINER_DO_RESUME, thaw_container};
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_RESUME,
-		thaw_container, in, service_deadline(request), err);
+	return act_on_container(
+		user, req->container_id, &action, in, service_deadline(request), err);
 }
 
 SERVICE_HANDLER(handle_update_container)
 {
 	const Grpc__UpdateContainerRequest *req =
 		(const Grpc__UpdateContainerRequest *)in;
+	static const struct action action = {CONTAINER_DO_UPDATE, update_container};
 
 	(void)ret_out;
-	return with_container(user, req->container_id, CONTAINER_DO_UPDATE,
-		update_container, in, service_deadline(request), err);
+	return act_on_container(
+		user, req->container_id, &action, in, service_deadline(request), err);
 }
 
 /* ---- remove ---- */

@@ -19,26 +19,26 @@ static int reopen_with(int fd, int access, int *ret_fd, struct err *err)
 	return 0;
 }
 
-int plug_fdset_add(struct qmp *q, const char *name, int fd, int access,
-	struct plug_fdset *ret, int64_t deadline, struct err *err)
+int plug_fdset_add(struct qmp *q, const struct plug_file *file, struct plug_fdset *ret,
+	int64_t deadline, struct err *err)
 {
 	_cleanup_json_ struct json_object *answer = NULL;
 	_cleanup_close_ int reopened = -1;
 	struct json_object *args;
 	struct plug_fdset set;
-	int flags, r;
+	int flags, r, fd = file->fd;
 
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0)
 		return err_sys(err, errno, "cannot hand over descriptor %d", fd);
-	if ((flags & O_ACCMODE) != access) {
-		r = reopen_with(fd, access, &reopened, err);
+	if ((flags & O_ACCMODE) != file->access) {
+		r = reopen_with(fd, file->access, &reopened, err);
 		if (r < 0)
 			return r;
 		fd = reopened;
 	}
 	args = json_object_new_object();
-	json_set_string(args, "opaque", name);
+	json_set_string(args, "opaque", file->name);
 	r = qmp_ask(q,
 		&(struct qmp_request){
 			.name = "add-fd", .args = args, .fd = &fd, .deadline = deadline},

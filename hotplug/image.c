@@ -75,8 +75,9 @@ static void del_backend(
 static int add_both(struct qmp *q, const struct kind *kind,
 	const struct plug_image *image, int64_t deadline, struct err *err)
 {
+	struct plug_file file = {.name = image->id, .fd = image->fd, .access = O_RDONLY};
 	struct plug_fdset set;
-	int r = plug_fdset_add(q, image->id, image->fd, O_RDONLY, &set, deadline, err);
+	int r = plug_fdset_add(q, &file, &set, deadline, err);
 
 	if (r < 0)
 		return r;

@@ -48,6 +48,7 @@ struct stream {
 static int stream_open(struct qmp *q, int fd, int access, struct stream *ret,
 	int64_t deadline, struct err *err)
 {
+	struct plug_file file = {.name = STATE_NAME, .fd = fd, .access = access};
 	struct stat st;
 	int r;
 
@@ -55,7 +56,7 @@ static int stream_open(struct qmp *q, int fd, int access, struct stream *ret,
 		return err_sys(err, errno, "cannot stat the state file");
 	ret->in_fdset = S_ISREG(st.st_mode) && qmp_version(q) >= 90100;
 	if (ret->in_fdset) {
-		r = plug_fdset_add(q, STATE_NAME, fd, access, &ret->fdset, deadline, err);
+		r = plug_fdset_add(q, &file, &ret->fdset, deadline, err);
 		if (r == 0)
 			snprintf(ret->uri, sizeof(ret->uri), "file:%s", ret->fdset.path);
 		return r;

@@ -11,22 +11,26 @@ int64_t plug_undo_deadline(void);
 
 /* ---- sets of descriptors (QAPI: misc.json, add-fd) ---- */
 
+struct plug_file {
+	const char *name; /* the set's label */
+	int fd;           /* not taken */
+	int access;       /* O_RDONLY, O_WRONLY, O_RDWR */
+};
+
 struct plug_fdset {
 	uint64_t id;
 	uint64_t fd;   /* the descriptor's number in QEMU */
 	char path[40]; /* "/dev/fdset/<id>": opens as the descriptor */
 };
 
-/*
- * Adds fd (not taken) in a new set labelled `name`. QEMU finds a set's member by its
- * access mode: if fd's is not `access` (O_RDONLY, O_WRONLY, O_RDWR) the file is opened
- * again with that.
- */
-int plug_fdset_add(struct qmp *q, const char *name, int fd, int access,
-	struct plug_fdset *ret, int64_t deadline, struct err *err);
+/* Adds a file in a new set. QEMU finds a set's member by its access mode: if the
+ * descriptor's is another one than `access` the file is opened again with that. */
+int plug_fdset_add(struct qmp *q, const struct plug_file *file, struct plug_fdset *ret,
+	int64_t deadline, struct err *err);
 /* QEMU closes it when its last user has. */
 int plug_fdset_remove(
 	struct qmp *q, const struct plug_fdset *set, int64_t deadline, struct err *err);
+
 /* ---- devices ---- */
 
 /* The properties that put a virtio device into a port. */

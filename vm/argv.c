@@ -28,7 +28,7 @@ struct words {
 };
 
 static void __attribute__((format(printf, 2, 3)))
-add(struct words *w, const char *fmt, ...)
+add_argument(struct words *w, const char *fmt, ...)
 {
 	char *text = NULL;
 	va_list ap;
@@ -55,8 +55,8 @@ add_option(struct words *w, const char *option, const char *fmt, ...)
 	if (vasprintf(&text, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	add(w, "%s", option);
-	add(w, "%s", text);
+	add_argument(w, "%s", option);
+	add_argument(w, "%s", text);
 	free(text);
 }
 
@@ -211,11 +211,11 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	struct words w = {0};
 	char *cmdline;
 
-	add(&w, "%s", m->config->qemu_path);
+	add_argument(&w, "%s", m->config->qemu_path);
 	/* Threads named by what they do: a bench tells those of the vCPUs by it. */
 	add_option(&w, "-name", "stencil,debug-threads=on");
-	add(&w, "-no-user-config");
-	add(&w, "-nodefaults");
+	add_argument(&w, "-no-user-config");
+	add_argument(&w, "-nodefaults");
 	/* A guest that ends or panics (panic=-1 is a reboot)
 	 * stays to be looked at: vm/watch.c. */
 	add_option(&w, "-action", "reboot=shutdown,shutdown=pause");

@@ -220,20 +220,19 @@ static int make_folder(int claims_fd, const struct config *c, unsigned int *ret,
 		(unsigned long long)c->uid_count);
 }
 
-static int record_and_group(const struct config *c, const char *dir, unsigned int number,
-	struct vm_record *record, int procs_fds[CGROUP_MAX], struct err *err)
+/* Fills in what of the record follows from the number, and writes it. */
+static int write_record(const struct config *c, const char *dir, unsigned int number,
+	struct vm_record *record, struct err *err)
 {
 	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char name[16];
-	int r;
 
 	if (dir_fd < 0)
 		return err_sys(err, errno, "cannot open %s", dir);
 	snprintf(name, sizeof(name), "%u", vm_number_uid(c, number));
 	cgroup_path(c, name, record->cgroup);
 	record->files_uid = vm_number_files_uid(c, number);
-	r = vm_record_write(dir_fd, record, err);
-	return r < 0 ? r : cgroup_create(record->cgroup, procs_fds, err);
+	return vm_record_write(dir_fd, record, err);
 }
 
 static int remove_all(int claims_fd, const struct config *c, const char *dir,
@@ -247,8 +246,8 @@ static int remove_all(int claims_fd, const struct config *c, const char *dir,
 	return r;
 }
 
-int vm_number_take(const struct config *c, struct vm_record *record, unsigned int *ret,
-	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err)
+int vm_number_take(const struct config *c, struct vm_record *record, char **ret_dir,
+	int procs_fds[CGROUP_MAX], struct err *err)
 {
 	_cleanup_(unlock) int claims_fd = vm_number_lock(err);
 	_cleanup_free_ char *dir = NULL;
@@ -264,14 +263,15 @@ int vm_number_take(const struct config *c, struct vm_record *record, unsigned in
 		drop_claims(claims_fd, c);
 		return r;
 	}
-	r = record_and_group(c, dir, number, record, procs_fds, err);
+	r = write_record(c, dir, number, record, err);
+	if (r == 0)
+		r = cgroup_create(record->cgroup, procs_fds, err);
 	if (r < 0) {
 		remove_all(claims_fd, c, dir, record->cgroup, NULL);
 		return r;
 	}
-	*ret = number;
 	*ret_dir = steal_ptr(dir);
-	return 0;
+	return (int)number;
 }
 
 int vm_number_give(

@@ -25,13 +25,13 @@
 #define VM_FOLDERS "vms" /* below state_dir */
 
 /*
- * Takes a free number: its folder, the record in it (record->cgroup and files_uid are
- * filled in) and its cgroup, with an open cgroup.procs of each hierarchy as by
- * cgroup_create(). *ret_dir is the caller's. -EBUSY: all are taken; -EADDRINUSE: another
- * instance has claimed some of the uids. Both name the key.
+ * Takes a free number and returns it. With it come its folder, the record in that
+ * (record->cgroup and files_uid are filled in) and its cgroup, with an open cgroup.procs
+ * of each hierarchy as by cgroup_create(). *ret_dir is the caller's. -EBUSY: all are
+ * taken; -EADDRINUSE: another instance has claimed some of the uids. Both name the key.
  */
-int vm_number_take(const struct config *c, struct vm_record *record, unsigned int *ret,
-	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err);
+int vm_number_take(const struct config *c, struct vm_record *record, char **ret_dir,
+	int procs_fds[CGROUP_MAX], struct err *err);
 
 /* Removes the folder and the cgroup of a VM whose QEMU has ended. Idempotent. */
 int vm_number_give(

@@ -37,6 +37,8 @@ static int copy_name(char ret[VM_NAME_SIZE], const char *name, struct err *err)
 
 int vm_take_number(struct vm *vm, struct err *err)
 {
+	int r;
+
 	if (vm->dir)
 		return 0;
 	vm->record.offered = false;
@@ -46,8 +48,11 @@ int vm_take_number(struct vm *vm, struct err *err)
 	vm->dimms = 0;
 	vm->dimm_bytes = vm->image_bytes = 0;
 	vm->ports = (struct ports){0};
-	return vm_number_take(
-		vm->config, &vm->record, &vm->number, &vm->dir, vm->cgroup_fds, err);
+	r = vm_number_take(vm->config, &vm->record, &vm->dir, vm->cgroup_fds, err);
+	if (r < 0)
+		return r;
+	vm->number = (unsigned int)r;
+	return 0;
 }
 
 static void free_struct(struct vm *vm)

@@ -188,6 +188,12 @@ static int send_request(struct ttrpc_client *c, uint32_t stream,
 	const struct ttrpc_call *what, struct err *err)
 {
 	Ttrpc__Request envelope = TTRPC__REQUEST__INIT;
+	struct ttrpc_message message = {
+		.type = TTRPC_REQUEST,
+		.stream = stream,
+		.envelope = &envelope.base,
+		.payload = what->request,
+	};
 	_cleanup_free_ uint8_t *frame = NULL;
 	size_t len;
 	int r;
@@ -201,8 +207,7 @@ static int send_request(struct ttrpc_client *c, uint32_t stream,
 			return err_set(err, -ETIMEDOUT, "the deadline has passed");
 		envelope.timeout_nano = MIN(left_ms, INT64_MAX / 1000000) * 1000000;
 	}
-	r = ttrpc_frame_new(TTRPC_REQUEST, stream, &envelope.base, 3, what->request,
-		&frame, &len, err);
+	r = ttrpc_frame_new(&message, &frame, &len, err);
 	if (r < 0)
 		return r;
 	r = ttrpc_io_send(&c->io, frame, len, what->deadline);

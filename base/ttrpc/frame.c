@@ -34,19 +34,26 @@ static void put_header(uint8_t *out, size_t len, uint32_t stream, enum ttrpc_typ
 	out[9] = 0;
 }
 
-int ttrpc_frame_new(enum ttrpc_type type, uint32_t stream,
-	const ProtobufCMessage *envelope, unsigned int payload_field,
-	const ProtobufCMessage *payload, uint8_t **ret, size_t *ret_len, struct err *err)
+/* The number of `payload` in ttrpc.Request and in ttrpc.Response. */
+static unsigned int payload_field(enum ttrpc_type type)
 {
-	size_t env_len = protobuf_c_message_get_packed_size(envelope);
+	return type == TTRPC_REQUEST ? 3 : 2;
+}
+
+int ttrpc_frame_new(const struct ttrpc_message *message, uint8_t **ret, size_t *ret_len,
+	struct err *err)
+{
+	const ProtobufCMessage *payload = message->payload;
+	size_t len = protobuf_c_message_get_packed_size(message->envelope);
 	size_t payload_len = payload ? protobuf_c_message_get_packed_size(payload) : 0;
-	size_t len = env_len, prefix_len = 0;
+	size_t prefix_len = 0;
 	uint8_t prefix[20], *p;
 
 	/* The payload is written straight to its place instead of being packed into a
 	 * buffer that the envelope is then packed from: fields may come in any order. */
 	if (payload_len) {
-		prefix_len = put_varint(prefix, payload_field << 3 | WIRE_TYPE_BYTES);
+		prefix_len = put_varint(
+			prefix, payload_field(message->type) << 3 | WIRE_TYPE_BYTES);
 		prefix_len += put_varint(prefix + prefix_len, payload_len);
 		len += prefix_len + payload_len;
 	}
@@ -55,9 +62,9 @@ int ttrpc_frame_new(enum ttrpc_type type, uint32_t stream,
 			len, TTRPC_FRAME_MAX);
 	p = *ret = xmalloc(TTRPC_HEADER_BYTES + len);
 	*ret_len = TTRPC_HEADER_BYTES + len;
-	put_header(p, len, stream, type);
+	put_header(p, len, message->stream, message->type);
 	p += TTRPC_HEADER_BYTES;
-	p += protobuf_c_message_pack(envelope, p);
+	p += protobuf_c_message_pack(message->envelope, p);
 	memcpy(p, prefix, prefix_len);
 	if (payload_len)
 		protobuf_c_message_pack(payload, p + prefix_len);

@@ -84,14 +84,20 @@ int ttrpc_io_recv(struct ttrpc_io *io, struct ttrpc_frame *ret);
 int ttrpc_io_send(
 	struct ttrpc_io *io, const uint8_t *frame, size_t len, int64_t deadline);
 
+struct ttrpc_message {
+	enum ttrpc_type type; /* TTRPC_REQUEST or TTRPC_RESPONSE */
+	uint32_t stream;
+	/* A ttrpc.Request or a ttrpc.Response, without its payload. */
+	const ProtobufCMessage *envelope;
+	const ProtobufCMessage *payload; /* NULL: none */
+};
+
 /*
- * A frame of header, envelope (a ttrpc.Request or ttrpc.Response without its payload) and
- * payload (NULL: none) as the envelope's field payload_field. *ret is the caller's to
- * free. -EMSGSIZE with the sizes in err if the data would be above TTRPC_FRAME_MAX.
+ * The message as a frame, for ttrpc_io_send(). *ret is the caller's to free. -EMSGSIZE
+ * with the sizes in err if the data would be above TTRPC_FRAME_MAX.
  */
-int ttrpc_frame_new(enum ttrpc_type type, uint32_t stream,
-	const ProtobufCMessage *envelope, unsigned int payload_field,
-	const ProtobufCMessage *payload, uint8_t **ret, size_t *ret_len, struct err *err);
+int ttrpc_frame_new(const struct ttrpc_message *message, uint8_t **ret, size_t *ret_len,
+	struct err *err);
 
 /* protobuf_c_message_unpack() that spends at most 16 MiB: a hostile message of many empty
  * parts grows forty times when unpacked. NULL if it is malformed or larger. */

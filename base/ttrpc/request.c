@@ -34,6 +34,11 @@ static int send_status(struct ttrpc_connection *c, uint32_t stream, enum ttrpc_c
 {
 	Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
 	Ttrpc__Response envelope = TTRPC__RESPONSE__INIT;
+	struct ttrpc_message message = {
+		.type = TTRPC_RESPONSE,
+		.stream = stream,
+		.envelope = &envelope.base,
+	};
 	_cleanup_free_ uint8_t *frame = NULL;
 	size_t len;
 	int r;
@@ -41,8 +46,7 @@ static int send_status(struct ttrpc_connection *c, uint32_t stream, enum ttrpc_c
 	status.code = (int32_t)code;
 	status.message = (char *)text;
 	envelope.status = &status;
-	r = ttrpc_frame_new(
-		TTRPC_RESPONSE, stream, &envelope.base, 2, NULL, &frame, &len, NULL);
+	r = ttrpc_frame_new(&message, &frame, &len, NULL);
 	return r < 0 ? r : ttrpc_io_send(&c->io, frame, len, deadline);
 }
 
@@ -51,13 +55,18 @@ static int send_message(
 {
 	Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
 	Ttrpc__Response envelope = TTRPC__RESPONSE__INIT;
+	struct ttrpc_message message = {
+		.type = TTRPC_RESPONSE,
+		.stream = q->frame.stream,
+		.envelope = &envelope.base,
+		.payload = out,
+	};
 	_cleanup_free_ uint8_t *frame = NULL;
 	size_t len;
 	int r;
 
 	envelope.status = &status;
-	r = ttrpc_frame_new(TTRPC_RESPONSE, q->frame.stream, &envelope.base, 2, out,
-		&frame, &len, err);
+	r = ttrpc_frame_new(&message, &frame, &len, err);
 	if (r < 0)
 		return r;
 	/* A client that does not take its answer is its own trouble; the rest of the

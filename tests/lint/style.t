@@ -44,6 +44,31 @@ long=$(wc -l "${c_files[@]}" "${shell_files[@]}" "${make_files[@]}" |
 	awk '$2 != "total" && $1 > 700 { print $2, $1 }')
 is "$long" '' 'no file has more than 700 lines'
 
+# Code is the formatter's, which breaks no string and no comment.
+wide=$(perl -CSD -MText::Tabs -ne '
+	$line = expand($_ =~ s/\n//r);
+	(my $bare = $line) =~ s/"([^"\\]|\\.)*"//g;
+	print "$ARGV:$.\n" if length($line) > 90 && $bare =~ m{^ *\*|/\*};
+	close ARGV if eof' "${c_files[@]}")
+is "$wide" '' 'no comment is wider than 90 columns'
+
+# Every function that is declared or defined, as "file name parameters". Structs hold what more than
+# six would.
+mapfile -t functions < <(perl -0777 -ne '
+	s{/\*.*?\*/}{}gs;
+	while (/^(?![#\s}])[\w\s*]*?\b([a-z]\w*)\(((?:[^();{}]|\((?:[^()]|\([^()]*\))*\))*)\)\s*[;{]/gm) {
+		my ($name, $list) = ($1, $2);
+		1 while $list =~ s/\([^()]*\)//g;
+		print "$ARGV $name ", ($list =~ /^\s*(void)?\s*$/ ? 0 : 1 + ($list =~ tr/,//)), "\n";
+	}' "${c_files[@]}")
+ok $((${#functions[@]} < 1000)) "the functions are found: ${#functions[@]}"
+is "$(printf '%s\n' "${functions[@]}" | awk '$3 > 6')" '' 'no function has more than six parameters'
+
+# A verb and of what. Not ours to name: main, what replaces a function of libc, x for "or die".
+is "$(printf '%s\n' "${functions[@]}" | grep -v '^tests/' | awk '$2 !~ /_/ { print $1, $2 }' |
+	grep -vE ' (main|getaddrinfo|freeaddrinfo|getprotoby(name|number)|x[a-z]+)$')" '' \
+	'no function has a name of one word'
+
 # Comments and strings are taken out before looking for calls.
 bare()
 {
