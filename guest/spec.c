@@ -340,6 +340,10 @@ static int check_shape(struct json_object *spec, struct err *err)
 	return 0;
 }
 
+/* What every crun takes. Debian 12's takes no later one, whatever is in the spec; and no crun's
+ * behaviour depends on it. */
+#define OCI_VERSION "1.0.2"
+
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err)
 {
 	const char *root = string_at(spec, "root.path");
@@ -360,6 +364,7 @@ int spec_adapt(struct json_object *spec, const struct spec_place *place, struct 
 	if (place->pidns_path)
 		join_pid_namespace(spec, place->pidns_path);
 	drop_unknown_to_guest(spec);
+	json_set_string(spec, "ociVersion", OCI_VERSION);
 	json_set_string(json_at(spec, "linux"), "cgroupsPath", cgroup);
 	if (place->machine_id)
 		add_machine_id(spec, root, place->machine_id);

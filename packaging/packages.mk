@@ -14,7 +14,8 @@ PACKAGES_run = qemu-system-x86:qemu-system-x86_64 containerd:containerd erofs-ut
 # systemd's part towards templated. Their image's busybox is unpacked, see packaging/busybox.
 PACKAGES_world = mount iproute2 iputils-ping:ping perl
 
-PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc
+PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc \
+	containernetworking-plugins curl:curl protobuf-compiler:protoc
 
 # For `make check-trixie`, which installs the rest in a Debian 13 of its own.
 PACKAGES_trixie = mmdebstrap

@@ -50,7 +50,8 @@ install: all guest $(B)/stencil.conf $(MAN) $(UNITS)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(B)/templated
 	install -D -m 755 -t $(DESTDIR)$(LIBDIR) $(B)/stencil-files
 	install -D -m 644 -t $(DESTDIR)$(LIBDIR) $(GUEST)
-	install -D -m 644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE packaging/containerd.toml
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE packaging/containerd.toml \
+		packaging/containerd-3.toml
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/docs docs/design.md
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) packaging/dpkg/triggers
 	install -D -m 755 -t $(DESTDIR)$(DOCDIR) packaging/dpkg/postinst

@@ -39,6 +39,7 @@ usr/lib/systemd/system/templated.socket 644
 usr/sbin/templated 755
 usr/share/doc/stencil/LICENSE 644
 usr/share/doc/stencil/README.md 644
+usr/share/doc/stencil/containerd-3.toml 644
 usr/share/doc/stencil/containerd.toml 644
 usr/share/doc/stencil/docs/design.md 644
 usr/share/doc/stencil/postinst 755

@@ -46,7 +46,9 @@ image_blob() # LAYOUT FILE
 	printf '"digest":"sha256:%s","size":%s' "$digest" "$size"
 }
 
-# An image of layers, each a tar, the lowest first. They are moved away.
+# An image of layers, each a tar, the lowest first. They are moved away. What it runs where nobody
+# says what: words of JSON.
+: "${IMAGE_COMMAND:='"sh"'}"
 image_pack() # OUTPUT NAME LAYER...
 {
 	local output=$1 name=$2 work layer layers='' ids='' config manifest
@@ -59,8 +61,8 @@ image_pack() # OUTPUT NAME LAYER...
 		ids+=,\"sha256:$(sha256sum <"$layer" | cut -d' ' -f1)\"
 		layers+=',{"mediaType":"'$media.layer.v1.tar'",'$(image_blob "$work/layout" "$layer")'}'
 	done
-	printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["sh"]},%s}' \
-		'"rootfs":{"type":"layers","diff_ids":['"${ids#,}"']}' >"$work/config"
+	printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":[%s]},%s}' \
+		"$IMAGE_COMMAND" '"rootfs":{"type":"layers","diff_ids":['"${ids#,}"']}' >"$work/config"
 	config=$(image_blob "$work/layout" "$work/config")
 	printf '{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s",%s},"layers":[%s]}' \
 		"$media.manifest.v1+json" "$media.config.v1+json" "$config" "${layers#,}" >"$work/manifest"

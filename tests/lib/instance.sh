@@ -132,6 +132,7 @@ instance_stop()
 {
 	local status=0
 
+	rm -f "$STENCIL_CONF"
 	[ -n "${CONTAINERD_PID:-}" ] || return 0
 	containers_remove || status=1
 	kill "$CONTAINERD_PID" && wait "$CONTAINERD_PID" || status=1
@@ -141,7 +142,6 @@ instance_stop()
 	if [ -d /run/containerd ]; then
 		find /run/containerd -depth -type d -empty -delete
 	fi
-	rm -f "$STENCIL_CONF"
 	return "$status"
 }
 

@@ -24,8 +24,11 @@ if [ -z "${WORLD_NUMBER:-}" ] && ! [[ "$SYSTEM_IMAGE" -nt "$STENCIL_PROBE" &&
 	image_build "$SYSTEM_IMAGE" "$STENCIL_PROBE" "$STENCIL_FILES_PROBE"
 fi
 world_enter "$0" "$@"
-instance_start
-image_import "$SYSTEM_IMAGE"
+# A CRI's tests have a containerd of their own, see cri.sh.
+if [ -z "${SYSTEM_CRI:-}" ]; then
+	instance_start
+	image_import "$SYSTEM_IMAGE"
+fi
 
 system_template()
 {

@@ -187,10 +187,11 @@ static void test_life(void **state)
 
 	(void)state;
 	create_ok("exit", "7", false);
-	assert_config("{\"process\":{\"user\":{\"uid\":0,\"gid\":0},"
-		      "\"args\":[\"exit\",\"7\"]},"
-		      "\"root\":{\"path\":\"" ROOT "\"},"
-		      "\"linux\":{\"cgroupsPath\":\"/stencil/c1\"}}");
+	assert_config(
+		"{\"process\":{\"user\":{\"uid\":0,\"gid\":0},"
+		"\"args\":[\"exit\",\"7\"]},"
+		"\"root\":{\"path\":\"" ROOT "\"},"
+		"\"linux\":{\"cgroupsPath\":\"/stencil/c1\"},\"ociVersion\":\"1.0.2\"}");
 	/* Its name is taken, and it runs nothing yet. */
 	assert_error(create_until("exit", "0", false, soon(), &err), -EEXIST,
 		"CreateContainer: container c1 exists");

@@ -77,7 +77,7 @@ static void test_paths(void **state)
 static void test_whole(void **state)
 {
 	_cleanup_json_ struct json_object *spec =
-		parse("{\"ociVersion\":\"1.0.2\","
+		parse("{\"ociVersion\":\"1.2.0\","
 		      "\"process\":{\"args\":[\"sh\"],\"apparmorProfile\":\"p\","
 		      "\"selinuxLabel\":\"l\"},"
 		      "\"root\":{\"path\":\"" ROOT "\"},"
