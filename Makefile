@@ -64,6 +64,7 @@ help:
 	@echo 'make check        all tests; TESTS="unit lint" for some of them, one summary at the end'
 	@echo 'make bench        BENCH="build ../other/build" ROUNDS=5: builds, factories and runc compared'
 	@echo 'make check-trixie  the quickstart and all tests in a Debian 13 that mmdebstrap makes below build/'
+	@echo 'make soak         CYCLES=200 READERS=300: as many clones, readers of all of their memory'
 	@echo 'make fuzz         FUZZ=<name> SECONDS=60 or RUNS=<n>: libFuzzer on tests/fuzz/fuzz_<name>.c'
 	@echo '                  SAN=address,undefined or SAN=thread before any of these: instrumented'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'

@@ -81,6 +81,14 @@ check:
 	@$(TEST_ENV) prove --timer --failures --comments --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 
+# Many clones, one after the other, and their traces: a part of `make check`, with numbers to choose.
+CYCLES	 = 200
+READERS	 = 300
+soak:
+	@CYCLES='$(CYCLES)' READERS='$(READERS)' $(MAKE) --no-print-directory check \
+		TEST_FILES=tests/system/soak.t
+.PHONY: soak
+
 # The quickstart and all tests in a Debian 13. What is in MAKEFLAGS here is not for the make in there.
 check-trixie:
 	@$(MAKE) --no-print-directory deps DEPS=trixie

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Two hundred containers, eight at a time, while the template is refreshed: nothing adds up but the
-# counters.
+# counters. Then some whose guests read all of their memory, which fills the holes of the template's:
+# they are punched again. `make soak CYCLES=8 READERS=300` is the same with other numbers.
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 system_template
-cycles=200 workers=8 refreshes=4
+cycles=${CYCLES:-200} readers=${READERS:-16} workers=8 refreshes=4
 
 # A number of templatectl's status; 0 if it is not there: reasons that did not happen are left out.
 status_number() # KEY...: the way to it
@@ -115,5 +116,50 @@ is "$(grep -c '"factory":"template"' "$STENCIL_TRACE")" "$(status_number counter
 	'each hit was a clone'
 is "$(status_number counters builds)" $((refreshes + 1)) 'each refresh was a build'
 is "$(status_number counters build_failures)" 0 'none failed'
+
+# ---- readers -------------------------------------------------------------------------------------
+
+resident_kib()
+{
+	echo $(($(stat -c %b /run/stencil/template/*/memory) / 2))
+}
+
+# All of the VM's memory, 256 MiB; the kernel's own text is there twice.
+read_all() # WORKER
+{
+	local i mib
+
+	for ((i = $1; i < readers; i += workers)); do
+		container "reader$i" --privileged -- probe memory >"$WORLD_DIR/mib$1" || return 1
+		mib=$(tr -dc 0-9 <"$WORLD_DIR/mib$1")
+		[ "${mib:-0}" -ge 250 ] && echo "$i $mib $(resident_kib)" || return 1
+	done
+}
+
+published_kib=$(($(perl -ne 'print $1 if /"published_bytes": *"?(\d+)/' \
+	/run/stencil/template/*/manifest.json) / 1024))
+from=$SECONDS
+for ((worker = 0; worker < workers; worker++)); do
+	read_all "$worker" >"$WORLD_DIR/read$worker" 2>&1 &
+	pids[worker]=$!
+done
+for ((worker = 0; worker < workers; worker++)); do
+	wait "${pids[worker]}"
+	ok $? "reader $((worker + 1)) of $workers" || diag "$(tail -n 3 "$WORLD_DIR/read$worker")"
+done
+is "$(cat "$WORLD_DIR"/read* | grep -cE '^[0-9]+ [0-9]+ [0-9]+$')" "$readers" \
+	'every guest has read its memory'
+# The last lease's end has it punched, in templated's own time.
+deadline=$((SECONDS + WAIT_SECONDS))
+while [ "$(resident_kib)" -gt $((published_kib * 11 / 10)) ] && [ "$SECONDS" -lt "$deadline" ]; do
+	templatectl --config "$STENCIL_CONF" status >/dev/null
+done
+between "$(resident_kib)" 1 $((published_kib * 11 / 10)) \
+	"KiB of the template are resident, at most a tenth more than when it was published"
+diag "$readers guests in $((SECONDS - from)) s; resident: $published_kib KiB when published," \
+	"at most $(cut -d ' ' -f 3 "$WORLD_DIR"/read* | sort -n | tail -n 1) as one ended," \
+	"$(resident_kib) at the end"
+is "$(grep -c '"factory":"template"' "$STENCIL_TRACE")" $((cycles + 1 + readers)) 'each was a clone'
+less "$(own_kib)" $((before_own_kib + 4096)) "KiB of memory are templated's own"
 netns_remove
 system_end
