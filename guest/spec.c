@@ -340,8 +340,8 @@ static int check_shape(struct json_object *spec, struct err *err)
 	return 0;
 }
 
-/* What every crun takes. Debian 12's takes no later one, whatever is in the spec; and no crun's
- * behaviour depends on it. */
+/* What every crun takes. Debian 12's takes no later one, whatever is in the spec; and no
+ * crun's behaviour depends on it. */
 #define OCI_VERSION "1.0.2"
 
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err)

@@ -128,7 +128,8 @@ static int read_memory(void)
 		off_t at = (off_t)(head.e_phoff + i * sizeof(Elf64_Phdr));
 		Elf64_Phdr range;
 
-		/* What has no physical address is vmalloc()'s: pages that others are, too. */
+		/* What has no physical address is vmalloc()'s: pages that others are,
+		 * too. */
 		if (pread(fd, &range, sizeof(range), at) == sizeof(range) &&
 			range.p_type == PT_LOAD && range.p_paddr != UINT64_MAX)
 			bytes += read_range(fd, &range);
