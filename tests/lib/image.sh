@@ -48,7 +48,7 @@ image_blob() # LAYOUT FILE
 
 # An image of layers, each a tar, the lowest first. They are moved away. What it runs where nobody
 # says what: words of JSON.
-: "${IMAGE_COMMAND:='"sh"'}"
+: "${IMAGE_COMMAND:=\"sh\"}"
 image_pack() # OUTPUT NAME LAYER...
 {
 	local output=$1 name=$2 work layer layers='' ids='' config manifest
