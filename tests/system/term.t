@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# SIGTERM to a shim while its pod starts, and a guest that panics while something is plugged into it:
-# both end at once, whatever was being waited for, and leave nothing.
+# A pod that ends while it starts: SIGTERM or SIGKILL to its shim, SIGKILL to its QEMU, a guest that
+# panics while something is plugged into it. Whatever was being waited for, all of it is gone at once.
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 system_template
 stencil_config factory enable_template=false >/run/direct.conf
-
+# Else a pod whose clone fails is booted.
+stencil_config factory strict=true >/run/strict.conf
 
 # Looks until a command succeeds; what it looks at is made and gone within milliseconds.
 look_until() # COMMAND [ARGUMENT...]
@@ -22,9 +23,11 @@ has_process() # NAME
 	[ -n "$(pids_of "$1")" ]
 }
 
-has_no_process() # NAME
+# A killed shim's QEMU is ended by a shim that containerd calls for it: looked for in this order, none
+# can be missed.
+pod_is_gone()
 {
-	[ -z "$(pids_of "$1")" ]
+	[ -z "$(pids_of qemu-system-x86_64)" ] && [ -z "$(pids_of containerd-shim-stencil-v2)" ]
 }
 
 # Whether QEMU has a mapping of that many KiB: a DIMM that was plugged.
@@ -44,36 +47,41 @@ nothing_is_left() # NAME
 	is "$(cgroups_matching ".*/$WORLD/[0-9]+")" '' "$1: no cgroup"
 }
 
-# A container whose shim gets SIGTERM as soon as a command succeeds. The time is for people.
-terminate() # NAME ID LOOK... -- CTR-OPTION... -- COMMAND...
+# A container that is being started; a process of its pod gets a signal as soon as a command succeeds.
+# The time is for people.
+signal_at() # NAME SIGNAL PROCESS LOOK... -- CTR-OPTION... -- COMMAND...
 {
-	local name=$1 id=$2 look=() from
+	local name="SIG$2 to $3 in $1" signal=$2 process=$3 look=() from
 
-	shift 2
+	shift 3
 	while [ "$1" != -- ]; do
 		look+=("$1")
 		shift
 	done
 	shift
-	container "$id" "$@" >"$WORLD_DIR/stdout" 2>"$WORLD_DIR/stderr" &
+	container starting "$@" >"$WORLD_DIR/stdout" 2>"$WORLD_DIR/stderr" &
 	look_until "${look[@]}"
 	ok $? "$name: it has come that far" || diag "$(cat "$WORLD_DIR/stderr")"
 	from=${EPOCHREALTIME/./}
-	kill -TERM "$(pids_of containerd-shim-stencil-v2)"
-	look_until has_no_process containerd-shim-stencil-v2
-	ok $? "$name: the shim ends"
+	kill "-$signal" "$(pids_of "$process")"
+	look_until pod_is_gone
+	ok $? "$name: shim and QEMU end" || diag "$(world_processes)"
 	diag "$name: after $(((${EPOCHREALTIME/./} - from) / 1000)) ms"
 	wait $!
 	ok $((! $?)) "$name: the client hears of it"
-	ctr container rm "$WORLD-$id" 2>/dev/null
+	ctr container rm "$WORLD-starting" 2>/dev/null
 	nothing_is_left "$name"
 }
 
-terminate 'SIGTERM in a cold boot' boot has_process qemu-system-x86_64 \
-	-- --runtime-config-path /run/direct.conf -- true
-terminate 'SIGTERM in a clone' clone has_process qemu-system-x86_64 -- -- true
-terminate 'SIGTERM in a hot-plug' plug has_mapping $((1024 * 1024)) \
-	-- --memory-limit $((1024 << 20)) -- true
+for victim in 'TERM containerd-shim-stencil-v2' 'KILL containerd-shim-stencil-v2' 'KILL qemu-system-x86_64'; do
+	read -r signal process <<<"$victim"
+	signal_at 'a cold boot' "$signal" "$process" has_process qemu-system-x86_64 \
+		-- --runtime-config-path /run/direct.conf -- true
+	signal_at 'a clone' "$signal" "$process" has_process qemu-system-x86_64 \
+		-- --runtime-config-path /run/strict.conf -- true
+	signal_at 'a hot-plug' "$signal" "$process" has_mapping $((1024 * 1024)) \
+		-- --memory-limit $((1024 << 20)) -- true
+done
 works 'the next container starts' after -- true
 
 # ---- a panic ------------------------------------------------------------------------------------
@@ -94,14 +102,15 @@ ok $((! $?)) 'the container that was plugged for is not made'
 like "$(cat "$ERR")" 'VM|QEMU|connection|resize|agent|reset' 'and its client hears why' ||
 	diag "$(cat "$ERR")"
 diag "after $MS ms"
-look_until has_no_process qemu-system-x86_64
+# shellcheck disable=SC2046 # one word for each
+wait_gone $(pids_of qemu-system-x86_64)
 ok $? 'QEMU is gone'
 like "$(grep "$WORLD-first" "$CONTAINERD_LOG")" 'the VM has ended, and all processes in it' \
 	'the log says that the VM has ended'
 ctr container rm "$WORLD-second" 2>/dev/null
 capture container_remove first
 ok $? 'its pod can be removed' || diag "$(cat "$ERR")"
-look_until has_no_process containerd-shim-stencil-v2
+look_until pod_is_gone
 nothing_is_left 'a panic in a hot-plug'
-rm /run/direct.conf
+rm /run/direct.conf /run/strict.conf
 system_end
