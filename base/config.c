@@ -32,8 +32,8 @@ struct config_key {
 	size_t offset;
 	const char *otherwise; /* the default, as it would be written */
 	uint64_t min, max;
-	const char
-		*values; /* KEY_ENUM: names in the order of their numbers, '|' between */
+	/* KEY_ENUM: names in the order of their numbers, '|' between. */
+	const char *values;
 	const char *help;
 };
 

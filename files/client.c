@@ -45,8 +45,8 @@ struct files_client {
 
 	pthread_mutex_t lock; /* of the talk, and of what follows */
 	uint32_t last_id;
-	unsigned int
-		next_mount; /* numbers go round: one that is gone is not soon another */
+	/* Numbers go round: one that is gone is not soon another. */
+	unsigned int next_mount;
 	bool mounts[FILES_MOUNTS_MAX];
 };
 

@@ -15,8 +15,8 @@ struct keeper_request {
 	int32_t flags;
 	uint32_t size;  /* of the value; KEEPER_GET: the room for it */
 	char name[256]; /* up to its NUL; zeros behind it */
-	uint8_t value
-		[KEEPER_VALUE_MAX]; /* KEEPER_SET: so much of it as there is, is sent */
+	/* KEEPER_SET: so much of it as there is, is sent. */
+	uint8_t value[KEEPER_VALUE_MAX];
 };
 
 struct keeper_answer {

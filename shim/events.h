@@ -19,8 +19,7 @@
 #define EVENTS_RETRY_MS  60000
 
 struct events_config {
-	const char *ttrpc_address; /* path of containerd's ttrpc socket; "" if there is
-				      none */
+	const char *ttrpc_address; /* containerd's ttrpc socket; "" if there is none */
 	const char *publish_binary, *address; /* for the other way; "" if not known */
 	const char *namespace;
 };

@@ -33,8 +33,8 @@ struct trees;
 struct pod {
 	struct events *events;
 	struct state state;
-	struct config
-		config; /* as loaded; with a pod's annotations once it has started */
+	/* As loaded; with a pod's annotations once it has started. */
+	struct config config;
 
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t changed;

@@ -18,9 +18,9 @@ struct spec {
 	struct json_object *json;
 	/* Borrowed from json. */
 	struct json_object *process;
-	const char
-		*sandbox_id;  /* of the pod that it is in; NULL: it is a sandbox itself */
-	const char *hostname; /* "" if none */
+	/* Of the pod that it is in; NULL: it is a sandbox itself. */
+	const char *sandbox_id;
+	const char *hostname;  /* "" if none */
 	const char *root_path; /* as written: relative to the bundle, or absolute */
 	const char *netns;     /* path; "" is a new and so empty one; NULL: the host's */
 	/* Limits; 0: none. */

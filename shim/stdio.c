@@ -36,8 +36,8 @@ struct stdio {
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	int stdin_hold_fd; /* a write end of the input FIFO, until the client closes its
-			      input */
+	/* A write end of the input FIFO, until the client closes its input. */
+	int stdin_hold_fd;
 	unsigned int n_output; /* output threads that run */
 };
 

@@ -46,8 +46,8 @@ static inline uid_t vm_number_uid(const struct config *c, unsigned int number)
 	return (uid_t)(c->uid_base + number);
 }
 
-/* Of the taker's own configuration; whose VM it was made by another one's,
- * its record tells. */
+/* By the taker's own configuration. Of a VM that another configuration made, its record
+ * tells. */
 static inline uid_t vm_number_files_uid(const struct config *c, unsigned int number)
 {
 	return (uid_t)(c->uid_base + c->uid_count + number);

@@ -25,8 +25,8 @@ struct vm_record {
 	bool offered;                 /* its owner waits for somebody who takes it over */
 	char namespace[VM_NAME_SIZE]; /* of the sandbox; "": templated's own */
 	char sandbox[VM_NAME_SIZE];   /* the sandbox's id, or what templated calls it */
-	char generation
-		[GENERATION_ID_SIZE];   /* that it is a clone of; "": it was booted */
+	/* That it is a clone of; "": it was booted. */
+	char generation[GENERATION_ID_SIZE];
 	char cgroup[CGROUP_PATH_BYTES]; /* for cgroup_remove() */
 	uid_t files_uid;                /* its file server's */
 	struct proc_id qemu;            /* pid 0: not started */

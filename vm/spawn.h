@@ -19,11 +19,11 @@ struct spawn_open {
 struct spawn {
 	const char *qemu_path; /* absolute */
 	char *const *argv;
-	const char *jail; /* an existing empty folder; QEMU's root is mounted on it, in
-			      its namespace */
-	uid_t uid;        /* also its gid */
-	bool kvm;         /* gets a /dev/kvm */
-	bool fd_names;    /* gets its /proc/self/fd: its descriptors have names */
+	/* An existing empty folder; QEMU's root is mounted on it, in its namespace. */
+	const char *jail;
+	uid_t uid;     /* also its gid */
+	bool kvm;      /* gets a /dev/kvm */
+	bool fd_names; /* gets its /proc/self/fd: its descriptors have names */
 	const char *kernel, *initrd; /* NULL for a clone */
 	int qmp_fd, agent_fd, files_fd, stderr_fd;
 	struct spawn_open opens[SPAWN_OPENS_MAX];

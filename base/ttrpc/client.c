@@ -39,8 +39,8 @@ struct ttrpc_client {
 	uint32_t next_stream;
 	bool wrapped;                /* every odd id has been used */
 	uint64_t n_sent, n_answered; /* requests, and answers that came */
-	struct err
-		down; /* why the connection has ended; set once, code 0 while it is up */
+	/* Why the connection has ended; set once, code 0 while it is up. */
+	struct err down;
 };
 
 static struct call **find_call(struct ttrpc_client *c, uint32_t stream)

@@ -21,9 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	printed = xstrdup(json_object_to_json_string_ext(first, JSON_C_TO_STRING_PLAIN));
+	/* NaN and Infinity, which json-c reads, are printed as no JSON. */
 	if (json_parse("output", printed, strlen(printed), 16, &second, &err) < 0)
-		return 0; /* NaN and Infinity, which json-c reads, are printed as no JSON
-			   */
+		return 0;
 	again = json_object_to_json_string_ext(second, JSON_C_TO_STRING_PLAIN);
 	if (strcmp(printed, again) != 0)
 		abort();
