@@ -17,7 +17,7 @@ struct flag {
 
 struct flags {
 	struct cmdline c;
-	bool version, help;
+	bool version, info, help;
 };
 
 #define NOT_THERE SIZE_MAX
@@ -35,6 +35,8 @@ static const struct flag flags[] = {
 	{"debug", NULL, "log more", NOT_THERE, offsetof(struct flags, c.debug)},
 	{"v", NULL, "print the version and exit", NOT_THERE,
 		offsetof(struct flags, version)},
+	{"info", NULL, "describe the runtime, packed, to standard output and exit",
+		NOT_THERE, offsetof(struct flags, info)},
 	{"help", NULL, "print this and exit", NOT_THERE, offsetof(struct flags, help)},
 };
 
@@ -113,8 +115,10 @@ int cmdline_parse(struct cmdline *ret, int argc, char **argv, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	if (f.help || f.version) {
-		f.c.verb = f.help ? CMDLINE_HELP : CMDLINE_VERSION;
+	if (f.help || f.version || f.info) {
+		f.c.verb = f.help      ? CMDLINE_HELP
+			   : f.version ? CMDLINE_VERSION
+				       : CMDLINE_INFO;
 		*ret = f.c;
 		return 0;
 	}

@@ -17,6 +17,7 @@ enum cmdline_verb {
 	CMDLINE_START,
 	CMDLINE_DELETE,
 	CMDLINE_VERSION,
+	CMDLINE_INFO, /* what the runtime is, for containerd 2 */
 	CMDLINE_HELP,
 };
 

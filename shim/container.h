@@ -16,7 +16,7 @@ struct container {
 	unsigned int refs; /* one for each process; under the pod's lock */
 	char *id, *bundle;
 	uint32_t pid; /* QEMU's: all that the host sees of its processes */
-	uint64_t cpu_millis, memory_bytes;
+	struct pod_size size;
 	struct trees *trees; /* what the file server has of it */
 	struct process *init;
 	struct process *execs;
@@ -37,6 +37,8 @@ int container_update(struct process *init, const void *json, size_t len, struct 
 /* Packed io.containerd.cgroups.v1.Metrics; the caller's (stats.c). */
 int container_stats(
 	struct process *init, void **ret_data, size_t *ret_len, struct err *err);
+/* The same of the pod's VM, as its host sees it (pod_metrics.c). */
+int pod_metrics(struct pod *pod, void **ret_data, size_t *ret_len, struct err *err);
 #define STATS_TYPE_URL "io.containerd.cgroups.v1.Metrics"
 
 /* The VM has ended by itself: ends those that nobody waits for in the guest. */

@@ -12,6 +12,7 @@
 #include "shim/options.h"
 #include "shim/container.h"
 #include "shim/pod_images.h"
+#include "shim/sandbox.h"
 #include "shim/task_events.h"
 
 /* All that making a container needs until it is made. */
@@ -107,7 +108,16 @@ static int read_spec(struct creation *c, struct err *err)
 		*c->spec.hostname ? c->spec.hostname : c->request->id, HOST_NAME_MAX);
 	c->netns = xstrdup(c->spec.netns ? c->spec.netns : "");
 	json_set_bool(c->spec.process, "terminal", c->request->terminal);
-	return spec_for_guest(&c->spec, c->request->id, &c->guest, err);
+	r = spec_for_guest(&c->spec, c->request->id, &c->guest, err);
+	if (r == 0)
+		sandbox_redirect_binds(c->pod, &c->guest);
+	return r;
+}
+
+static struct pod_size size_of_spec(const struct creation *c)
+{
+	return (struct pod_size){
+		.cpu_millis = c->spec.cpu_millis, .memory_bytes = c->spec.memory_bytes};
 }
 
 static void new_container(struct creation *c)
@@ -118,8 +128,7 @@ static void new_container(struct creation *c)
 	container->pod = c->pod;
 	container->id = xstrdup(request->id);
 	container->bundle = xstrdup(request->bundle);
-	container->cpu_millis = c->spec.cpu_millis;
-	container->memory_bytes = c->spec.memory_bytes;
+	container->size = size_of_spec(c);
 	container->init = process_new(container, "",
 		&(struct process_streams){.terminal = request->terminal,
 			.in = request->stdin,
@@ -145,28 +154,21 @@ static int start_trees(struct creation *c, struct err *err)
 /* The pod starts with its first container. */
 static int start_pod(struct creation *c, struct err *err)
 {
-	struct pod_needs needs = {.hostname = c->hostname,
-		.netns = c->netns,
-		.cpu_millis = c->spec.cpu_millis,
-		.memory_bytes = c->spec.memory_bytes,
-		.trees = c->container->trees};
-	int r = pod_start(c->pod, &needs, err);
+	struct pod_needs needs = {
+		.hostname = c->hostname, .netns = c->netns, .trees = c->container->trees};
+	struct pod_size wanted = {0};
+	int r = pod_size_of_spec(&c->spec, &c->pod->size, err);
+
+	if (r == 0)
+		r = pod_size_wanted(c->pod, &c->container->size, &wanted, err);
+	if (r < 0)
+		return r;
+	needs.cpu_millis = wanted.cpu_millis;
+	needs.memory_bytes = wanted.memory_bytes;
+	r = pod_start(c->pod, &needs, err);
 
 	c->started_pod = r == 0;
 	return r;
-}
-
-/* The needs of all containers, this one too. */
-static int grow_pod(struct creation *c, struct err *err)
-{
-	uint64_t cpu = c->spec.cpu_millis, memory = c->spec.memory_bytes;
-
-	for (struct container *other = c->pod->containers; other; other = other->next) {
-		if (__builtin_add_overflow(cpu, other->cpu_millis, &cpu) ||
-			__builtin_add_overflow(memory, other->memory_bytes, &memory))
-			return err_set(err, -ERANGE, "the pod's limits are out of range");
-	}
-	return pod_resize(c->pod, cpu, memory, err);
 }
 
 static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
@@ -243,7 +245,8 @@ static int build_container(struct creation *c, struct err *err)
 	if (r == 0)
 		r = start_trees(c, err);
 	if (r == 0)
-		r = pod_has_vm(c->pod) ? grow_pod(c, err) : start_pod(c, err);
+		r = pod_has_vm(c->pod) ? pod_size_fit(c->pod, &c->container->size, err)
+				       : start_pod(c, err);
 	if (r == 0)
 		r = build_in_pod(c, err);
 	if (r == 0)

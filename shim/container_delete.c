@@ -97,7 +97,7 @@ static void remove_from_pod(struct container *c)
 static void remove_container(struct container *c)
 {
 	struct pod *pod = c->pod;
-	bool is_last = pod->containers == c && !c->next;
+	bool is_last = !pod->sandbox && pod->containers == c && !c->next;
 
 	/* The guest need not tidy up what ends with it. */
 	if (is_last) {

@@ -112,9 +112,9 @@ static int forward_event(struct events *e, const struct event *ev, struct err *e
 	return r;
 }
 
-/* Waits until something happens in the folder of containerd's socket (it makes the socket
- * anew when it starts), the deadline, or the stop. The watch is there before the caller's
- * next try. */
+/* Waits until something happens in the folder of containerd's socket (it makes the
+ * socket anew when it starts), the deadline, or the stop. The watch is there before the
+ * caller's next try. */
 static void wait_for_containerd(struct events *e, int watch_fd, int64_t deadline)
 {
 	struct pollfd fds[] = {
@@ -235,6 +235,9 @@ static void deliver_event(struct events *e, const struct event *ev)
 	struct err err = ERR_INIT;
 	int r;
 
+	/* CRI-O names itself as the program, and no address: it wants none. */
+	if (!*e->ttrpc_address && !*e->address)
+		return;
 	if (*e->ttrpc_address)
 		r = deliver_ttrpc(e, ev, &err);
 	else if (*e->publish_binary)

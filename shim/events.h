@@ -10,9 +10,10 @@
 
 /*
  * With TTRPC_ADDRESS they go to containerd.services.events.ttrpc.v1.Events; without it
- * through the program that containerd named by -publish-binary. A containerd that is away
- * (restarting) is waited for: until its socket appears again, and at most EVENTS_RETRY_MS
- * for an event; what is lost then, or finds EVENTS_QUEUE_MAX waiting, is logged by topic.
+ * through the program that containerd named by -publish-binary; without any address
+ * (CRI-O) nobody is told. A containerd that is away (restarting) is waited for: until
+ * its socket appears again, and at most EVENTS_RETRY_MS for an event. What is lost
+ * then, or finds EVENTS_QUEUE_MAX waiting, is logged by topic.
  */
 #define EVENTS_QUEUE_MAX 1024
 #define EVENTS_CALL_MS   5000

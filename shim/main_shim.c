@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "shim/bootstrap.h"
 #include "shim/cmdline.h"
 #include "shim/delete.h"
 #include "shim/serve.h"
@@ -14,10 +15,10 @@
 
 static int print_start(const struct cmdline *cmd, struct err *err)
 {
-	_cleanup_free_ char *address = NULL;
-	int r = start_shim(cmd, &address, err);
+	_cleanup_free_ char *answer = NULL;
+	int r = start_shim(cmd, &answer, err);
 
-	return r == 0 ? write_full(STDOUT_FILENO, address, strlen(address)) : r;
+	return r == 0 ? write_full(STDOUT_FILENO, answer, strlen(answer)) : r;
 }
 
 static int print_delete(const struct cmdline *cmd, struct err *err)
@@ -27,6 +28,15 @@ static int print_delete(const struct cmdline *cmd, struct err *err)
 	int r = delete_task(cmd, &data, &len, err);
 
 	return r == 0 ? write_full(STDOUT_FILENO, data, len) : r;
+}
+
+static int print_info(void)
+{
+	_cleanup_free_ void *data = NULL;
+	size_t len;
+
+	bootstrap_info(&data, &len);
+	return write_full(STDOUT_FILENO, data, len);
 }
 
 static int run_verb(const struct cmdline *cmd, struct err *err)
@@ -41,6 +51,8 @@ static int run_verb(const struct cmdline *cmd, struct err *err)
 	case CMDLINE_VERSION:
 		printf("containerd-shim-stencil-v2 " STENCIL_VERSION "\n");
 		return 0;
+	case CMDLINE_INFO:
+		return print_info();
 	case CMDLINE_HELP:
 		cmdline_usage(stdout);
 		return 0;

@@ -11,6 +11,7 @@
 #include "base/proc.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "shim/sandbox.h"
 
 void pod_init(struct pod *pod, struct events *events)
 {
@@ -24,6 +25,7 @@ void pod_init(struct pod *pod, struct events *events)
 
 void pod_done(struct pod *pod)
 {
+	sandbox_free(pod->sandbox);
 	trace_done(&pod->trace);
 	state_done(&pod->state);
 	config_done(&pod->config);

@@ -14,6 +14,7 @@
 #include "shim/factory.h"
 #include "shim/net.h"
 #include "shim/pod_life.h"
+#include "shim/pod_size.h"
 #include "shim/state.h"
 #include "vm/vm.h"
 
@@ -28,6 +29,7 @@
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
  */
 struct pod_image;
+struct sandbox;
 struct trees;
 
 struct pod {
@@ -50,6 +52,9 @@ struct pod {
 	int nics; /* not plugged yet; -1: not known yet */
 
 	/* Of whoever changes it. */
+	struct sandbox
+		*sandbox;     /* sandbox.h; NULL: its containers make and end the pod */
+	struct pod_size size; /* what was said of the whole pod; zeros: nothing */
 	struct pod_image *images; /* pod_images.h */
 	struct factory_result factory;
 	struct net *net;

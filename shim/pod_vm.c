@@ -18,6 +18,7 @@
 #include "shim/pod_images.h"
 #include "shim/pod_net.h"
 #include "shim/pod_oom.h"
+#include "shim/sandbox.h"
 
 /* libnl and QMP need more than the smallest stack. */
 #define JOB_STACK_BYTES (256u * 1024)
@@ -48,6 +49,8 @@ static void on_vm_ended(void *user)
 	vm = pod->vm;
 	pod->vm_ended = true;
 	lost = pod_life_next(&pod->life, POD_LOSE);
+	if (lost)
+		sandbox_note_end_locked(pod);
 	pthread_mutex_unlock(&pod->lock);
 	if (!lost)
 		return;
@@ -361,5 +364,8 @@ void pod_stop(struct pod *pod)
 	if (!move_life(pod, POD_STOP))
 		return;
 	undo_pod(pod);
+	pthread_mutex_lock(&pod->lock);
+	sandbox_note_end_locked(pod);
+	pthread_mutex_unlock(&pod->lock);
 	move_life(pod, POD_STOPPED);
 }

@@ -2,6 +2,7 @@
 /* The methods of containerd.task.v2.Task: see service.h. */
 #include "shim/service.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "agent-client/proto/empty.pb-c.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "shim/sandbox_service.h"
 
 /* Handlers run everything from libnl to a cold boot; only touched pages count. */
 #define HANDLER_STACK_BYTES (256u * 1024)
@@ -30,7 +32,7 @@
 		const struct Containerd__Task__V2__##in_type *in,                        \
 		__attribute__((unused)) ProtobufCMessage **ret_out, struct err *err)
 
-static Google__Protobuf__Timestamp *new_timestamp(const struct timespec *at)
+Google__Protobuf__Timestamp *service_new_timestamp(const struct timespec *at)
 {
 	Google__Protobuf__Timestamp *t = xnew0(Google__Protobuf__Timestamp);
 
@@ -122,7 +124,7 @@ HANDLER(state, StateRequest)
 	pthread_mutex_lock(&service->pod->lock);
 	out->status = wire_status(p->state);
 	out->exit_status = p->exit_status;
-	out->exited_at = new_timestamp(&p->exited_at);
+	out->exited_at = service_new_timestamp(&p->exited_at);
 	pthread_mutex_unlock(&service->pod->lock);
 	*ret_out = &out->base;
 	return 0;
@@ -159,7 +161,7 @@ HANDLER(wait, WaitRequest)
 	containerd__task__v2__wait_response__init(out);
 	pthread_mutex_lock(&service->pod->lock);
 	out->exit_status = p->exit_status;
-	out->exited_at = new_timestamp(&p->exited_at);
+	out->exited_at = service_new_timestamp(&p->exited_at);
 	pthread_mutex_unlock(&service->pod->lock);
 	*ret_out = &out->base;
 	return 0;
@@ -187,7 +189,7 @@ HANDLER(delete, DeleteRequest)
 	containerd__task__v2__delete_response__init(out);
 	out->pid = p->container->pid;
 	out->exit_status = p->exit_status;
-	out->exited_at = new_timestamp(&p->exited_at);
+	out->exited_at = service_new_timestamp(&p->exited_at);
 	*ret_out = &out->base;
 	return 0;
 }
@@ -307,7 +309,8 @@ HANDLER(connect, ConnectRequest)
 	return 0;
 }
 
-/* A shim that still has containers of its pod goes on; that is no error either. */
+/* A shim that still has containers of its pod, or a sandbox, goes on; that is no error
+ * either. */
 HANDLER(shutdown, ShutdownRequest)
 {
 	struct pod *pod = service->pod;
@@ -319,7 +322,7 @@ HANDLER(shutdown, ShutdownRequest)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&pod->lock);
-	has_containers = pod->containers;
+	has_containers = pod->containers || pod->sandbox;
 	pod->ending = !has_containers;
 	pthread_mutex_unlock(&pod->lock);
 	if (!has_containers) {
@@ -328,22 +331,25 @@ HANDLER(shutdown, ShutdownRequest)
 		r = state_remove(&pod->state, err);
 		if (r < 0)
 			log_error("the state folder stays: %s", err->text);
-		ttrpc_server_stop(service->server);
+		ttrpc_request_stop_server(call);
 	}
 	pod_change_end(pod);
 	return 0;
 }
 
 #define EMPTY (&google__protobuf__empty__descriptor)
+/* Both versions have the same messages; that of containerd 2 knows streams beside. */
 #define METHOD(name, handler, in, out)                                                   \
+	{"containerd.task.v2.Task", name, &containerd__task__v2__##in##__descriptor,     \
+		out, on_##handler},                                                      \
 	{                                                                                \
-		"containerd.task.v2.Task", name,                                         \
+		"containerd.task.v3.Task", name,                                         \
 			&containerd__task__v2__##in##__descriptor, out, on_##handler     \
 	}
 #define OUT(name) (&containerd__task__v2__##name##__descriptor)
 
 /* Checkpoint is not among them: it answers UNIMPLEMENTED, by name. */
-static const struct ttrpc_method methods[] = {
+static const struct ttrpc_method task_methods[] = {
 	METHOD("Create", create, create_task_request, OUT(create_task_response)),
 	METHOD("Start", start, start_request, OUT(start_response)),
 	METHOD("State", state, state_request, OUT(state_response)),
@@ -362,13 +368,20 @@ static const struct ttrpc_method methods[] = {
 	METHOD("Shutdown", shutdown, shutdown_request, EMPTY),
 };
 
+/* The server looks at them as long as there is one: for the life of the process. */
+static struct ttrpc_method methods[ARRAY_SIZE(task_methods) + 16];
+
 int service_new_server(struct service *service, struct err *err)
 {
 	struct ttrpc_server_config config = {.methods = methods,
-		.n_methods = ARRAY_SIZE(methods),
+		.n_methods = ARRAY_SIZE(task_methods) + n_sandbox_methods,
 		.user = service,
 		.thread_stack_bytes = HANDLER_STACK_BYTES,
 		.max_requests = REQUESTS_MAX};
 
+	assert(config.n_methods <= ARRAY_SIZE(methods));
+	memcpy(methods, task_methods, sizeof(task_methods));
+	memcpy(methods + ARRAY_SIZE(task_methods), sandbox_methods,
+		n_sandbox_methods * sizeof(*methods));
 	return ttrpc_server_new(&config, &service->server, err);
 }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "base/ttrpc/ttrpc.h"
+#include <time.h>
+
 #include "shim/container.h"
 
 /* What the methods get as their user. */
@@ -11,4 +13,6 @@ struct service {
 	struct ttrpc_server *server; /* told to stop by Shutdown */
 };
 
+/* On the heap, for an answer. */
+Google__Protobuf__Timestamp *service_new_timestamp(const struct timespec *at);
 int service_new_server(struct service *service, struct err *err);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/util.h"
 #include "shim/cmdline.h"
+#include "shim/pod_size.h"
 
 /* Optional members: *ret stays NULL for one that is missing or null. */
 static int find_object(struct json_object *obj, const char *key, struct json_object **ret,
@@ -126,51 +127,17 @@ static int read_netns(struct spec *s, struct json_object *linux_, struct err *er
 	return r;
 }
 
-static int get_limit(
-	struct json_object *obj, const char *key, int64_t *ret, struct err *err)
-{
-	struct json_object *value;
-	int64_t limit;
-	int r;
-
-	if (!json_object_object_get_ex(obj, key, &value) || !value)
-		return 0;
-	r = json_get_i64(obj, key, &limit, err);
-	if (r == 0)
-		*ret = MAX(limit, 0); /* -1 is "no limit" */
-	return r;
-}
-
 static int read_limits(struct spec *s, struct json_object *linux_, struct err *err)
 {
-	struct json_object *resources, *cpu, *memory;
-	int64_t quota = 0, period = 0, limit = 0;
-	uint64_t scaled;
-	int r;
+	struct pod_size size = {0};
+	struct json_object *resources;
+	int r = find_object(linux_, "resources", &resources, err);
 
-	r = find_object(linux_, "resources", &resources, err);
-	if (r < 0 || !resources)
-		return r;
-	r = find_object(resources, "cpu", &cpu, err);
-	if (r == 0 && cpu)
-		r = get_limit(cpu, "quota", &quota, err);
-	if (r == 0 && cpu)
-		r = get_limit(cpu, "period", &period, err);
-	if (r < 0)
-		return err_wrap(err, "linux.resources.cpu");
-	r = find_object(resources, "memory", &memory, err);
-	if (r == 0 && memory)
-		r = get_limit(memory, "limit", &limit, err);
-	if (r < 0)
-		return err_wrap(err, "linux.resources.memory");
-	if (quota > 0 && period <= 0)
-		period = 100000; /* the kernel's default */
-	if (__builtin_mul_overflow((uint64_t)quota, 1000u, &scaled))
-		return err_set(err, -EINVAL, "linux.resources.cpu.quota is out of range");
-	if (quota > 0) /* rounded up: a thousandth too much is no harm */
-		s->cpu_millis = (scaled + (uint64_t)period - 1) / (uint64_t)period;
-	s->memory_bytes = (uint64_t)limit;
-	return 0;
+	if (r == 0)
+		r = pod_size_of_resources(resources, &size, err);
+	s->cpu_millis = size.cpu_millis;
+	s->memory_bytes = size.memory_bytes;
+	return r;
 }
 
 static int read_all(struct spec *s, struct err *err)

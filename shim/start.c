@@ -14,6 +14,7 @@
 
 #include "base/io.h"
 #include "base/util.h"
+#include "shim/bootstrap.h"
 #include "shim/delete.h"
 #include "shim/options.h"
 #include "shim/spec.h"
@@ -197,27 +198,29 @@ static int find_sandbox(const struct cmdline *cmd, const struct config *c,
 	return 0;
 }
 
-static int start_or_join(const struct cmdline *cmd, const struct spec *spec,
-	const char *bundle, char **ret_address, struct err *err)
+static int start_or_join(const struct cmdline *cmd, const char *sandbox,
+	const char *bundle, char **ret_answer, struct err *err)
 {
-	_cleanup_free_ char *socket = NULL;
+	_cleanup_free_ char *socket = NULL, *address = NULL;
 	struct config config;
 	int r;
 
 	config_init(&config);
 	r = load_config(&config, err);
-	if (r == 0 && !spec->sandbox_id) {
-		r = start_sandbox(cmd, &config, bundle, ret_address, err);
+	if (r == 0 && !sandbox) {
+		r = start_sandbox(cmd, &config, bundle, &address, err);
 	} else if (r == 0) {
-		r = find_sandbox(cmd, &config, spec->sandbox_id, &socket, err);
+		r = find_sandbox(cmd, &config, sandbox, &socket, err);
 		if (r == 0)
-			r = write_address(bundle, socket, ret_address, err);
+			r = write_address(bundle, socket, &address, err);
 	}
+	if (r == 0)
+		*ret_answer = bootstrap_answer(cmd, &config, address);
 	config_done(&config);
 	return r;
 }
 
-int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
+int start_shim(const struct cmdline *cmd, char **ret_answer, struct err *err)
 {
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	const char *bundle = *cmd->bundle ? cmd->bundle : cwd;
@@ -234,10 +237,12 @@ int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err)
 	if (bundle_fd < 0)
 		return err_sys(
 			err, errno, "cannot open the bundle %s", err_quote(bundle, 256));
+	if (faccessat(bundle_fd, SPEC_FILE, F_OK, 0) < 0 && errno == ENOENT)
+		return start_or_join(cmd, NULL, bundle, ret_answer, err);
 	r = spec_load(bundle_fd, &spec, err);
 	if (r < 0)
 		return r;
-	r = start_or_join(cmd, &spec, bundle, ret_address, err);
+	r = start_or_join(cmd, spec.sandbox_id, bundle, ret_answer, err);
 	spec_done(&spec);
 	return r;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verb `start`: finds or makes the shim that serves a task,
- * and prints its address. */
+ * and says where. */
 #pragma once
 
 #include "base/err.h"
@@ -12,8 +12,10 @@
 /*
  * containerd calls it in the bundle, with the runtime's options (a google.protobuf.Any,
  * or nothing) on standard input. A container of a pod that has a shim gets that shim's
- * address; else the state folder, the socket and a serving process are made. *ret_address
- * ("unix:///…") is the caller's; it is also in the bundle's file `address`, where a
- * restarted containerd looks. On failure nothing stays.
+ * address; else the state folder, the socket and a serving process are made. A bundle
+ * without a config.json is that of a sandbox which the Sandbox API makes (sandbox.h).
+ * The address ("unix:///…") is also in the bundle's file `address`, where a restarted
+ * containerd looks. *ret_answer is what to print (bootstrap.h), the caller's. On
+ * failure nothing stays.
  */
-int start_shim(const struct cmdline *cmd, char **ret_address, struct err *err);
+int start_shim(const struct cmdline *cmd, char **ret_answer, struct err *err);

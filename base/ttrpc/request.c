@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request of a ttrpc server, from its frame to its answer. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "base/thread.h"
 #include "base/ttrpc/server_internal.h"
 #include "base/ttrpc/ttrpc.pb-c.h"
@@ -10,11 +12,15 @@
 
 #define REQUESTS_MAX_DEFAULT 64
 
+/* How long the client of ttrpc_request_stop_server() may take to leave. */
+#define LEAVE_MS 5000
+
 struct ttrpc_request {
 	struct ttrpc_connection *connection;
 	struct ttrpc_request *next; /* of its connection */
 	struct ttrpc_frame frame;
 	int64_t deadline;
+	bool stops_server;
 };
 
 int64_t ttrpc_request_deadline(const struct ttrpc_request *request)
@@ -25,6 +31,11 @@ int64_t ttrpc_request_deadline(const struct ttrpc_request *request)
 int ttrpc_request_closed_fd(const struct ttrpc_request *request)
 {
 	return request->connection->io.closed_fd;
+}
+
+void ttrpc_request_stop_server(struct ttrpc_request *request)
+{
+	request->stops_server = true;
 }
 
 /* ---- answering ---- */
@@ -180,6 +191,11 @@ static void *request_main(void *arg)
 			*err.text ? err.text : strerrordesc_np(-r), q->deadline);
 	if (out)
 		protobuf_c_message_free_unpacked(out, NULL);
+	if (q->stops_server) {
+		/* It leaves by itself, or is hung up on when its time is over. */
+		wait_fd(q->connection->io.closed_fd, POLLIN, deadline_after_ms(LEAVE_MS));
+		ttrpc_server_stop(q->connection->server);
+	}
 	request_free(q);
 	return NULL;
 }
@@ -187,8 +203,8 @@ static void *request_main(void *arg)
 /* ---- taking a frame ---- */
 
 /*
- * Adds the request to its connection. NULL with *ret_code TTRPC_OK: its id is in flight;
- * with another code: there are too many.
+ * Adds the request to its connection. NULL with *ret_code TTRPC_OK: its id is in
+ * flight; with another code: there are too many.
  */
 static struct ttrpc_request *request_new(
 	struct ttrpc_connection *c, struct ttrpc_frame *f, enum ttrpc_code *ret_code)

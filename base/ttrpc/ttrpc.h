@@ -119,6 +119,10 @@ int64_t ttrpc_request_deadline(const struct ttrpc_request *request);
  * nowhere): a handler that waits for long includes it in its poll. */
 int ttrpc_request_closed_fd(const struct ttrpc_request *request);
 
+/* The server stops (ttrpc_server_stop()) when the client has the answer and has left: one
+ * that still waits when its connection ends may take that for a failure. It has 5 s. */
+void ttrpc_request_stop_server(struct ttrpc_request *request);
+
 struct ttrpc_server_config {
 	const struct ttrpc_method *methods; /* static; any other is UNIMPLEMENTED */
 	size_t n_methods;

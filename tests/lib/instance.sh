@@ -243,11 +243,11 @@ templated_stop()
 	[ "$status" -eq 0 ] || { echo "templated ended with status $status" >&2; return 1; }
 }
 
-# Stencil keeps what it found out about this boot's KVM in .accel; and folders that are empty.
+# Stencil keeps what it found out about this boot's KVM and about containerd; and empty folders.
 stencil_remove_state()
 {
 	[ -d /run/stencil ] || return 0
-	rm -f /run/stencil/sandboxes/.accel
+	rm -f /run/stencil/sandboxes/.accel /run/stencil/sandboxes/.containerd
 	find /run/stencil -depth -xdev -type d -empty -delete
 }
 

@@ -31,6 +31,8 @@ static void test_verbs(void **state)
 	assert_ok(PARSE(&c, ID, (char *)"-bundle", (char *)"/b", (char *)"delete"));
 	assert_int_equal(c.verb, CMDLINE_DELETE);
 	assert_string_equal(c.bundle, "/b");
+	assert_ok(PARSE(&c, (char *)"-info"));
+	assert_int_equal(c.verb, CMDLINE_INFO);
 	assert_ok(PARSE(&c, (char *)"-v"));
 	assert_int_equal(c.verb, CMDLINE_VERSION);
 	assert_ok(PARSE(&c, (char *)"--help"));
