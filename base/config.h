@@ -91,6 +91,8 @@ int config_load(struct config *c, const char *path, struct err *err);
 int config_load_default(struct config *c, const char *path, struct err *err);
 /* Which one that is. */
 const char *config_default_path(const char *path);
+/* What can be understood of a file and its drop-ins; wrong lines are passed over. */
+void config_load_leniently(struct config *c, const char *path);
 
 /* Sets one key as if it stood in `section`;
  * `where` begins the error text. For annotations. */

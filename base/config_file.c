@@ -25,6 +25,7 @@ struct reader {
 	struct config *c;
 	const char *path;
 	int line;
+	bool lenient;
 	char section[64];
 };
 
@@ -95,17 +96,28 @@ static int read_text(struct reader *r, char *text, struct err *err)
 	for (char *line; result == 0 && (line = strsep(&text, "\n"));) {
 		r->line++;
 		if (strlen(line) > CONFIG_LINE_MAX)
-			return err_set(err, -EFBIG, "%s:%d: longer than %d bytes",
+			result = err_set(err, -EFBIG, "%s:%d: longer than %d bytes",
 				r->path, r->line, CONFIG_LINE_MAX);
-		result = read_line(r, line, err);
+		else
+			result = read_line(r, line, err);
+		if (r->lenient)
+			result = 0;
 	}
 	return result;
 }
 
+/* How a file and its drop-ins are read. */
+enum reading {
+	READ_REQUIRED,
+	READ_OPTIONAL, /* the file may be missing */
+	READ_LENIENT,  /* and wrong lines are passed over */
+};
+
 /* *ret_found: whether the file is there. */
-static int load_file(struct config *c, const char *path, bool *ret_found, struct err *err)
+static int load_file(struct config *c, const char *path, enum reading how,
+	bool *ret_found, struct err *err)
 {
-	struct reader reader = {.c = c, .path = path};
+	struct reader reader = {.c = c, .path = path, .lenient = how == READ_LENIENT};
 	_cleanup_free_ char *text = NULL;
 	size_t len;
 	int r;
@@ -127,7 +139,8 @@ static int is_drop_in(const struct dirent *entry)
 	       strcmp(entry->d_name + len - 5, ".conf") == 0;
 }
 
-static int load_drop_ins(struct config *c, const char *path, struct err *err)
+static int load_drop_ins(
+	struct config *c, const char *path, enum reading how, struct err *err)
 {
 	_cleanup_free_ char *folder = xasprintf("%s.d", path);
 	struct dirent **entries = NULL;
@@ -145,7 +158,9 @@ static int load_drop_ins(struct config *c, const char *path, struct err *err)
 			xasprintf("%s/%s", folder, entries[i]->d_name);
 
 		if (r == 0)
-			r = load_file(c, file, &found, err);
+			r = load_file(c, file, how, &found, err);
+		if (how == READ_LENIENT)
+			r = 0;
 		free(entries[i]);
 	}
 	free(entries);
@@ -153,14 +168,14 @@ static int load_drop_ins(struct config *c, const char *path, struct err *err)
 }
 
 static int load_with_dropins(
-	struct config *c, const char *path, bool optional, struct err *err)
+	struct config *c, const char *path, enum reading how, struct err *err)
 {
 	struct err why = ERR_INIT;
 	bool found;
-	int r = load_file(c, path, &found, &why);
+	int r = load_file(c, path, how, &found, &why);
 
-	if (r == 0 || (optional && !found))
-		r = load_drop_ins(c, path, err);
+	if (r == 0 || how == READ_LENIENT || (how == READ_OPTIONAL && !found))
+		r = load_drop_ins(c, path, how, err);
 	else
 		err_copy(err, &why);
 	if (r == 0 && found) {
@@ -183,9 +198,14 @@ static int check_values(const struct config *c, const char *path, struct err *er
 
 int config_load(struct config *c, const char *path, struct err *err)
 {
-	int r = load_with_dropins(c, path, false, err);
+	int r = load_with_dropins(c, path, READ_REQUIRED, err);
 
 	return r < 0 ? r : check_values(c, path, err);
+}
+
+void config_load_leniently(struct config *c, const char *path)
+{
+	load_with_dropins(c, path, READ_LENIENT, NULL);
 }
 
 static const char default_path[] = CONFIG_PATH_DEFAULT;
@@ -201,7 +221,8 @@ int config_load_default(struct config *c, const char *path, struct err *err)
 {
 	const char *file = config_default_path(path);
 	/* The default one by itself may be missing, one that was named may not. */
-	int r = load_with_dropins(c, file, file == default_path, err);
+	int r = load_with_dropins(
+		c, file, file == default_path ? READ_OPTIONAL : READ_REQUIRED, err);
 
 	return r < 0 ? r : check_values(c, file, err);
 }

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/config_kept.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -50,13 +51,17 @@ static int load_config(struct creation *c, struct err *err)
 {
 	struct config *config = &c->pod->config;
 	_cleanup_free_ char *path = NULL;
+	struct err refused;
 	int r = options_config_path(c->request->options, &path, err);
 
 	if (r < 0)
 		return r;
 	config_done(config);
 	config_init(config);
-	r = config_load_default(config, *path ? path : NULL, err);
+	r = config_load_or_kept(config, *path ? path : NULL, &refused, err);
+	if (*refused.text)
+		log_error("the configuration is refused, the one in force stays: %s",
+			refused.text);
 	return r < 0 ? r : spec_apply_annotations(&c->spec, config, err);
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/config_kept.h"
 #include "base/io.h"
 #include "base/proc.h"
 #include "base/util.h"
@@ -117,11 +118,12 @@ int delete_task(
 	_cleanup_free_ char *cwd = getcwd(NULL, 0), *dir = NULL;
 	const char *bundle = *cmd->bundle ? cmd->bundle : cwd ? cwd : ".";
 	struct config config;
+	struct err refused;
 	int r = 0;
 
 	config_init(&config);
 	/* Without a usable configuration the defaults must do. */
-	if (config_load_default(&config, NULL, NULL) < 0) {
+	if (config_load_or_kept(&config, NULL, &refused, NULL) < 0) {
 		config_done(&config);
 		config_init(&config);
 	}

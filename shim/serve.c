@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/config_kept.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -118,12 +119,13 @@ static int make_pod(struct pod *pod, const struct cmdline *cmd,
 		.publish_binary = cmd->publish_binary,
 		.address = cmd->address,
 		.namespace = cmd->namespace};
+	struct err refused;
 	int r;
 
 	config_init(&pod->config);
 	r = load_state(&pod->state, err);
 	if (r == 0)
-		r = config_load_default(&pod->config, NULL, err);
+		r = config_load_or_kept(&pod->config, NULL, &refused, err);
 	if (r == 0 && !cmd->debug)
 		log_set_level((enum log_level)pod->config.log_level);
 	if (r == 0)

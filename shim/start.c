@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/config_kept.h"
 #include "base/io.h"
 #include "base/util.h"
 #include "shim/bootstrap.h"
@@ -52,13 +53,14 @@ static int read_options(char **ret_path, struct err *err)
 static int load_config(struct config *c, struct err *err)
 {
 	_cleanup_free_ char *path = NULL;
+	struct err refused; /* what is wrong, the serving process says */
 	int r = read_options(&path, err);
 
 	if (r < 0)
 		return r;
 	if (*path && setenv(CONFIG_PATH_ENV, path, 1) < 0)
 		return err_sys(err, errno, "cannot set " CONFIG_PATH_ENV);
-	return config_load_default(c, NULL, err);
+	return config_load_or_kept(c, NULL, &refused, err);
 }
 
 static int write_address(

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/config_kept.h"
 #include "base/util.h"
 #include "templated/ctl.h"
 #include "templated/daemon.h"
@@ -341,7 +342,7 @@ static int run_verb(const struct verb *verb, struct command *cmd)
 int main(int argc, char **argv)
 {
 	struct command cmd = {0};
-	struct err err = ERR_INIT;
+	struct err err = ERR_INIT, refused = ERR_INIT;
 	const struct verb *verb = NULL;
 	const char *config = NULL;
 	int r = parse_options(argc, argv, &cmd, &config);
@@ -351,9 +352,13 @@ int main(int argc, char **argv)
 	if (find_command(argc, argv, &cmd, &verb, &err) < 0)
 		return print_failure(EXIT_USAGE, err.text);
 	config_init(&cmd.config);
-	if (config_load_default(&cmd.config, config, &err) < 0)
+	if (config_load_or_kept(&cmd.config, config, &refused, &err) < 0)
 		r = print_failure(EXIT_USAGE, err.text);
-	else
+	if (*refused.text)
+		fprintf(stderr,
+			"templatectl: the configuration is refused, the one in force stays: %s\n",
+			refused.text);
+	if (r < 0)
 		r = run_verb(verb, &cmd);
 	config_done(&cmd.config);
 	return r;

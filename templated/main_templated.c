@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/config_kept.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "templated/builder.h"
@@ -281,7 +282,9 @@ static int templated_run(struct config *c, const char *config_path, struct err *
 	if (r == 0) {
 		daemon_init(&d, c, config_path);
 		first = daemon_settings(&d);
+		reload_keep_config(&first->config);
 		r = templated_serve(&d, &first->config, signal_fd, err);
+		config_forget(&first->config);
 		daemon_done(&d);
 	}
 	own_cgroup_leave();

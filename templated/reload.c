@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/config_kept.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "templated/builder.h"
@@ -56,6 +57,17 @@ static void note_change(void *user, const char *section, const char *key)
 	c->changed++;
 }
 
+void reload_keep_config(const struct config *c)
+{
+	struct err err = ERR_INIT;
+
+	if (config_keep(c, &err) < 0)
+		log_warn(
+			"a wrong line in the configuration will stop new pods, they can't "
+			"have the one in force: %s",
+			err.text);
+}
+
 static void reload_adopt_config(
 	struct daemon *d, struct config *next, const struct config *now)
 {
@@ -68,6 +80,7 @@ static void reload_adopt_config(
 		return;
 	}
 	log_set_level((enum log_level)next->log_level);
+	reload_keep_config(next);
 	daemon_change_settings(d, settings_new(next));
 }
 

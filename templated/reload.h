@@ -10,6 +10,8 @@
  * with a warning. Not for two threads at once.
  */
 void reload_config(struct daemon *d);
+/* What is in force, for pods and templatectl (base/config_kept.h). */
+void reload_keep_config(const struct config *c);
 
 struct reload;
 

@@ -105,6 +105,16 @@ stencil_config factory strict=true hypervisor kernel_params=quiet=1 >"$conf"
 refused 'strict with another kernel command line names the field' 'cmdline' bad \
 	--runtime-config-path "$conf" -- true
 
+# A wrong line while templated runs.
+mkdir "$STENCIL_CONF.d"
+echo 'nonsense' >"$STENCIL_CONF.d/wrong.conf"
+said="$STENCIL_CONF.d/wrong.conf:1: neither"
+works 'a pod starts with the configuration in force' kept -- true
+like "$(grep -F "$WORLD-kept" "$CONTAINERD_LOG")" "level=error .*the one in force stays: $said" 'and its log says so'
+capture templatectl --config "$STENCIL_CONF" status
+like "$? $(cat "$ERR")" "^0 .*the one in force stays: $said" 'templatectl reaches templated, and says so'
+rm -r "$STENCIL_CONF.d"
+
 # Changes the generation behind a dead templated's back and starts it again, with a guest that ends
 # at once: else the next template may stand before it is asked for.
 tampered() # NAME REGEX COMMAND
