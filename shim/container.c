@@ -129,11 +129,48 @@ static int update_in_guest(
 	return agent_update_container(call->use.agent, &request, call->use.deadline, err);
 }
 
+/* The VM has what a higher limit needs before the limit is told, so that it is there when
+ * the answer is. In a change of the pod. */
+static int update_and_fit(const struct process_call *call, struct json_object *o,
+	Grpc__LinuxResources *resources, struct err *err)
+{
+	struct container *c = call->p->container;
+	struct pod_size was = c->size, now = was;
+	int r = pod_size_of_resources(o, &now, err);
+
+	if (r < 0)
+		return r;
+	c->size.cpu_millis = MAX(was.cpu_millis, now.cpu_millis);
+	c->size.memory_bytes = MAX(was.memory_bytes, now.memory_bytes);
+	r = pod_size_fit(c->pod, NULL, err);
+	if (r == 0)
+		r = update_in_guest(call, resources, err);
+	c->size = r == 0 ? now : was;
+	return r;
+}
+
+static int update_container(struct process *init, struct json_object *o,
+	Grpc__LinuxResources *resources, struct err *err)
+{
+	struct pod *pod = init->container->pod;
+	struct process_call call;
+	int r = pod_change_begin(pod, err);
+
+	if (r < 0)
+		return r;
+	r = process_begin(init, LIFECYCLE_UPDATE, &call, err);
+	if (r == 0) {
+		r = update_and_fit(&call, o, resources, err);
+		process_end(&call, r);
+	}
+	pod_change_end(pod);
+	return r;
+}
+
 int container_update(struct process *init, const void *json, size_t len, struct err *err)
 {
 	_cleanup_json_ struct json_object *o = NULL;
 	Grpc__LinuxResources *resources;
-	struct process_call call;
 	int r;
 
 	r = json_parse("resources", json, len, SPEC_DEPTH_MAX, &o, err);
@@ -141,11 +178,7 @@ int container_update(struct process *init, const void *json, size_t len, struct 
 		r = oci_resources_from_json(o, &resources, err);
 	if (r < 0)
 		return r;
-	r = process_begin(init, LIFECYCLE_UPDATE, &call, err);
-	if (r == 0) {
-		r = update_in_guest(&call, resources, err);
-		process_end(&call, r);
-	}
+	r = update_container(init, o, resources, err);
 	grpc__linux_resources__free_unpacked(resources, NULL);
 	return r;
 }

@@ -15,9 +15,9 @@ struct container {
 	struct pod *pod;
 	unsigned int refs; /* one for each process; under the pod's lock */
 	char *id, *bundle;
-	uint32_t pid; /* QEMU's: all that the host sees of its processes */
-	struct pod_size size;
-	struct trees *trees; /* what the file server has of it */
+	uint32_t pid;         /* QEMU's: all that the host sees of its processes */
+	struct pod_size size; /* of whoever changes the pod */
+	struct trees *trees;  /* what the file server has of it */
 	struct process *init;
 	struct process *execs;
 };

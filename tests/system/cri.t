@@ -125,8 +125,22 @@ memory_max() # CONTAINER
 }
 is "$(memory_max "$two")" 67108864 'the limit of memory'
 cri_well 'UpdateContainerResources' cri_call UpdateContainerResources \
-	"container_id: \"$two\" linux { memory_limit_in_bytes: 134217728 }"
+	"container_id: \"$two\" linux { memory_limit_in_bytes: 134217728 cpu_period: 100000 cpu_quota: 200000 }"
 is "$(memory_max "$two")" 134217728 'the new limit of memory'
+
+mib_of() # CONTAINER
+{
+	# shellcheck disable=SC2016 # expanded in the container
+	cri_exec "$1" sh -c 'while read -r key kib _; do
+		[ "$key" != MemTotal: ] || echo $((kib / 1024)); done </proc/meminfo'
+	echo "$TEXT"
+}
+mib=$(mib_of "$two")
+cri_well 'UpdateContainerResources beyond what the VM has' cri_call UpdateContainerResources \
+	"container_id: \"$two\" linux { memory_limit_in_bytes: 402653184 }"
+between "$(($(mib_of "$two") - mib))" 200 256 'the VM has the memory for it'
+cri_exec "$two" nproc
+is "$TEXT" "$(nproc | awk '{ print $1 < 2 ? $1 : 2 }')" 'and the CPUs'
 
 # ---- containerd is killed ---------------------------------------------------------------------------
 
