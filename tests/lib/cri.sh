@@ -231,14 +231,15 @@ cri_import_images() # CONFIG
 # Without CAP_SYS_RESOURCE nobody may lower an oom_score_adj, which CRI wants of runc.
 cri_adapt_config() # FILE
 {
-	local caps
+	local caps plugin=io.containerd.grpc.v1.cri
 
 	caps=$(sed -n 's/^CapBnd:\t//p' /proc/self/status)
 	[ $((0x$caps >> 24 & 1)) = 0 ] || return 0
+	! grep -q '^version = 3' "$1" || plugin=io.containerd.cri.v1.runtime
 	if grep -q 'restrict_oom_score_adj =' "$1"; then
 		sed -i 's/restrict_oom_score_adj =.*/restrict_oom_score_adj = true/' "$1"
 	else
-		printf '\n[plugins."io.containerd.grpc.v1.cri"]\nrestrict_oom_score_adj = true\n' >>"$1"
+		printf '\n[plugins."%s"]\nrestrict_oom_score_adj = true\n' "$plugin" >>"$1"
 	fi
 }
 

@@ -56,8 +56,7 @@ cri_stop_containerd
 
 if [ "$MAJOR" -ge 2 ]; then
 	cp "$SHIPPED/containerd-3.toml" /run/import.toml
-	echo 'imports = ["/run/import.toml"]' >$config
-	cat /run/debian.toml >>$config
+	printf 'version = 3\nimports = ["/run/import.toml"]\n' >$config
 	cri_adapt_config $config
 	serves_both 'version 3, imported' $config
 	cri_stop_containerd
