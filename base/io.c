@@ -211,6 +211,8 @@ static int remove_below(
 		return err_set(err, -ELOOP, "cannot remove %s: folders too deep",
 			err_quote(name, 256));
 	r = dir_open(parent_fd, name, &dir);
+	if (r == -ENOENT)
+		return 0; /* somebody else removes it, too */
 	if (r < 0)
 		return err_sys(err, r, "cannot open %s", err_quote(name, 256));
 	while ((entry = readdir(dir))) {

@@ -29,6 +29,10 @@ int container_create(struct pod *pod,
  * is the first of its container. */
 int container_delete(struct process *init, struct err *err);
 
+/* Nobody asks for it any more: ends it as if killed and removes it, however it stands. One
+ * that is being made fails. */
+void container_discard(struct pod *pod, const char *id);
+
 int container_exec(struct process *init,
 	const Containerd__Task__V2__ExecProcessRequest *request, struct err *err);
 int container_pause(struct process *init, bool pause, struct err *err);

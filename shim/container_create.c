@@ -229,9 +229,11 @@ static int add_container(struct creation *c, struct err *err)
 	struct pod *pod = c->pod;
 
 	pthread_mutex_lock(&pod->lock);
-	if (pod->life != POD_READY) {
+	if (pod->life != POD_READY || pod->creation_void) {
 		pthread_mutex_unlock(&pod->lock);
-		return err_set(err, -ECONNRESET, "the VM has ended");
+		return err_set(err, -ECONNRESET, "%s",
+			pod->creation_void ? "containerd has given it up"
+					   : "the VM has ended");
 	}
 	c->container->pid = (uint32_t)vm_pid(pod->vm);
 	c->container->next = pod->containers;
@@ -284,6 +286,14 @@ static int make_container(struct creation *c, struct err *err)
 	return r;
 }
 
+static void set_creating(struct pod *pod, const char *id)
+{
+	pthread_mutex_lock(&pod->lock);
+	pod->creating = id;
+	pod->creation_void = false;
+	pthread_mutex_unlock(&pod->lock);
+}
+
 int container_create(struct pod *pod,
 	const Containerd__Task__V2__CreateTaskRequest *request, struct err *err)
 {
@@ -295,7 +305,9 @@ int container_create(struct pod *pod,
 		r = pod_change_begin(pod, err);
 	if (r < 0)
 		return r;
+	set_creating(pod, request->id);
 	r = make_container(&c, err);
+	set_creating(pod, NULL);
 	pod_change_end(pod);
 	creation_done(&c);
 	if (r < 0)

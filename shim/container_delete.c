@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Removing a container, and stopping the pod with the last of them: see container.h. */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -128,6 +131,45 @@ int container_delete(struct process *init, struct err *err)
 	}
 	pod_change_end(pod);
 	return r;
+}
+
+/* What is being made is not to be: without a VM that starts for it, it would take long. */
+static void void_creation(struct pod *pod, const char *id)
+{
+	pthread_mutex_lock(&pod->lock);
+	if (pod->creating && strcmp(pod->creating, id) == 0) {
+		pod->creation_void = true;
+		if (pod->vm && pod->life == POD_STARTING)
+			vm_kill(pod->vm);
+	}
+	pthread_mutex_unlock(&pod->lock);
+}
+
+/* SIGKILL ends it, or the guest that does not obey: process_kill(). */
+static void end_discarded(struct process *p)
+{
+	struct pollfd end = {.fd = p->exit_fd, .events = POLLIN};
+	struct err err = ERR_INIT;
+
+	/* Fails for one that has ended. */
+	process_kill(p, SIGKILL, true, NULL);
+	while (poll(&end, 1, (int)p->container->pod->config.call_timeout_ms) < 0 &&
+		errno == EINTR)
+		;
+	if (container_delete(p, &err) < 0)
+		log_error("container %s, which containerd has given up, stays: %s",
+			p->container->id, err.text);
+}
+
+void container_discard(struct pod *pod, const char *id)
+{
+	_cleanup_(process) struct process *p = NULL;
+
+	void_creation(pod, id);
+	if (process_find(pod, id, "", &p, NULL) < 0)
+		return;
+	log_warn("container %s is removed: containerd has given it up", id);
+	end_discarded(p);
 }
 
 void containers_end_all(struct pod *pod)

@@ -11,9 +11,11 @@
 
 #include "base/config_kept.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/proc.h"
 #include "base/util.h"
 #include "shim/net.h"
+#include "shim/peer.h"
 #include "shim/proto/containerd_task.pb-c.h"
 #include "shim/state.h"
 #include "vm/sweep.h"
@@ -79,6 +81,34 @@ int delete_state(const struct config *c, const char *dir, struct err *err)
 	return r;
 }
 
+/*
+ * containerd runs this after each end of a connection, and so also after the orderly end of
+ * a pod's first container while others of the pod live, or when it could not reach a shim
+ * just after its own start. So the shim is asked first; see delete.h for the rule.
+ */
+static int undo_dead(
+	const struct config *c, const char *dir, const char *id, struct err *err)
+{
+	enum peer_outcome outcome = PEER_IS_MUTE;
+	struct state s = {0};
+
+	if (state_load(dir, &s, NULL) == 0)
+		outcome = peer_discard(&s, id);
+	state_done(&s);
+	switch (outcome) {
+	case PEER_GOES_ON:
+		return 0;
+	case PEER_IS_BUSY:
+		log_warn("container %s is still being removed by its shim, which lives",
+			id);
+		return 0;
+	case PEER_ENDS:
+	case PEER_IS_MUTE:
+		break;
+	}
+	return delete_state(c, dir, err);
+}
+
 /* The state folder of a bundle, or NULL: its link, else the place it would have by
  * default. */
 static char *find_dir(
@@ -128,7 +158,7 @@ int delete_task(
 		config_init(&config);
 	}
 	dir = find_dir(&config, cmd, bundle);
-	r = delete_state(&config, dir, err);
+	r = undo_dead(&config, dir, cmd->id, err);
 	config_done(&config);
 	if (r == 0)
 		pack_response(ret_data, ret_len);

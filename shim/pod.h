@@ -48,6 +48,8 @@ struct pod {
 	bool vm_ended;              /* by itself */
 	struct files_client *files; /* the file server, as long as vm */
 	struct container *containers;
+	const char *creating; /* id of the container that is being made, or NULL */
+	bool creation_void;   /* … and that nobody wants any more */
 
 	int nics; /* not plugged yet; -1: not known yet */
 

@@ -159,7 +159,7 @@ static int make_vm(struct pod *pod, struct err *err)
 	pthread_mutex_lock(&pod->lock);
 	pod->vm = vm;
 	pod->vm_ended = false;
-	if (pod->ending)
+	if (pod->ending || pod->creation_void)
 		vm_kill(vm);
 	pthread_mutex_unlock(&pod->lock);
 	return 0;

@@ -310,14 +310,15 @@ HANDLER(connect, ConnectRequest)
 }
 
 /* A shim that still has containers of its pod, or a sandbox, goes on; that is no error
- * either. */
+ * either. `now` comes from our verb `delete` (peer.h). */
 HANDLER(shutdown, ShutdownRequest)
 {
 	struct pod *pod = service->pod;
 	bool has_containers;
 	int r;
 
-	(void)in;
+	if (in->now)
+		container_discard(pod, in->id);
 	r = pod_change_begin(pod, err);
 	if (r < 0)
 		return r;

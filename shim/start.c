@@ -200,6 +200,14 @@ static int find_sandbox(const struct cmdline *cmd, const struct config *c,
 	return 0;
 }
 
+static int link_sandbox(const struct cmdline *cmd, const struct config *c,
+	const char *sandbox, const char *bundle, struct err *err)
+{
+	_cleanup_free_ char *dir = state_folder(c, cmd->namespace, sandbox);
+
+	return state_link(dir, bundle, err);
+}
+
 static int start_or_join(const struct cmdline *cmd, const char *sandbox,
 	const char *bundle, char **ret_answer, struct err *err)
 {
@@ -213,6 +221,8 @@ static int start_or_join(const struct cmdline *cmd, const char *sandbox,
 		r = start_sandbox(cmd, &config, bundle, &address, err);
 	} else if (r == 0) {
 		r = find_sandbox(cmd, &config, sandbox, &socket, err);
+		if (r == 0)
+			r = link_sandbox(cmd, &config, sandbox, bundle, err);
 		if (r == 0)
 			r = write_address(bundle, socket, &address, err);
 	}

@@ -149,22 +149,26 @@ int state_load(const char *dir, struct state *s, struct err *err)
 	return 0;
 }
 
+int state_link(const char *dir, const char *bundle, struct err *err)
+{
+	_cleanup_free_ char *link = xasprintf("%s/%s", bundle, STATE_LINK);
+
+	if (unlink(link) < 0 && errno != ENOENT)
+		return err_sys(err, errno, "cannot replace %s", link);
+	if (symlink(dir, link) < 0)
+		return err_sys(err, errno, "cannot make the link %s", link);
+	return 0;
+}
+
 static int make_contents(const struct state *s, struct err *err)
 {
-	_cleanup_free_ char *link = xasprintf("%s/%s", s->bundle, STATE_LINK);
 	_cleanup_free_ char *rootfs = state_path(s, "rootfs");
 	int r;
 
 	if (mkdir(rootfs, 0700) < 0)
 		return err_sys(err, errno, "cannot make the state folder %s", rootfs);
 	r = state_save(s, err);
-	if (r < 0)
-		return r;
-	if (unlink(link) < 0 && errno != ENOENT)
-		return err_sys(err, errno, "cannot replace %s", link);
-	if (symlink(s->dir, link) < 0)
-		return err_sys(err, errno, "cannot make the link %s", link);
-	return 0;
+	return r < 0 ? r : state_link(s->dir, s->bundle, err);
 }
 
 int state_create(struct state *s, struct err *err)

@@ -14,7 +14,8 @@
  *
  * containerd's names have no ':' in them, so that no two sandboxes share a folder and
  * none is called like what else lies in state_dir. <bundle>/stencil is a symbolic link to
- * it: `delete` has no configuration to find it by. The socket is <state_dir>/<hash>.sock,
+ * it, in the bundle of each container of the pod: `delete` has no configuration to find it
+ * by, and the pod's first container may be gone before the others. The socket is <state_dir>/<hash>.sock,
  * short enough for sun_path whatever the names are.
  */
 #define STATE_LINK "stencil"
@@ -44,6 +45,8 @@ char *state_socket_path(const struct config *c, const char *address,
 
 /* Makes the folders, the link in the bundle and the record; on failure nothing stays. */
 int state_create(struct state *s, struct err *err);
+/* The link in a bundle to a sandbox's folder. */
+int state_link(const char *dir, const char *bundle, struct err *err);
 /* Writes the record anew. */
 int state_save(const struct state *s, struct err *err);
 /* Sets *s from the record in a folder; -ENOENT if there is no such folder or record. */

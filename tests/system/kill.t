@@ -59,6 +59,64 @@ is "$(pids_of qemu-system-x86_64)" '' 'and its VM'
 capture container_remove stands
 ok $? 'it can be removed' || diag "$(cat "$ERR")"
 
+# ---- the first container of a pod ---------------------------------------------------------------
+
+# As containerd's CRI does it: the pod is a container of its own, others name it.
+of_pod() # ID POD -- COMMAND...
+{
+	local id=$1 pod=$2
+
+	shift 2
+	container_detached "$id" --annotation io.kubernetes.cri.container-type=container \
+		--annotation "io.kubernetes.cri.sandbox-id=$WORLD-$pod" "$@"
+}
+
+shim_delete() # ID: as containerd runs it
+{
+	(cd / && containerd-shim-stencil-v2 -namespace "$WORLD" -id "$WORLD-$1" \
+		-address "$CONTAINERD_ADDRESS" \
+		-bundle "/run/containerd-private/state/io.containerd.runtime.v2.task/$WORLD/$WORLD-$1" delete)
+}
+
+capture container_detached pod --annotation io.kubernetes.cri.container-type=sandbox -- sleep 1000
+done_well $? 'a pod'
+for id in one two three; do
+	capture of_pod "$id" pod -- sleep 1000
+	done_well $? "container $id of it"
+done
+is "$(pids_of qemu-system-x86_64 | wc -l)" 1 'they share a VM'
+capture ctr task kill --signal SIGKILL "$WORLD-pod"
+done_well $? 'SIGKILL for its first container'
+event_wait "/tasks/exit.*$WORLD-pod" 'ends that one'
+capture container_remove pod
+done_well $? 'which can be removed'
+capture in_container one echo alive
+is "$(cat "$OUT")" alive 'the others run on' || diag "$(cat "$ERR")"
+is "$(grep -cE "/tasks/exit.*\"id\":\"$WORLD-(one|two|three)\"" "$EVENTS")" 0 'none of them has ended'
+capture shim_delete three
+done_well $? 'delete for one of them, of a shim that lives'
+event_wait "/tasks/exit.*$WORLD-three.*137" 'ends that one, as if killed'
+capture in_container two echo alive
+is "$(cat "$OUT")" alive 'and not the others'
+kill -KILL "$(pids_of containerd-shim-stencil-v2)"
+event_wait "/tasks/delete.*$WORLD-one" 'the shim killed: containerd deletes one of the others'
+event_wait "/tasks/delete.*$WORLD-two" 'and the other one'
+is "$(pids_of qemu-system-x86_64)" '' 'their QEMU is gone'
+is "$(find /run/stencil/sandboxes -path "*$WORLD-pod*")" '' "the pod's state folder is gone"
+capture ctr container rm "$WORLD-one" "$WORLD-two" "$WORLD-three"
+done_well $? 'the containers can be removed'
+
+capture container_detached mute -- sleep 1000
+done_well $? 'a container'
+kill -STOP "$(pids_of containerd-shim-stencil-v2)"
+capture shim_delete mute
+done_well $? 'delete for a shim that lives and answers nothing'
+is "$(pids_of qemu-system-x86_64)" '' 'ends its QEMU'
+pods_gone 'and the shim'
+event_wait "/tasks/delete.*$WORLD-mute" 'containerd deletes its task'
+capture ctr container rm "$WORLD-mute"
+done_well $? 'the container can be removed'
+
 # ---- templated ----------------------------------------------------------------------------------
 
 capture container_detached running -- sleep 1000
