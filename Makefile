@@ -33,7 +33,7 @@ LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsan
 # ---- what is built ---------------------------------------------------------------------------
 
 LIBS	 = shim templated vm files mm hotplug agent-client base
-HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl $(B)/stencil-files
+HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl $(B)/stencil-files $(B)/stencil-task
 # The agent is static and PID 1 of a guest: never sanitized, a SAN build takes the plain one.
 PLAIN	 = $(if $(SAN),build,$(B))
 AGENT	 = $(PLAIN)/stencil-agent
@@ -89,6 +89,12 @@ else
 $(B)/stencil-files: build/stencil-files
 	$(call say,COPY,$@)mkdir -p $(@D); cp $< $@
 endif
+
+# Without libc, and so without what the flags of the others put in.
+$(B)/stencil-task: shim/main_task.c shim/standin.h Makefile
+	$(call say,LINK,$@)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) $(CPPFLAGS) -O2 -g -ffreestanding \
+		-fno-stack-protector -fno-pie -no-pie -static -nostdlib -Wl,-z,noseparate-code \
+		-Wl,--build-id=none -o $@ $<
 
 ifeq ($(SAN),)
 # Static: the guest has no libraries but those crun came with.

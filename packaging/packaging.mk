@@ -48,7 +48,7 @@ man: $(MAN)
 install: all guest $(B)/stencil.conf $(MAN) $(UNITS)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(B)/containerd-shim-stencil-v2 $(B)/templatectl
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(B)/templated
-	install -D -m 755 -t $(DESTDIR)$(LIBDIR) $(B)/stencil-files
+	install -D -m 755 -t $(DESTDIR)$(LIBDIR) $(B)/stencil-files $(B)/stencil-task
 	install -D -m 644 -t $(DESTDIR)$(LIBDIR) $(GUEST)
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) README.md LICENSE packaging/containerd.toml \
 		packaging/containerd-3.toml

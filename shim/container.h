@@ -15,7 +15,6 @@ struct container {
 	struct pod *pod;
 	unsigned int refs; /* one for each process; under the pod's lock */
 	char *id, *bundle;
-	uint32_t pid;         /* QEMU's: all that the host sees of its processes */
 	struct pod_size size; /* of whoever changes the pod */
 	struct trees *trees;  /* what the file server has of it */
 	struct process *init;
@@ -29,8 +28,8 @@ int container_create(struct pod *pod,
  * is the first of its container. */
 int container_delete(struct process *init, struct err *err);
 
-/* Nobody asks for it any more: ends it as if killed and removes it, however it stands. One
- * that is being made fails. */
+/* Nobody asks for it any more: ends it as if killed and removes it, however it stands.
+ * One that is being made fails. */
 void container_discard(struct pod *pod, const char *id);
 
 int container_exec(struct process *init,

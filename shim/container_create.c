@@ -13,6 +13,7 @@
 #include "shim/options.h"
 #include "shim/container.h"
 #include "shim/pod_images.h"
+#include "shim/pod_standins.h"
 #include "shim/sandbox.h"
 #include "shim/task_events.h"
 
@@ -24,7 +25,7 @@ struct creation {
 	struct container *container;
 	char *hostname, *netns, *root, *folder;
 	struct guest_spec guest;
-	bool started_pod;
+	bool started_pod, netns_is_new;
 	struct trees_config trees_config;
 };
 
@@ -156,11 +157,34 @@ static int start_trees(struct creation *c, struct err *err)
 	return trees_start(&c->trees_config, &c->container->trees, err);
 }
 
+/* The pod's namespace on the host is the one that the spec names, or, where it names
+ * none, the one that the first process is in from now on: whoever gives the pod an
+ * interface finds it by that one's pid. */
+static int stand_in(struct creation *c, struct err *err)
+{
+	struct process *init = c->container->init;
+	struct pod *pod = c->pod;
+	int r;
+
+	if (pod->netns_fd < 0 && *c->netns &&
+		net_open_path(c->netns, &pod->netns_fd, err) < 0)
+		return err_wrap(err, "network namespace %s", err_quote(c->netns, 256));
+	r = process_stand_in(init, c->guest.oci->process, err);
+	if (r < 0 || pod->netns_fd >= 0)
+		return r;
+	free(c->netns);
+	c->netns = xasprintf("/proc/%u/ns/net", init->pid);
+	c->netns_is_new = true;
+	return standin_open_netns(init->standin, &pod->netns_fd, err);
+}
+
 /* The pod starts with its first container. */
 static int start_pod(struct creation *c, struct err *err)
 {
-	struct pod_needs needs = {
-		.hostname = c->hostname, .netns = c->netns, .trees = c->container->trees};
+	struct pod_needs needs = {.hostname = c->hostname,
+		.netns = c->netns,
+		.netns_is_new = c->netns_is_new,
+		.trees = c->container->trees};
 	struct pod_size wanted = {0};
 	int r = pod_size_of_spec(&c->spec, &c->pod->size, err);
 
@@ -214,6 +238,8 @@ static int build_in_pod(struct creation *c, struct err *err)
 	/* A pod's first container has its image already. */
 	r = c->started_pod ? 0 : pod_images_plug(c->pod, c->container->trees, err);
 	if (r == 0)
+		r = process_join_vm(c->container->init, &use, err);
+	if (r == 0)
 		r = give_trees(c, &use, err);
 	if (r == 0)
 		r = create_in_guest(c, &use, err);
@@ -235,10 +261,9 @@ static int add_container(struct creation *c, struct err *err)
 			pod->creation_void ? "containerd has given it up"
 					   : "the VM has ended");
 	}
-	c->container->pid = (uint32_t)vm_pid(pod->vm);
 	c->container->next = pod->containers;
 	pod->containers = c->container;
-	task_publish_create(pod, c->request, c->container->pid);
+	task_publish_create(pod, c->request, c->container->init->pid);
 	pthread_mutex_unlock(&pod->lock);
 	return 0;
 }
@@ -252,6 +277,8 @@ static int build_container(struct creation *c, struct err *err)
 	if (r == 0)
 		r = start_trees(c, err);
 	if (r == 0)
+		r = stand_in(c, err);
+	if (r == 0)
 		r = pod_has_vm(c->pod) ? pod_size_fit(c->pod, &c->container->size, err)
 				       : start_pod(c, err);
 	if (r == 0)
@@ -260,6 +287,8 @@ static int build_container(struct creation *c, struct err *err)
 		r = add_container(c, err);
 	if (r < 0 && c->started_pod)
 		pod_stop(c->pod);
+	if (r < 0 && !pod_has_vm(c->pod))
+		close_fd(steal_fd(&c->pod->netns_fd));
 	return r;
 }
 

@@ -133,7 +133,8 @@ int container_delete(struct process *init, struct err *err)
 	return r;
 }
 
-/* What is being made is not to be: without a VM that starts for it, it would take long. */
+/* What is being made is not to be: without a VM that starts for it, it would take
+ * long. */
 static void void_creation(struct pod *pod, const char *id)
 {
 	pthread_mutex_lock(&pod->lock);

@@ -82,9 +82,9 @@ int delete_state(const struct config *c, const char *dir, struct err *err)
 }
 
 /*
- * containerd runs this after each end of a connection, and so also after the orderly end of
- * a pod's first container while others of the pod live, or when it could not reach a shim
- * just after its own start. So the shim is asked first; see delete.h for the rule.
+ * containerd runs this after each end of a connection, and so also after the orderly end
+ * of a pod's first container while others of the pod live, or when it could not reach a
+ * shim just after its own start. So the shim is asked first; see delete.h for the rule.
  */
 static int undo_dead(
 	const struct config *c, const char *dir, const char *id, struct err *err)

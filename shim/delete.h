@@ -13,10 +13,10 @@
  * containerd calls it for a container after the connection to its shim has ended: in good
  * order, because the shim died, or because containerd was restarted and got no answer.
  *   - A shim that lives is told that containerd has given that container up: it ends and
- *     removes what it has of it, goes on with the pod's other containers, and ends if there
- *     are none.
- *   - A shim that is dead, or alive and mute (peer.h), takes its pod with it, whichever of
- *     the pod's containers is named: all of the sandbox is undone.
+ *     removes what it has of it, goes on with the pod's other containers, and ends if
+ *     there are none.
+ *   - A shim that is dead, or alive and mute (peer.h), takes its pod with it, whichever
+ *     of the pod's containers is named: all of the sandbox is undone.
  * Nothing left to undo is success. *ret_data is a serialized DeleteResponse for standard
  * output, the caller's.
  */

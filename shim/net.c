@@ -74,9 +74,7 @@ int net_open_inside(int netns_fd, struct nl_sock **ret_sock, int *tun_fds,
 	return 0;
 }
 
-/* -ENOENT: there is no namespace (any more): no such file, or the file it was mounted
- * on. */
-static int open_netns(const char *path, int *ret_fd, struct err *err)
+int net_open_path(const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct statfs fs;
@@ -98,7 +96,7 @@ static int scan_namespace(struct net *net, const char *path, struct err *err)
 	_cleanup_(nl_sock) struct nl_sock *sock = NULL;
 	int r;
 
-	r = open_netns(path, &net->netns_fd, err);
+	r = net_open_path(path, &net->netns_fd, err);
 	if (r == 0)
 		r = net_open_inside(net->netns_fd, &sock, NULL, 0, err);
 	if (r == 0)
@@ -229,7 +227,7 @@ int net_cleanup(const char *netns, struct err *err)
 	struct err e = ERR_INIT;
 	int r;
 
-	r = open_netns(netns, &fd, &e);
+	r = net_open_path(netns, &fd, &e);
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)

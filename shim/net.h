@@ -43,6 +43,10 @@ struct net {
 	size_t n_agent_neighbors;
 };
 
+/* -ENOENT: there is no namespace (any more): no such file, or the file it was mounted
+ * on. */
+int net_open_path(const char *path, int *ret_fd, struct err *err);
+
 /* netns: a path ("/run/netns/x", "/proc/<pid>/ns/net"). Errors name it. */
 int net_scan(const char *netns, struct net **ret, struct err *err);
 /* All or nothing. -EEXIST: an interface has an ingress or clsact qdisc of somebody

@@ -26,7 +26,7 @@ static int call_task(struct ttrpc_client *client, const char *method,
 		NULL, &ignored);
 }
 
-static bool lives(struct ttrpc_client *client, const char *id)
+static bool shim_answers(struct ttrpc_client *client, const char *id)
 {
 	Containerd__Task__V2__ConnectRequest request =
 		CONTAINERD__TASK__V2__CONNECT_REQUEST__INIT;
@@ -35,7 +35,7 @@ static bool lives(struct ttrpc_client *client, const char *id)
 	return call_task(client, "Connect", &request.base, PEER_ANSWER_MS) == 0;
 }
 
-static enum peer_outcome discard(
+static enum peer_outcome discard_container(
 	struct ttrpc_client *client, const struct state *s, const char *id)
 {
 	Containerd__Task__V2__ShutdownRequest request =
@@ -63,7 +63,8 @@ enum peer_outcome peer_discard(const struct state *s, const char *id)
 		    NULL) < 0 ||
 		ttrpc_client_new(fd, &client, NULL) < 0)
 		return PEER_IS_MUTE;
-	outcome = lives(client, id) ? discard(client, s, id) : PEER_IS_MUTE;
+	outcome = shim_answers(client, id) ? discard_container(client, s, id)
+					   : PEER_IS_MUTE;
 	ttrpc_client_free(client);
 	return outcome;
 }

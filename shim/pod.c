@@ -17,6 +17,7 @@ void pod_init(struct pod *pod, struct events *events)
 {
 	pod->events = events;
 	pod->life = POD_EMPTY;
+	pod->netns_fd = -1;
 	pod->factory = (struct factory_result){.factory = "", .lease = LEASE_INIT};
 	pthread_mutex_init(&pod->lock, NULL);
 	cond_init(&pod->changed);
@@ -25,6 +26,7 @@ void pod_init(struct pod *pod, struct events *events)
 
 void pod_done(struct pod *pod)
 {
+	standins_free(pod->standins);
 	sandbox_free(pod->sandbox);
 	trace_done(&pod->trace);
 	state_done(&pod->state);

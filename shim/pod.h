@@ -15,6 +15,7 @@
 #include "shim/net.h"
 #include "shim/pod_life.h"
 #include "shim/pod_size.h"
+#include "shim/standin.h"
 #include "shim/state.h"
 #include "vm/vm.h"
 
@@ -60,6 +61,8 @@ struct pod {
 	struct pod_image *images; /* pod_images.h */
 	struct factory_result factory;
 	struct net *net;
+	int netns_fd; /* of the host, from before the pod's start to its end; else -1 */
+	struct standins *standins; /* with the first container */
 	pthread_t oom;
 	bool has_oom, reported;
 	struct trace trace;
@@ -79,6 +82,7 @@ void pod_change_end(struct pod *pod);
 struct pod_needs {
 	const char *hostname; /* "" for none */
 	const char *netns;    /* path; "" for none */
+	bool netns_is_new;    /* … and it goes with the pod's processes */
 	uint64_t cpu_millis, memory_bytes;
 	struct trees *trees; /* of the first container; NULL: none */
 };

@@ -92,13 +92,15 @@ static void set_nics(struct pod *pod, int n)
 	pthread_mutex_unlock(&pod->lock);
 }
 
-static int join_net(struct pod *pod, const char *netns, struct err *err)
+/* A namespace that is the pod's own goes with it, and with its path would be recorded a
+ * pid that may be another process's by then. */
+static int join_net(struct pod *pod, const struct pod_needs *needs, struct err *err)
 {
 	int r;
 
 	free(pod->state.netns);
-	pod->state.netns = xstrdup(netns);
-	r = net_scan(netns, &pod->net, err);
+	pod->state.netns = xstrdup(needs->netns_is_new ? "" : needs->netns);
+	r = net_scan(needs->netns, &pod->net, err);
 	set_nics(pod, r == 0 ? (int)pod->net->n_interfaces : 0);
 	if (r == 0)
 		r = state_save(&pod->state, err); /* before there is something to undo */
@@ -111,7 +113,7 @@ static void *run_net_job(void *arg)
 {
 	struct job *job = arg;
 
-	job->r = join_net(job->pod, job->needs->netns, &job->err);
+	job->r = join_net(job->pod, job->needs, &job->err);
 	return NULL;
 }
 
@@ -356,6 +358,7 @@ static void undo_pod(struct pod *pod)
 	pod_images_forget(pod);
 	vm_free(vm);
 	leave_net(pod);
+	close_fd(steal_fd(&pod->netns_fd));
 	lease_release(&pod->factory.lease);
 }
 

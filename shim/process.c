@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "shim/cmdline.h"
 #include "shim/container.h"
+#include "shim/pod_standins.h"
 #include "shim/task_events.h"
 
 /* How long an end is kept back for output that its client does not read, or that a child
@@ -70,6 +71,7 @@ static void process_destroy(struct process *p)
 {
 	if (p->spec)
 		grpc__process__free_unpacked(p->spec, NULL);
+	standin_free(p->standin);
 	close_fd(p->exit_fd);
 	free(p->exec_id);
 	free(p->in);
@@ -174,22 +176,42 @@ void process_end(struct process_call *call, int r)
 	pthread_mutex_unlock(&pod->lock);
 }
 
+/* In front of the host nothing is left of it. */
+static void end_standin(struct process *p)
+{
+	struct standin *s;
+
+	pthread_mutex_lock(&p->container->pod->lock);
+	s = p->standin;
+	pthread_mutex_unlock(&p->container->pod->lock);
+	standin_end(s);
+}
+
+/* With the lock. Whether it had not ended before. */
+static bool mark_ended(struct process *p, uint32_t status, const struct timespec *at)
+{
+	enum lifecycle_state next;
+
+	if (lifecycle_next(p->state, LIFECYCLE_EXIT, name_of(p), &next, NULL) < 0)
+		return false;
+	p->state = next;
+	p->exit_status = status;
+	p->exited_at = *at;
+	if (eventfd_write(p->exit_fd, 1) < 0)
+		log_error(
+			"cannot wake who waits for %s: %s", name_of(p), strerror(errno));
+	pthread_cond_broadcast(&p->container->pod->changed);
+	return true;
+}
+
 void process_exit(struct process *p, uint32_t status, const struct timespec *at)
 {
 	struct pod *pod = p->container->pod;
-	enum lifecycle_state next;
 
+	end_standin(p);
 	pthread_mutex_lock(&pod->lock);
-	if (lifecycle_next(p->state, LIFECYCLE_EXIT, name_of(p), &next, NULL) == 0) {
-		p->state = next;
-		p->exit_status = status;
-		p->exited_at = *at;
-		if (eventfd_write(p->exit_fd, 1) < 0)
-			log_error("cannot wake who waits for %s: %s", name_of(p),
-				strerror(errno));
+	if (mark_ended(p, status, at))
 		task_publish_exit(p);
-		pthread_cond_broadcast(&pod->changed);
-	}
 	pthread_mutex_unlock(&pod->lock);
 }
 
@@ -320,6 +342,25 @@ static int check_exec_allowed(struct process *init, struct err *err)
 	return r;
 }
 
+static int stand_in_for_exec(
+	struct process *p, const struct pod_use *use, struct err *err)
+{
+	int r = process_stand_in(p, p->spec, err);
+
+	if (r == 0)
+		r = process_join_vm(p, use, err);
+	if (r < 0)
+		stdio_hang_up(p->stdio);
+	return r;
+}
+
+/* One that did not start: it may be deleted, and nothing else. */
+static void end_failed_start(struct process *p)
+{
+	if (p != p->container->init)
+		end_standin(p);
+}
+
 int process_start(struct process *p, struct err *err)
 {
 	struct process *init = p->container->init;
@@ -334,16 +375,49 @@ int process_start(struct process *p, struct err *err)
 	r = process_begin(p, LIFECYCLE_START, &call, err);
 	if (r < 0)
 		return r;
-	r = start_in_guest(p, &call.use, err);
+	r = p == init ? 0 : stand_in_for_exec(p, &call.use, err);
+	if (r == 0)
+		r = start_in_guest(p, &call.use, err);
 	if (r == 0)
 		r = follow_process(p, err);
 	if (r == 0)
 		pod_report(call.use.pod);
+	else
+		end_failed_start(p);
 	process_end(&call, r);
 	return r;
 }
 
 /* ---- kill ---- */
+
+/* Whether it ends a process that has not said otherwise. */
+static bool is_fatal(uint32_t signal)
+{
+	switch (signal) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGURG:
+	case SIGWINCH:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* Nobody waits in the guest for what has not been started. Its client sees the end of its
+ * streams, as of one that ran. */
+static void end_killed_unstarted(struct process *p, uint32_t signal)
+{
+	struct timespec now;
+
+	stdio_hang_up(p->stdio);
+	clock_gettime(CLOCK_REALTIME, &now);
+	process_exit(p, 128 + signal, &now);
+}
 
 static int signal_in_guest(
 	const struct process_call *call, uint32_t signal, bool all, struct err *err)
@@ -383,8 +457,7 @@ static int kill_in_guest(
 int process_kill(struct process *p, uint32_t signal, bool all, struct err *err)
 {
 	struct process_call call;
-	bool unstarted, ends;
-	struct timespec now;
+	bool unstarted;
 	int r;
 
 	if (signal == 0 || signal > 64)
@@ -395,13 +468,9 @@ int process_kill(struct process *p, uint32_t signal, bool all, struct err *err)
 	unstarted = p->begun_in == LIFECYCLE_CREATED;
 	if (!unstarted || !*p->exec_id)
 		r = kill_in_guest(&call, signal, all && !*p->exec_id, err);
-	/* Nobody waits in the guest for what has not been started. */
-	ends = unstarted && (signal == SIGKILL || signal == SIGTERM);
+	if (r == 0 && unstarted && is_fatal(signal))
+		end_killed_unstarted(p, signal);
 	process_end(&call, r);
-	if (r == 0 && ends) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		process_exit(p, 128 + signal, &now);
-	}
 	return r;
 }
 
@@ -454,10 +523,18 @@ void process_join(struct process *p)
 
 void process_end_unstarted(struct process *p)
 {
+	struct pod *pod = p->container->pod;
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	process_exit(p, EXIT_STATUS_KILLED, &now);
+	if (p == p->container->init) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		process_exit(p, EXIT_STATUS_KILLED, &now);
+		return;
+	}
+	end_standin(p);
+	pthread_mutex_lock(&pod->lock);
+	mark_ended(p, 0, &(struct timespec){0});
+	pthread_mutex_unlock(&pod->lock);
 }
 
 static void unlink_exec(struct process *p)

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "shim/lifecycle.h"
 #include "shim/pod.h"
+#include "shim/standin.h"
 #include "shim/stdio.h"
 
 /*
@@ -38,6 +39,9 @@ struct process {
 	uint32_t exit_status;
 	struct timespec exited_at;
 	int exit_fd; /* eventfd: readable once it has ended */
+	struct standin
+		*standin; /* while it runs; of the first one from its creation on */
+	uint32_t pid;     /* that one's, also when it has ended; 0: it never was */
 
 	/* Of whoever made it busy. */
 	struct stdio *stdio;
@@ -86,11 +90,12 @@ int process_close_io(struct process *p, struct err *err);
 /* Removes an exec that has ended or never ran. */
 int process_delete_exec(struct process *p, struct err *err);
 
-/* Marks it as ended and tells: wakes who waits, publishes the exit.
- * Fine if it has ended. */
+/* Marks it as ended and tells, when its stand-in is gone: wakes who waits, publishes the
+ * exit. Fine if it has ended. */
 void process_exit(struct process *p, uint32_t status, const struct timespec *at);
 /* Ends the threads of a process that has ended or never ran, or whose VM is gone. */
 void process_join(struct process *p);
 /* After process_join(), before it is deleted: who waits for a process that never ran
- * learns that it never will. */
+ * learns that it never will. Of an exec nothing is told, since nothing was ever there,
+ * and its status is 0. */
 void process_end_unstarted(struct process *p);

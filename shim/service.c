@@ -63,7 +63,7 @@ HANDLER(create, CreateTaskRequest)
 		return r;
 	out = xnew0(Containerd__Task__V2__CreateTaskResponse);
 	containerd__task__v2__create_task_response__init(out);
-	out->pid = p->container->pid;
+	out->pid = p->pid;
 	*ret_out = &out->base;
 	return 0;
 }
@@ -80,7 +80,7 @@ HANDLER(start, StartRequest)
 		return r;
 	out = xnew0(Containerd__Task__V2__StartResponse);
 	containerd__task__v2__start_response__init(out);
-	out->pid = p->container->pid;
+	out->pid = p->pid;
 	*ret_out = &out->base;
 	return 0;
 }
@@ -116,13 +116,13 @@ HANDLER(state, StateRequest)
 	out->id = xstrdup(*p->exec_id ? p->exec_id : p->container->id);
 	out->exec_id = xstrdup(p->exec_id);
 	out->bundle = xstrdup(p->container->bundle);
-	out->pid = p->container->pid;
 	out->stdin = xstrdup(p->in);
 	out->stdout = xstrdup(p->out);
 	out->stderr = xstrdup(p->err);
 	out->terminal = p->terminal;
 	pthread_mutex_lock(&service->pod->lock);
 	out->status = wire_status(p->state);
+	out->pid = p->pid;
 	out->exit_status = p->exit_status;
 	out->exited_at = service_new_timestamp(&p->exited_at);
 	pthread_mutex_unlock(&service->pod->lock);
@@ -187,7 +187,7 @@ HANDLER(delete, DeleteRequest)
 		return r;
 	out = xnew0(Containerd__Task__V2__DeleteResponse);
 	containerd__task__v2__delete_response__init(out);
-	out->pid = p->container->pid;
+	out->pid = p->pid;
 	out->exit_status = p->exit_status;
 	out->exited_at = service_new_timestamp(&p->exited_at);
 	*ret_out = &out->base;
@@ -229,7 +229,7 @@ HANDLER(pids, PidsRequest)
 		return r;
 	info = xnew0(Containerd__V1__Types__ProcessInfo);
 	containerd__v1__types__process_info__init(info);
-	info->pid = p->container->pid;
+	info->pid = p->pid;
 	out = xnew0(Containerd__Task__V2__PidsResponse);
 	containerd__task__v2__pids_response__init(out);
 	out->processes = xreallocarray(NULL, 1, sizeof(*out->processes));
@@ -303,7 +303,7 @@ HANDLER(connect, ConnectRequest)
 	containerd__task__v2__connect_response__init(out);
 	out->shim_pid = (uint32_t)getpid();
 	if (process_find(service->pod, in->id, "", &p, NULL) == 0)
-		out->task_pid = p->container->pid;
+		out->task_pid = p->pid;
 	out->version = xstrdup(STENCIL_VERSION);
 	*ret_out = &out->base;
 	return 0;

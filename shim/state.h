@@ -10,13 +10,13 @@
  * <state_dir>/<namespace>:<id>/ (mode 0700):
  *   sandbox.json  this record
  *   rootfs/       empty; root file systems are assembled on it, in a mount namespace of a
- *                 thread
+ *                 thread; the root of stand-ins
  *
  * containerd's names have no ':' in them, so that no two sandboxes share a folder and
  * none is called like what else lies in state_dir. <bundle>/stencil is a symbolic link to
- * it, in the bundle of each container of the pod: `delete` has no configuration to find it
- * by, and the pod's first container may be gone before the others. The socket is <state_dir>/<hash>.sock,
- * short enough for sun_path whatever the names are.
+ * it, in the bundle of each container of the pod: `delete` has no configuration to find
+ * it by, and the pod's first container may be gone before the others. The socket is
+ * <state_dir>/<hash>.sock, short enough for sun_path whatever the names are.
  */
 #define STATE_LINK "stencil"
 

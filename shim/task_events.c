@@ -45,11 +45,11 @@ void task_publish_start(const struct process *p)
 	if (is_exec(p)) {
 		exec.container_id = p->container->id;
 		exec.exec_id = p->exec_id;
-		exec.pid = p->container->pid;
+		exec.pid = p->pid;
 		events_publish(events, "/tasks/exec-started", &exec.base);
 	} else {
 		start.container_id = p->container->id;
-		start.pid = p->container->pid;
+		start.pid = p->pid;
 		events_publish(events, "/tasks/start", &start.base);
 	}
 }
@@ -72,7 +72,7 @@ void task_publish_exit(const struct process *p)
 	set_time(&at, &p->exited_at);
 	event.container_id = p->container->id;
 	event.id = is_exec(p) ? p->exec_id : p->container->id;
-	event.pid = p->container->pid;
+	event.pid = p->pid;
 	event.exit_status = p->exit_status;
 	event.exited_at = &at;
 	events_publish(p->container->pod->events, "/tasks/exit", &event.base);
@@ -85,7 +85,7 @@ void task_publish_delete(const struct process *p)
 
 	set_time(&at, &p->exited_at);
 	event.container_id = p->container->id;
-	event.pid = p->container->pid;
+	event.pid = p->pid;
 	event.exit_status = p->exit_status;
 	event.exited_at = &at;
 	events_publish(p->container->pod->events, "/tasks/delete", &event.base);

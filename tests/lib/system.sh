@@ -84,10 +84,17 @@ pods_gone() # NAME
 	is "$(pod_processes)" '' "$1" || diag "$(world_processes)"
 }
 
-# The QEMU of a container: the process that containerd knows.
+# The process that containerd knows.
 task_pid() # ID
 {
 	ctr task ls | awk -v id="$WORLD-$1" '$1 == id { print $2 }'
+}
+
+# The QEMU of a pod.
+qemu_pid() # ID
+{
+	sed -n "s/.*\"sandbox\":\"$WORLD-$1\".*\"qemu\":{\"pid\":\([0-9]*\).*/\1/p" \
+		/run/stencil/sandboxes/vms/*/vm.json
 }
 
 # What was captured last has succeeded.

@@ -174,7 +174,7 @@ mark
 templated_try_start
 ok $? 'templated starts again' || diag "$(tail "$TEMPLATED_LOG")"
 full 'and fills its cache'
-large=$(task_pid large)
+large=$(qemu_pid large)
 capture container_remove large
 done_well $? 'the handed-over VM is removed'
 ip link delete podhost
@@ -188,7 +188,7 @@ mark
 capture container_detached shim -- sleep 1000
 done_well $? 'a container from the cache'
 full 'is replaced'
-cgroup=$(grep -o -m 1 "/$WORLD/[0-9]*" "/proc/$(task_pid shim)/cgroup")
+cgroup=$(grep -o -m 1 "/$WORLD/[0-9]*" "/proc/$(qemu_pid shim)/cgroup")
 like "$(cgroups_matching ".*$cgroup")" "/$WORLD/" 'it has the cgroup that it was made with'
 kill -KILL "$(pids_of containerd-shim-stencil-v2)"
 event_wait "/tasks/delete.*$WORLD-shim" 'containerd deletes the task of its killed shim'
@@ -205,7 +205,7 @@ mark
 capture container_detached killed -- sleep 1000
 done_well $? 'a container from the cache'
 full 'is replaced'
-kill -KILL "$(task_pid killed)"
+kill -KILL "$(qemu_pid killed)"
 event_wait "/tasks/exit.*$WORLD-killed" 'the container of a killed QEMU exits'
 like "$(grep "/tasks/exit.*$WORLD-killed" "$EVENTS")" '"exit_status":137' 'with status 137'
 like "$(grep "$WORLD-killed.*the VM has ended" "$CONTAINERD_LOG")" 'exit status is not known here' \

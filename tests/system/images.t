@@ -110,7 +110,7 @@ like "$(trace_value "$WORLD-second" image)" '^[0-9.]+$' 'the trace has its phase
 
 capture container_detached one -- tail -f /dev/null
 ok $? 'a container that runs on' || bail "$(cat "$ERR")"
-like "$(grep erofs "/proc/$(task_pid one)/maps")" 'r--s .*/[0-9a-f]{64}\.erofs' 'QEMU maps the image, read-only'
+like "$(grep erofs "/proc/$(qemu_pid one)/maps")" 'r--s .*/[0-9a-f]{64}\.erofs' 'QEMU maps the image, read-only'
 like "$(templatectl --config "$STENCIL_CONF" images --json)" '"users": *1\b' 'which counts as used'
 
 reference=/run/reference
@@ -226,7 +226,7 @@ done_well $? 'and another container in it'
 in_container pod sh -c 'echo one >/d/file'
 in_container inpod sh -c 'echo two >/d/file'
 is "$(in_container pod cat /d/file) $(in_container inpod cat /d/file)" 'one two' 'each has its own overlay'
-is "$(grep -c 'r--s .*\.erofs' "/proc/$(task_pid pod)/maps")" 1 'of the image, which is plugged once'
+is "$(grep -c 'r--s .*\.erofs' "/proc/$(qemu_pid pod)/maps")" 1 'of the image, which is plugged once'
 container_remove inpod
 is "$(in_container pod cat /d/file /d/opaque/three)" $'one\nshown' 'the first goes on when the second has gone'
 container_remove pod
@@ -244,7 +244,7 @@ for i in "${many[@]}"; do
 	less "${saw:-999999}" 1024 "guest $i: KiB of page cache for reading 8 MiB of the image"
 done
 for i in "${many[@]}"; do
-	pss=$((pss + $(smaps_kib "$(task_pid "many$i")" '\.erofs' '^Pss:')))
+	pss=$((pss + $(smaps_kib "$(qemu_pid "many$i")" '\.erofs' '^Pss:')))
 done
 between "$pss" 8192 16384 "KiB of the host's that all of them have of it together"
 for i in "${many[@]}"; do

@@ -80,9 +80,27 @@ for i in 1 2 3 4; do
 	wait "${pids[i]}"
 done
 is "$(cat "$WORLD_DIR"/exec[1-4] | tr -d '\n')" 1234 'four at once'
-like "$(ctr task ps "$WORLD-main")" '[0-9]' 'its processes can be listed'
-ctr task kill --signal SIGTERM "$WORLD-main"
-event_wait "/tasks/exit.*\"id\":\"$WORLD-main\".*\"exit_status\":7" 'SIGTERM reaches its trap, its exit code comes back'
+# The process on the host that stands for it.
+pid=$(task_pid main)
+kill -0 "$pid"
+ok $? 'the pid that containerd tells is a process'
+like "$(tr '\0' ' ' <"/proc/$pid/cmdline")" '^sh -c trap .* & wait; done $' 'with the arguments of the one in the guest'
+isnt "$(readlink "/proc/$pid/ns/net")" "$(readlink /proc/self/ns/net)" 'in a network namespace of its own'
+is "$(awk '$1 == "CapEff:" { print $2 }' "/proc/$pid/status")" 0000000000000000 'without capabilities'
+is "$(ls -A "/proc/$pid/root/")" '' 'and without files'
+less "$(private_kib "$pid")" 100 'and hardly any memory'
+timeout "$WAIT_SECONDS" ctr task exec --exec-id long "$WORLD-main" sleep 1000 >/dev/null &
+event_wait '/tasks/exec-started.*"exec_id":"long"' 'an exec that runs on'
+exec_pid=$(sed -n 's/.*exec-started.*"exec_id":"long","pid":\([0-9]*\).*/\1/p' "$EVENTS")
+is "$(tr '\0' ' ' <"/proc/$exec_pid/cmdline")" 'sleep 1000 ' 'has a process of its own'
+kill -KILL "$exec_pid"
+event_wait '/tasks/exit.*"id":"long".*"exit_status":137' 'whose end is that of the exec'
+is "$(ls -d "/proc/$exec_pid" 2>/dev/null)" '' 'and of which nothing is left'
+wait $!
+kill -TERM "$pid"
+event_wait "/tasks/exit.*\"id\":\"$WORLD-main\".*\"exit_status\":7" 'SIGTERM on the host reaches its trap, its exit code comes back'
+wait_gone "$pid"
+ok $? 'and its process has ended'
 capture container_remove main
 ok $? 'it is removed' || diag "$(cat "$ERR")"
 for topic in create start exec-added exec-started exit delete; do
