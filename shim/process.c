@@ -46,6 +46,7 @@ int process_open(struct process *p, struct err *err)
 {
 	struct stdio_config config = {.container_id = p->container->id,
 		.exec_id = p->agent_id,
+		.namespace = p->container->pod->state.namespace,
 		.terminal = p->terminal,
 		.in = p->in,
 		.out = p->out,

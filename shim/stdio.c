@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "shim/logger.h"
 
 /* A guest that does not answer keeps who frees the streams waiting for that long. */
 #define CLOSE_STDIN_MS 30000
@@ -30,6 +31,7 @@ struct stdio {
 	char *container_id, *exec_id;
 	bool terminal;
 	struct agent *agent;
+	struct logger *logger; /* takes both outputs, or NULL */
 	struct stream streams[STREAMS];
 	int cancel_fd;              /* eventfd: readable once the threads must end */
 	struct ttrpc_cancel cancel; /* the same, for their calls */
@@ -58,7 +60,7 @@ static int open_output(const char *path, int *ret_fd, struct err *err)
 		path += strlen(file_scheme);
 	if (*path != '/')
 		return err_set(err, -EOPNOTSUPP,
-			"output to %s is not supported: a FIFO or file:// is",
+			"output to %s is not supported: a FIFO, file:// or binary:// is",
 			err_quote(path, 256));
 	/* Linux opens a FIFO read-write at once; the read end keeps it alive between
 	 * clients. */
@@ -70,6 +72,39 @@ static int open_output(const char *path, int *ret_fd, struct err *err)
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open %s", err_quote(path, 256));
 	*ret_fd = fd;
+	return 0;
+}
+
+static int open_outputs(
+	struct stdio *s, const struct stdio_config *config, struct err *err)
+{
+	int r = open_output(config->out, &s->streams[STREAM_OUT].fd, err);
+
+	if (r < 0)
+		return err_wrap(err, "stdout");
+	if (s->terminal)
+		return 0;
+	r = open_output(config->err, &s->streams[STREAM_ERR].fd, err);
+	return r < 0 ? err_wrap(err, "stderr") : 0;
+}
+
+/* With a terminal nothing comes by the second pipe: its end is there at once. */
+static int open_logger(
+	struct stdio *s, const struct stdio_config *config, struct err *err)
+{
+	const struct logger_config logger = {.uri = config->out,
+		.container_id = config->container_id,
+		.namespace = config->namespace};
+	int fds[2], r;
+
+	r = logger_start(&logger, fds, &s->logger, err);
+	if (r < 0)
+		return err_wrap(err, "stdout");
+	s->streams[STREAM_OUT].fd = fds[0];
+	if (s->terminal)
+		close_fd(fds[1]);
+	else
+		s->streams[STREAM_ERR].fd = fds[1];
 	return 0;
 }
 
@@ -105,6 +140,7 @@ static void close_streams(struct stdio *s)
 static void destroy_stdio(struct stdio *s)
 {
 	close_streams(s);
+	logger_end(s->logger);
 	close_fd(s->cancel_fd);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->lock);
@@ -128,11 +164,9 @@ int stdio_open(const struct stdio_config *config, struct stdio **ret, struct err
 		s->streams[i] = (struct stream){.stdio = s, .fd = -1};
 	s->cancel_fd = eventfd(0, EFD_CLOEXEC);
 	r = s->cancel_fd < 0 ? err_sys(err, errno, "cannot make an eventfd") : 0;
-	if (r == 0 && (r = open_output(config->out, &s->streams[STREAM_OUT].fd, err)) < 0)
-		err_wrap(err, "stdout");
-	if (r == 0 && !s->terminal &&
-		(r = open_output(config->err, &s->streams[STREAM_ERR].fd, err)) < 0)
-		err_wrap(err, "stderr");
+	if (r == 0)
+		r = logger_is_uri(config->out) ? open_logger(s, config, err)
+					       : open_outputs(s, config, err);
 	if (r == 0 && (r = open_input(s, config->in, err)) < 0)
 		err_wrap(err, "stdin");
 	if (r < 0) {

@@ -23,9 +23,10 @@
 
 struct stdio_config {
 	const char *container_id, *exec_id; /* as the agent knows them */
+	const char *namespace;              /* told to a logger */
 	bool terminal;                      /* one stream for both outputs */
 	/* "" for none, the path of a FIFO or file, or file:///path (appended to, made if
-	 * missing). */
+	 * missing). binary:///path?… as `out` is a program that takes both (logger.h). */
 	const char *in, *out, *err;
 };
 

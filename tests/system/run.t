@@ -34,6 +34,27 @@ refused 'a program that is not there is named' 'no-such-program' missing -- no-s
 works 'one megabyte of output' output -- sh -c 'head -c 1048576 /dev/zero'
 is "$(stat -c %s "$OUT")" 1048576 'arrives whole'
 
+# As nerdctl does it: a program of its own takes the output.
+cat >"$WORLD_DIR/logger" <<-END
+	#!/bin/bash
+	exec 6>&5 5>&-
+	cat <&3 >$WORLD_DIR/logger.out 6>&- &
+	cat <&4 >$WORLD_DIR/logger.err 6>&- &
+	echo "\$CONTAINER_NAMESPACE \$CONTAINER_ID \$*" >$WORLD_DIR/logger.words
+	exec 6>&-
+	wait
+END
+chmod +x "$WORLD_DIR/logger"
+events_start
+capture container logged --detach --log-uri "binary://$WORLD_DIR/logger?a=b%20c" -- \
+	sh -c 'seq 2000; echo err >&2'
+done_well $? 'a container with a program for its output'
+event_wait "/tasks/exit.*$WORLD-logged" 'runs'
+capture container_remove logged
+done_well $? 'and can be removed'
+is "$(wc -l <"$WORLD_DIR/logger.out") $(cat "$WORLD_DIR/logger.err")" '2000 err' 'the program has all of the output'
+is "$(cat "$WORLD_DIR/logger.words")" "$WORLD $WORLD-logged a b c" 'and the words of its URI'
+
 # ---- standard input, terminal -------------------------------------------------------------------
 
 input()
@@ -54,7 +75,6 @@ like "$(cat "$OUT")" '/dev/pts/[0-9]|/dev/console' 'a terminal is one'
 
 # ---- exec, signals, state -----------------------------------------------------------------------
 
-events_start
 capture container_detached main -- sh -c 'trap "exit 7" TERM; while :; do tail -f /dev/null & wait; done'
 ok $? 'a container that runs on' || diag "$(cat "$ERR")"
 like "$(ctr task ls)" "$WORLD-main +[0-9]+ +RUNNING" 'is listed as running'
