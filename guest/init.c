@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,7 +15,11 @@
 
 #include "base/io.h"
 #include "base/util.h"
+#include "guest/cgroup.h"
 #include "guest/modules.h"
+
+/* Tasks that no container gets: the agent's, crun's and the kernel's own. */
+#define TASKS_RESERVED ((uint64_t)512)
 
 static const struct {
 	const char *source, *target, *type;
@@ -116,6 +121,36 @@ static int enable_controllers(struct err *err)
 	return 0;
 }
 
+static int read_sysctl(const char *path, uint64_t *ret, struct err *err)
+{
+	int r = cgroup_read_number(AT_FDCWD, path, NULL, ret);
+
+	return r < 0 ? err_sys(err, r, "read %s", path) : 0;
+}
+
+/*
+ * A request is a thread, and an exec some processes: what containers may have in all is
+ * less than the guest has, or one that has used it up could not even be killed.
+ */
+static int keep_tasks_back(struct err *err)
+{
+	uint64_t threads = 0, pids = 0, all;
+	char text[24];
+	int r;
+
+	r = mkdir_parents(GUEST_CGROUP_DIR CGROUP_PARENT, 0755, err);
+	if (r == 0)
+		r = read_sysctl("/proc/sys/kernel/threads-max", &threads, err);
+	if (r == 0)
+		r = read_sysctl("/proc/sys/kernel/pid_max", &pids, err);
+	if (r < 0)
+		return r;
+	all = MIN(threads, pids);
+	snprintf(text, sizeof(text), "%" PRIu64, all - MIN(TASKS_RESERVED, all / 2));
+	return file_write_text(
+		AT_FDCWD, GUEST_CGROUP_DIR CGROUP_PARENT "/pids.max", text, err);
+}
+
 static int set_loopback_up(struct err *err)
 {
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -151,6 +186,6 @@ int init_guest(struct err *err)
 	if (r == 0)
 		r = mkdir_parents(GUEST_SHARED_ROOT "/shared", 0755, err);
 	if (r == 0)
-		r = mkdir_parents(GUEST_CGROUP_DIR "/stencil", 0755, err);
+		r = keep_tasks_back(err);
 	return r;
 }

@@ -59,6 +59,23 @@ is "$(pids_of qemu-system-x86_64)" '' 'and its VM'
 capture container_remove stands
 ok $? 'it can be removed' || diag "$(cat "$ERR")"
 
+# ---- a container that takes all processes there are ---------------------------------------------
+
+capture container_detached many -- sh -c '
+	mkfifo /full
+	(while :; do sleep 1000 & done) 2>/dev/null
+	echo full >/full
+	exec sleep 1000'
+done_well $? 'a container'
+# What waits must not need a process.
+capture in_container many sh -c 'until [ -p /full ]; do :; done; read -r word </full; echo "$word"'
+is "$(cat "$OUT")" full 'that has as many processes as it can get' || diag "$(cat "$ERR")"
+capture ctr task kill --signal SIGKILL "$WORLD-many"
+done_well $? 'SIGKILL for a container that has used up the guest'
+event_wait "/tasks/exit.*\"id\":\"$WORLD-many\"" 'ends it'
+capture container_remove many
+done_well $? 'it can be removed'
+
 # ---- the first container of a pod ---------------------------------------------------------------
 
 # As containerd's CRI does it: the pod is a container of its own, others name it.
