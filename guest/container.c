@@ -49,6 +49,8 @@ static int write_bundle(struct sandbox *s, const struct container *c,
 			},
 			err);
 	if (r == 0)
+		r = spec_place_mounts(spec, err);
+	if (r == 0)
 		r = mkdir_parents(dir, 0700, err);
 	if (r < 0)
 		return r;

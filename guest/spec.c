@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "guest/cgroup.h"
 #include "guest/init.h"
+#include "guest/mount_place.h"
 
 /* ---- paths ---- */
 
@@ -141,6 +142,25 @@ static bool is_shared_with_guest(struct json_object *spec, const char *type)
 			0)
 			return false;
 	return true;
+}
+
+/*
+ * The container's cgroup is the root of what it sees, as on a host with cgroup version 1,
+ * where an engine asks for no such namespace and gets the container's own groups mounted.
+ */
+static void add_cgroup_namespace(struct json_object *spec)
+{
+	struct json_object *list = json_at(spec, "linux.namespaces"), *ns;
+
+	if (!is_shared_with_guest(spec, "cgroup"))
+		return;
+	if (!list) {
+		list = json_object_new_array();
+		json_object_object_add(json_at(spec, "linux"), "namespaces", list);
+	}
+	ns = json_object_new_object();
+	json_set_string(ns, "type", "cgroup");
+	json_object_array_add(list, ns);
 }
 
 /* ---- sysctls ---- */
@@ -289,6 +309,40 @@ static bool has_mount_on(struct json_object *spec, const char *destination)
 	return false;
 }
 
+/* One that another mount makes is found when that is there: crun goes by their order. */
+static bool is_below_other_mount(struct json_object *mounts, size_t which)
+{
+	const char *place =
+		string_at(json_object_array_get_idx(mounts, which), "destination");
+
+	for (size_t i = 0; i < which; i++)
+		if (path_is_below(place, string_at(json_object_array_get_idx(mounts, i),
+						 "destination")))
+			return true;
+	return false;
+}
+
+int spec_place_mounts(struct json_object *spec, struct err *err)
+{
+	struct json_object *mounts = json_at(spec, "mounts");
+	const char *root = string_at(spec, "root.path");
+
+	for (size_t i = 0; i < list_length(mounts); i++) {
+		struct json_object *m = json_object_array_get_idx(mounts, i);
+		_cleanup_free_ char *place = NULL;
+		int r;
+
+		if (is_below_other_mount(mounts, i))
+			continue;
+		r = mount_place_find(root, string_at(m, "destination"), &place, err);
+		if (r < 0)
+			return r;
+		if (place)
+			json_set_string(m, "destination", place);
+	}
+	return 0;
+}
+
 static bool is_empty_file(const char *root, const char *path)
 {
 	_cleanup_close_ int rootfd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -363,6 +417,7 @@ int spec_adapt(struct json_object *spec, const struct spec_place *place, struct 
 		return r;
 	if (place->pidns_path)
 		join_pid_namespace(spec, place->pidns_path);
+	add_cgroup_namespace(spec);
 	drop_unknown_to_guest(spec);
 	json_set_string(spec, "ociVersion", OCI_VERSION);
 	json_set_string(json_at(spec, "linux"), "cgroupsPath", cgroup);

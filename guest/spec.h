@@ -27,6 +27,10 @@ struct spec_place {
  */
 int spec_adapt(struct json_object *spec, const struct spec_place *place, struct err *err);
 
+/* Gives mounts whose destination leads over a link to nothing the place that it names,
+ * see mount_place.h. After spec_adapt(), with the root mounted. */
+int spec_place_mounts(struct json_object *spec, struct err *err);
+
 /* Writes into /proc/sys the sysctls of namespaces that the container shares with the
  * guest, which crun would refuse, and takes them out. Call it before spec_adapt(). */
 int spec_apply_sysctls(struct json_object *spec, struct err *err);

@@ -97,8 +97,10 @@ static int guest_namespaces(
 		json_object_array_add(kept, json_object_get(entry));
 	}
 	json_object_object_add(linux_, "namespaces", kept);
-	if (!own_uts)
+	if (!own_uts) {
 		json_object_object_del(spec, "hostname");
+		json_object_object_del(spec, "domainname");
+	}
 	return 0;
 }
 

@@ -191,7 +191,8 @@ static void test_life(void **state)
 		"{\"process\":{\"user\":{\"uid\":0,\"gid\":0},"
 		"\"args\":[\"exit\",\"7\"]},"
 		"\"root\":{\"path\":\"" ROOT "\"},"
-		"\"linux\":{\"cgroupsPath\":\"/stencil/c1\"},\"ociVersion\":\"1.0.2\"}");
+		"\"linux\":{\"cgroupsPath\":\"/stencil/c1\","
+		"\"namespaces\":[{\"type\":\"cgroup\"}]},\"ociVersion\":\"1.0.2\"}");
 	/* Its name is taken, and it runs nothing yet. */
 	assert_error(create_until("exit", "0", false, soon(), &err), -EEXIST,
 		"CreateContainer: container c1 exists");

@@ -2,6 +2,8 @@
 /* guest/spec: what becomes of a container's spec in the guest, and what is refused. */
 #include "tests/unit/guest_world.h"
 
+#include <sys/stat.h>
+
 #include "base/json.h"
 #include "guest/init.h"
 #include "guest/spec.h"
@@ -113,6 +115,63 @@ static void test_whole(void **state)
 		"\"memory\":{\"limit\":1}}}}");
 }
 
+/* A container has a cgroup namespace, asked for or not. */
+static void test_cgroup_namespace(void **state)
+{
+	_cleanup_json_ struct json_object *none = make_spec("\"linux\":{}");
+	_cleanup_json_ struct json_object *other =
+		make_spec("\"linux\":{\"namespaces\":[{\"type\":\"mount\"}]}");
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(adapt(none, &err), 0);
+	assert_json(
+		member(member(none, "linux"), "namespaces"), "[{\"type\":\"cgroup\"}]");
+	assert_int_equal(adapt(other, &err), 0);
+	assert_json(member(member(other, "linux"), "namespaces"),
+		"[{\"type\":\"mount\"},{\"type\":\"cgroup\"}]");
+}
+
+static void assert_placed(const char *destination, const char *placed)
+{
+	_cleanup_free_ char *members = xasprintf(
+		"\"mounts\":[{\"destination\":\"/mounted\"},{\"destination\":\"%s\"}]",
+		destination);
+	_cleanup_json_ struct json_object *spec = make_spec(members);
+	struct err err = ERR_INIT;
+
+	assert_int_equal(spec_place_mounts(spec, &err), 0);
+	assert_string_equal(json_object_get_string(member(
+				    json_object_array_get_idx(member(spec, "mounts"), 1),
+				    "destination")),
+		placed);
+}
+
+/* Destinations behind links to what is not there yet. */
+static void test_place_mounts(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir_parents(ROOT "/there", 0755, NULL), 0);
+	assert_int_equal(symlink("/real/place", ROOT "/link"), 0);
+	assert_int_equal(symlink("../../up/./x", ROOT "/there/up"), 0);
+	assert_int_equal(symlink("link/more", ROOT "/chain"), 0);
+	assert_int_equal(symlink("loop", ROOT "/loop"), 0);
+	assert_int_equal(symlink("there", ROOT "/good"), 0);
+	assert_int_equal(mkdir(ROOT "/mounted", 0755), 0);
+	assert_int_equal(symlink("/gone", ROOT "/mounted/x"), 0);
+	assert_placed("/link/deep", "/real/place/deep");
+	assert_placed("/link", "/real/place");
+	assert_placed("/there/up/y/../z", "/up/x/z");
+	assert_placed("/chain/c", "/real/place/more/c");
+	/* crun finds these itself, and what an earlier mount makes is not there yet. */
+	assert_placed("/there", "/there");
+	assert_placed("/new/folder", "/new/folder");
+	assert_placed("/good/new", "/there/new");
+	assert_placed("/mounted/x", "/mounted/x");
+	assert_placed("/loop/x", "/loop/x");
+	assert_int_equal(remove_tree(AT_FDCWD, ROOT, NULL), 0);
+}
+
 static void test_pid_namespace(void **state)
 {
 	_cleanup_json_ struct json_object *spec = make_spec(
@@ -124,7 +183,8 @@ static void test_pid_namespace(void **state)
 	(void)state;
 	assert_int_equal(spec_adapt(spec, &place, &err), 0);
 	assert_json(member(member(spec, "linux"), "namespaces"),
-		"[{\"type\":\"mount\"},{\"type\":\"pid\",\"path\":\"/proc/9/ns/pid\"}]");
+		"[{\"type\":\"mount\"},{\"type\":\"pid\",\"path\":\"/proc/9/ns/pid\"},"
+		"{\"type\":\"cgroup\"}]");
 }
 
 /* A container that has its own keeps its name. */
@@ -139,7 +199,7 @@ static void test_own_uts(void **state)
 	assert_int_equal(adapt(spec, &err), 0);
 	assert_string_equal(json_object_get_string(member(spec, "hostname")), "h");
 	assert_json(member(member(spec, "linux"), "namespaces"),
-		"[{\"type\":\"uts\"},{\"type\":\"ipc\"}]");
+		"[{\"type\":\"uts\"},{\"type\":\"ipc\"},{\"type\":\"cgroup\"}]");
 }
 
 static void test_process(void **state)
@@ -359,6 +419,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_cgroup_namespace),
+		cmocka_unit_test(test_place_mounts),
 		cmocka_unit_test(test_pid_namespace),
 		cmocka_unit_test(test_own_uts),
 		cmocka_unit_test(test_process),

@@ -18,7 +18,7 @@
 static const char full[] =
 	"{'ociVersion':'1.0.2','process':{'terminal':true,'consoleSize':{'height':24,'"
 	"width':80},"
-	"'user':{'uid':1000,'gid':1001,'additionalGids':[10,20],'username':'someone'},"
+	"'user':{'uid':1000,'gid':1001,'additionalGids':[10,20],'username':'someone','umask':18},"
 	"'args':['sh','-c','exit 3'],'env':['PATH=/bin','TERM=xterm'],'cwd':'/work',"
 	"'capabilities':{'bounding':['CAP_KILL'],'effective':['CAP_KILL'],"
 	"'inheritable':['CAP_CHOWN'],'permitted':['CAP_KILL','CAP_CHOWN'],'ambient':['"
@@ -26,7 +26,7 @@ static const char full[] =
 	"'rlimits':[{'type':'RLIMIT_NOFILE','hard':18446744073709551615,'soft':1024}],"
 	"'noNewPrivileges':true,'apparmorProfile':'ap','oomScoreAdj':-998,'selinuxLabel':"
 	"'se'},"
-	"'root':{'path':'rootfs','readonly':true},'hostname':'host',"
+	"'root':{'path':'rootfs','readonly':true},'hostname':'host','domainname':'domain',"
 	"'mounts':[{'destination':'/"
 	"proc','source':'proc','type':'proc','options':['nosuid']}],"
 	"'hooks':{'prestart':[{'path':'/a','args':['a'],'env':['A=1'],'timeout':5}],"
@@ -52,6 +52,7 @@ static const char full[] =
 	"'throttleWriteIOPSDevice':[{'major':8,'minor':5,'rate':603}]},"
 	"'hugepageLimits':[{'pageSize':'2MB','limit':9223372036854772000}],"
 	"'network':{'classID':1048577,'priorities':[{'name':'eth0','priority':500}]}},"
+	"'personality':{'domain':'LINUX32','flags':['a']},"
 	"'cgroupsPath':'/a/b','namespaces':[{'type':'pid'},{'type':'network','path':'/"
 	"run/n'}],"
 	"'devices':[{'path':'/dev/"
@@ -261,7 +262,7 @@ static void note(void *user, const char *path)
 static void test_dropped_is_told_once_a_path(void **state)
 {
 	_cleanup_json_ struct json_object *json =
-		parse("{'domainname':'x','linux':{'resources':{'unified':{'a':'b'}},"
+		parse("{'vendor':'x','linux':{'resources':{'unified':{'a':'b'}},"
 		      "'seccomp':{'syscalls':[{'names':['a'],'x\\n':1},{'x\\n':2},{}]}},"
 		      "'annotations':{'any':'thing'},'version':1}");
 	struct err err = ERR_INIT;
@@ -271,7 +272,7 @@ static void test_dropped_is_told_once_a_path(void **state)
 	(void)state;
 	assert_int_equal(oci_spec_from_json(json, &spec, note, &t, &err), 0);
 	assert_int_equal(t.n, 4);
-	assert_string_equal(t.paths[0], "domainname");
+	assert_string_equal(t.paths[0], "vendor");
 	assert_string_equal(t.paths[1], "linux.resources.unified");
 	assert_string_equal(t.paths[2], "linux.seccomp.syscalls[].x\\x0a");
 	/* The field is called Version, but its key is ociVersion. */
