@@ -20,6 +20,7 @@ enum key_type {
 	KEY_STRING, /* any text */
 	KEY_PATH,   /* absolute, or empty where min is 0 */
 	KEY_CGROUP, /* relative, see config_cgroup_valid() */
+	KEY_NAMES,  /* any of the names in `values`, see config_names_have() */
 	KEY_UINT,   /* decimal, min..max */
 	KEY_SIZE,   /* bytes with K, M or G behind; "auto", where min is 0, is 0 */
 	KEY_BOOL,   /* true or false */
@@ -32,7 +33,7 @@ struct config_key {
 	size_t offset;
 	const char *otherwise; /* the default, as it would be written */
 	uint64_t min, max;
-	/* KEY_ENUM: names in the order of their numbers, '|' between. */
+	/* Names, '|' between; of KEY_ENUM in the order of their numbers. */
 	const char *values;
 	const char *help;
 };
@@ -73,6 +74,12 @@ static const struct config_key keys[] = {
 	KEY("hypervisor", "uid_count", KEY_UINT, uid_count, "4096", 1, 65536, NULL,
 		"How many VMs at a time: each has two uids of that range, one for QEMU, and a "
 		"second one for its file server."),
+	KEY("hypervisor", "enable_annotations", KEY_NAMES, enable_annotations, "", 0, 0,
+		"hypervisor.default_vcpus|hypervisor.default_maxvcpus|"
+		"hypervisor.default_memory|hypervisor.default_maxmemory|"
+		"factory.enable_template|factory.strict",
+		"What pods may set by annotations io.stencil.<name>: names of this list, "
+		"blanks between; empty is nothing."),
 	KEY("factory", "enable_template", KEY_BOOL, enable_template, "true", 0, 0, NULL,
 		"Clone VMs from a template instead of booting them."),
 	KEY("factory", "template_path", KEY_PATH, template_path, "/run/stencil/template",
@@ -197,17 +204,60 @@ bool config_cgroup_valid(const char *path)
 	}
 }
 
+#define NAMES_SPACE ", \t"
+
+/* The next of a list of names and its length; NULL at the end. */
+static const char *next_name(const char *list, const char *between, size_t *ret_len)
+{
+	list += strspn(list, between);
+	*ret_len = strcspn(list, between);
+	return *ret_len ? list : NULL;
+}
+
+bool config_names_have(const char *names, const char *name)
+{
+	size_t len = 0, want = strlen(name);
+
+	for (const char *p = names; (p = next_name(p, NAMES_SPACE, &len)); p += len)
+		if (len == want && memcmp(p, name, len) == 0)
+			return true;
+	return false;
+}
+
+/* The first of `names` that is none of `values`; NULL: all are. */
+static const char *find_stranger(const char *names, const char *values, size_t *ret_len)
+{
+	for (const char *p = names; (p = next_name(p, NAMES_SPACE, ret_len));
+		p += *ret_len) {
+		_cleanup_free_ char *name = xstrndup(p, *ret_len);
+
+		if (parse_enum(values, name) < 0)
+			return p;
+	}
+	return NULL;
+}
+
 static bool is_string(const struct config_key *key)
 {
 	return key->type == KEY_STRING || key->type == KEY_PATH ||
-	       key->type == KEY_CGROUP;
+	       key->type == KEY_CGROUP || key->type == KEY_NAMES;
 }
 
 static int set_string(struct config *c, const struct config_key *key, const char *value,
 	const char *where, struct err *err)
 {
 	char **p = member_of(c, key);
+	const char *stranger;
+	size_t len;
 
+	stranger =
+		key->type == KEY_NAMES ? find_stranger(value, key->values, &len) : NULL;
+	if (stranger) {
+		_cleanup_free_ char *name = xstrndup(stranger, len);
+
+		return err_set(err, -EINVAL, "%s: %s: %s is none of %s", where, key->name,
+			err_quote(name, 128), key->values);
+	}
 	if (key->type == KEY_PATH && *value != '/' && (*value || key->min > 0))
 		return err_set(err, -EINVAL, "%s: %s = %s: an absolute path is wanted",
 			where, key->name, err_quote(value, 128));
@@ -259,6 +309,7 @@ static int set_value(struct config *c, const struct config_key *key, const char 
 	case KEY_STRING:
 	case KEY_PATH:
 	case KEY_CGROUP:
+	case KEY_NAMES:
 		return set_string(c, key, value, where, err);
 	case KEY_UINT:
 	case KEY_SIZE:
@@ -337,6 +388,7 @@ static void dump_value(struct config *c, const struct config_key *key, FILE *out
 	case KEY_STRING:
 	case KEY_PATH:
 	case KEY_CGROUP:
+	case KEY_NAMES:
 		fprintf(out, "%s", *(char **)member_of(c, key));
 		return;
 	case KEY_SIZE:
@@ -424,6 +476,9 @@ static void list_values(const struct config_key *key, FILE *out)
 		return;
 	case KEY_BOOL:
 		fputs("true|false", out);
+		return;
+	case KEY_NAMES:
+		fprintf(out, "any of %s", key->values);
 		return;
 	case KEY_ENUM:
 		fputs(key->values, out);

@@ -39,6 +39,7 @@ struct config {
 	uint64_t default_maxmemory; /* MiB; 0: the host's memory */
 	uint64_t uid_base;          /* first uid of the range for VMs */
 	uint64_t uid_count;         /* how many VMs at once; twice as many uids */
+	char *enable_annotations;   /* what pods may set themselves: section.key … */
 	/* [factory] */
 	bool enable_template;
 	char *template_path;           /* where the template tmpfs is mounted */
@@ -98,6 +99,10 @@ void config_load_leniently(struct config *c, const char *path);
  * `where` begins the error text. For annotations. */
 int config_set(struct config *c, const char *section, const char *key, const char *value,
 	const char *where, struct err *err);
+
+/* Whether name is one of a list of names, as enable_annotations is one: blanks or commas
+ * between. */
+bool config_names_have(const char *names, const char *name);
 
 /* Writes every key with its help and present value, in the syntax config_load() reads. */
 void config_dump(const struct config *c, FILE *out);

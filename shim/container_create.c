@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "shim/annotations.h"
 #include "shim/cmdline.h"
 #include "shim/options.h"
 #include "shim/container.h"
@@ -48,34 +49,31 @@ static bool has_container(struct pod *pod, const char *id)
 	return has;
 }
 
+/* The pod's configuration is its first container's. A further one can't change its VM,
+ * but is refused what the first one would have been. */
 static int load_config(struct creation *c, struct err *err)
 {
-	struct config *config = &c->pod->config;
 	_cleanup_free_ char *path = NULL;
+	bool first = !pod_has_vm(c->pod);
+	struct config config;
 	struct err refused;
 	int r = options_config_path(c->request->options, &path, err);
 
 	if (r < 0)
 		return r;
-	config_done(config);
-	config_init(config);
-	r = config_load_or_kept(config, *path ? path : NULL, &refused, err);
+	config_init(&config);
+	r = config_load_or_kept(&config, *path ? path : NULL, &refused, err);
 	if (*refused.text)
 		log_error("the configuration is refused, the one in force stays: %s",
 			refused.text);
-	return r < 0 ? r : spec_apply_annotations(&c->spec, config, err);
-}
-
-/* A container that joins a pod can't change its VM's settings,
- * but wrong ones are told. */
-static int check_annotations(const struct creation *c, struct err *err)
-{
-	struct config scratch;
-	int r;
-
-	config_init(&scratch);
-	r = spec_apply_annotations(&c->spec, &scratch, err);
-	config_done(&scratch);
+	if (r == 0)
+		r = annotations_apply(&c->spec, &config, err);
+	if (r == 0 && first) {
+		config_done(&c->pod->config);
+		c->pod->config = config;
+		return 0;
+	}
+	config_done(&config);
 	return r;
 }
 
@@ -101,7 +99,7 @@ static int read_spec(struct creation *c, struct err *err)
 			err_quote(c->request->bundle, 256));
 	r = spec_load(fd, &c->spec, err);
 	if (r == 0)
-		r = pod_has_vm(c->pod) ? check_annotations(c, err) : load_config(c, err);
+		r = load_config(c, err);
 	if (r == 0)
 		r = check_network(c, err);
 	if (r < 0)

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/config.h"
 #include "base/err.h"
 
 /* Hostile input: at most this many bytes, and json.h's strictness at this depth. */
@@ -32,12 +31,3 @@ struct spec {
  * root. */
 int spec_load(int bundle_fd, struct spec *ret, struct err *err);
 void spec_done(struct spec *spec);
-
-/*
- * Annotations io.stencil.<section>.<key> set configuration keys of one sandbox. Those
- * that would let a pod choose what runs on the host, or where, can't be set; they and
- * unknown ones are errors.
- */
-#define SPEC_ANNOTATION_PREFIX "io.stencil."
-int spec_apply_annotations(
-	const struct spec *spec, struct config *config, struct err *err);

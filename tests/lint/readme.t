@@ -8,8 +8,8 @@ cd "$STENCIL_SOURCE" || exit 1
 documented()
 {
 	awk -F' *[|] *' '
+	/^##/ { section = "" }
 	/^### `\[/ { section = $0; gsub(/[#` ]/, "", section) }
-	/^## / { section = "" }
 	section != "" && /^\| `/ {
 		gsub(/`/, "", $2)
 		gsub(/`/, "", $3)

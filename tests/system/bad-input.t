@@ -49,8 +49,16 @@ refused 'a configuration that is not there' '/run/bad-absent.conf' bad \
 
 refused 'an unknown annotation' 'io.stencil.hypervisor.colour' bad \
 	--annotation io.stencil.hypervisor.colour=red -- true
+refused 'one that pods may not set' 'default_vcpus: pods may not set this; key enable_annotations' bad \
+	--annotation io.stencil.hypervisor.default_vcpus=1 -- true
+stencil_config hypervisor 'enable_annotations=hypervisor.default_vcpus hypervisor.default_memory' \
+	default_maxmemory=512 >"$conf"
 refused 'an unknown value of one' 'io.stencil.hypervisor.default_vcpus.*lots' bad \
-	--annotation io.stencil.hypervisor.default_vcpus=lots -- true
+	--runtime-config-path "$conf" --annotation io.stencil.hypervisor.default_vcpus=lots -- true
+refused 'one above what the configuration allows' 'default_memory: 6144 is more than the 512' bad \
+	--runtime-config-path "$conf" --annotation io.stencil.hypervisor.default_memory=6144 -- true
+refused 'a time-out, which never is' 'call_timeout_ms: there is no such setting' bad \
+	--runtime-config-path "$conf" --annotation io.stencil.runtime.call_timeout_ms=100000 -- true
 refused 'a path, which is not for a pod to choose' 'io.stencil.hypervisor.path' bad \
 	--annotation io.stencil.hypervisor.path=/bin/sh -- true
 

@@ -4,6 +4,7 @@
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 METRICS=/run/metrics.sock
 printf '[factory]\nmetrics_endpoint = %s\n' "$METRICS" >>"$STENCIL_CONF"
+printf '[hypervisor]\nenable_annotations = hypervisor.default_memory\n' >>"$STENCIL_CONF"
 
 ctl()
 {

@@ -2,6 +2,7 @@
 /* config.json: what is read, refused, replaced and left out; annotations; groups. */
 #include "agent-client/agent.h"
 #include "base/json.h"
+#include "shim/annotations.h"
 #include "shim/spec_guest.h"
 #include "tests/unit/test_shim.h"
 
@@ -143,9 +144,20 @@ static int annotate(const char *key, const char *value, struct config *c, struct
 	int r;
 
 	assert_ok(load(text, &s, err));
-	r = spec_apply_annotations(&s, c, e);
+	r = annotations_apply(&s, c, e);
 	spec_done(&s);
 	return r;
+}
+
+/* Every one is allowed, as one who trusts all pods would write it. */
+static void config_allow_all(struct config *c)
+{
+	config_init(c);
+	assert_ok(config_set(c, "hypervisor", "enable_annotations",
+		"hypervisor.default_vcpus, hypervisor.default_maxvcpus "
+		"hypervisor.default_memory hypervisor.default_maxmemory "
+		"factory.enable_template factory.strict",
+		"test", err));
 }
 
 static void test_annotations(void **state)
@@ -153,19 +165,98 @@ static void test_annotations(void **state)
 	struct config c;
 
 	(void)state;
-	config_init(&c);
-	assert_ok(annotate("io.stencil.hypervisor.default_memory", "512", &c, err));
-	assert_int_equal(c.default_memory, 512);
+	config_allow_all(&c);
+	assert_ok(annotate("io.stencil.hypervisor.default_memory", "300", &c, err));
+	assert_int_equal(c.default_memory, 300);
+	assert_ok(annotate("io.stencil.hypervisor.default_maxmemory", "128", &c, err));
+	assert_int_equal(c.default_maxmemory, 128);
+	assert_ok(annotate("io.stencil.hypervisor.default_vcpus", "1", &c, err));
+	assert_ok(annotate("io.stencil.hypervisor.default_maxvcpus", "1", &c, err));
+	assert_int_equal(c.default_maxvcpus, 1);
 	assert_ok(annotate("io.stencil.factory.strict", "true", &c, err));
 	assert_true(c.strict);
-	assert_err(annotate("io.stencil.hypervisor.path", "/bin/sh", &c, err), -EINVAL,
-		"annotation io.stencil.hypervisor.path: there is no such setting that an "
-		"annotation may make");
-	assert_err(annotate("io.stencil.nonsense", "1", &c, err), -EINVAL,
-		"annotation io.stencil.nonsense: there is no such setting that an "
-		"annotation "
-		"may make");
+	assert_ok(annotate("io.stencil.factory.enable_template", "false", &c, err));
+	assert_false(c.enable_template);
 	config_done(&c);
+}
+
+/* Without being named in the configuration, none. */
+static void test_annotations_closed(void **state)
+{
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	assert_err(annotate("io.stencil.hypervisor.default_memory", "300", &c, err),
+		-EPERM,
+		"annotation io.stencil.hypervisor.default_memory: pods may not set this; "
+		"key enable_annotations of [hypervisor] in stencil.conf has to name "
+		"hypervisor.default_memory");
+	assert_int_equal(c.default_memory, 256);
+	assert_ok(config_set(&c, "hypervisor", "enable_annotations",
+		"hypervisor.default_memory", "test", err));
+	assert_ok(annotate("io.stencil.hypervisor.default_memory", "300", &c, err));
+	assert_err(annotate("io.stencil.factory.strict", "true", &c, err), -EPERM,
+		"annotation io.stencil.factory.strict: pods may not set this; key "
+		"enable_annotations of [hypervisor] in stencil.conf has to name "
+		"factory.strict");
+	config_done(&c);
+}
+
+/* Nobody can open these to pods, and who tries is told when the file is read. */
+static void test_annotations_never(void **state)
+{
+	static const char *const never[] = {"hypervisor.accel", "hypervisor.path",
+		"runtime.call_timeout_ms", "runtime.boot_timeout_ms", "nonsense"};
+	struct config c;
+
+	(void)state;
+	config_allow_all(&c);
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++) {
+		_cleanup_free_ char *name = xasprintf("io.stencil.%s", never[i]);
+		_cleanup_free_ char *text =
+			xasprintf("annotation %s: there is no such setting that an "
+				  "annotation may make",
+				name);
+		struct err e = ERR_INIT;
+
+		assert_err(annotate(name, "1", &c, err), -EINVAL, text);
+		assert_true(config_set(&c, "hypervisor", "enable_annotations", never[i],
+				    "f:1", &e) < 0);
+		assert_non_null(strstr(e.text, never[i]));
+	}
+	config_done(&c);
+}
+
+static void test_annotations_ceilings(void **state)
+{
+	static const struct {
+		const char *key, *value;
+	} above[] = {
+		{"hypervisor.default_memory", "513"},
+		{"hypervisor.default_maxmemory", "1024"},
+		{"hypervisor.default_maxmemory", "0"},
+		{"hypervisor.default_vcpus", "3"},
+		{"hypervisor.default_maxvcpus", "3"},
+		{"factory.enable_template", "true"},
+		{"factory.strict", "false"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(above); i++) {
+		_cleanup_free_ char *name = xasprintf("io.stencil.%s", above[i].key);
+		struct err e = ERR_INIT;
+		struct config c;
+
+		config_allow_all(&c);
+		c.default_maxmemory = 512;
+		c.default_maxvcpus = 2;
+		c.enable_template = false;
+		c.strict = true;
+		assert_int_equal(annotate(name, above[i].value, &c, &e), -EPERM);
+		assert_non_null(strstr(e.text, name));
+		config_done(&c);
+	}
 }
 
 static void test_annotation_value(void **state)
@@ -174,7 +265,7 @@ static void test_annotation_value(void **state)
 	struct config c;
 
 	(void)state;
-	config_init(&c);
+	config_allow_all(&c);
 	assert_true(annotate("io.stencil.hypervisor.default_memory", "lots", &c, &e) < 0);
 	assert_non_null(
 		strstr(e.text, "annotation io.stencil.hypervisor.default_memory"));
@@ -294,6 +385,9 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_annotations),
+		cmocka_unit_test(test_annotations_closed),
+		cmocka_unit_test(test_annotations_never),
+		cmocka_unit_test(test_annotations_ceilings),
 		cmocka_unit_test(test_annotation_value),
 		cmocka_unit_test(test_guest_mounts),
 		cmocka_unit_test(test_guest_namespaces),
