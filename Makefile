@@ -50,6 +50,7 @@ STATIC	 = -Wl,-Bstatic $(1) -Wl,-Bdynamic
 LIB_BASE = $(call STATIC,-ljson-c -lprotobuf-c)
 LIB_NL	 = $(call STATIC,-lnl-route-3 -lnl-3)
 LIB_SEC	 = $(call STATIC,-lseccomp -lcap-ng)
+LIB_ZSTD = $(call STATIC,-lzstd)
 LIB_HASH = $(call STATIC,-lnettle)
 
 .PHONY: all help deps guest quickstart check bench fuzz install clean tests
@@ -100,7 +101,7 @@ ifeq ($(SAN),)
 # Static: the guest has no libraries but those crun came with.
 $(AGENT): $(B)/obj/guest/main_agent.o $(call lib_o,guest) $(call lib_a,agent-client base)
 	$(call say,LINK,$@)$(CC) -static -pthread -Wl,--gc-sections -o $@ $^ \
-		-lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lm
+		-lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lzstd -lm
 else
 .PHONY: $(AGENT) $(GUEST) build/stencil-files
 $(AGENT) $(GUEST) build/stencil-files:

@@ -16,6 +16,7 @@
 #include "base/io.h"
 #include "base/util.h"
 #include "guest/cgroup.h"
+#include "guest/modpack.h"
 #include "guest/modules.h"
 
 /* Tasks that no container gets: the agent's, crun's and the kernel's own. */
@@ -177,6 +178,8 @@ int init_guest(struct err *err)
 		r = make_dev_links(err);
 	if (r == 0)
 		r = modules_load_listed(err);
+	if (r == 0)
+		r = modpack_init(err);
 	if (r == 0)
 		r = enable_controllers(err);
 	if (r == 0)

@@ -12,6 +12,7 @@
 #include "guest/crun.h"
 #include "guest/files.h"
 #include "guest/init.h"
+#include "guest/modpack.h"
 #include "guest/service.h"
 
 /*
@@ -20,13 +21,15 @@
  * (base/ttrpc/ttrpc.h). Waiting is always on a descriptor: a process's end, output,
  * netlink, inotify, the end of the connection.
  */
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct sandbox sandbox;
 	struct ttrpc_server *server = NULL;
 	struct err err = ERR_INIT;
 	int r;
 
+	if (argc > 0 && modprobe_is_asked(argv[0]))
+		return modprobe_main(argc, argv);
 	log_init("agent", STDERR_FILENO, LOG_LEVEL_WARN);
 	child_init();
 	r = init_guest(&err);

@@ -13,6 +13,7 @@
 
 #include "base/io.h"
 #include "base/util.h"
+#include "guest/modpack.h"
 
 /* The kernel's, on 64 bits: MODULE_NAME_LEN and its NUL. */
 #define MODULE_NAME_MAX 55
@@ -173,6 +174,12 @@ int module_load(const char *name, const char *params, struct err *err)
 	while ((r = module_line_next(&at, &line, err)) > 0)
 		if (module_path_has_name(line.path, name))
 			return load_file(line.path, *params ? params : line.params, err);
+	if (r == 0 && access(MODPACK_INDEX, F_OK) == 0) {
+		r = modpack_load(name, params, err);
+		if (r != -ENOENT)
+			return r;
+		r = 0;
+	}
 	if (r == 0)
 		r = err_set(err, -ENOENT, "the guest has no kernel module %s",
 			err_quote(name, 64));

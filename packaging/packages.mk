@@ -3,7 +3,8 @@
 # missing: of all groups, or of DEPS="build guest". PACKAGE:PROGRAM is not wanted where the program is.
 
 PACKAGES_build = gcc libc6-dev make protobuf-c-compiler libprotobuf-c-dev libjson-c-dev \
-	libnl-3-dev libnl-route-3-dev libseccomp-dev libcap-ng-dev nettle-dev
+	libnl-3-dev libnl-route-3-dev libseccomp-dev libcap-ng-dev nettle-dev \
+	libzstd-dev
 
 # The guest's kernel and crun are downloaded and unpacked, never installed on the host.
 PACKAGES_guest = cpio xz-utils zstd kmod

@@ -36,7 +36,7 @@ $(eval $(call lib_rule,tests/lib))
 TEST_LIBS = $(call lib_a,tests/lib $(LIBS))
 GUEST_TEST_LIBS = $(call lib_a,tests/lib guest agent-client base)
 TEST_LINK = $(CC) $(LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group \
-	$(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
+	$(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH) $(LIB_ZSTD)
 
 $(B)/tests/fuzz/%.t: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK)

@@ -38,7 +38,7 @@ is "$(cd "$root" && find . -mindepth 1 ! -path './lib/modules/*' ! -path './lib/
 		'-rw-r--r-- etc/passwd' '-rwxr-xr-x init' 'drwxr-xr-x lib' 'drwxr-xr-x lib/modules' \
 		'drwxr-xr-x lib/x86_64-linux-gnu' 'drwxr-xr-x lib64' \
 		'-rwxr-xr-x lib64/ld-linux-x86-64.so.2' 'drwxr-xr-x proc' 'drwx------ root' \
-		'drwxr-xr-x run' 'drwxr-xr-x sys' 'drwxrwxrwt tmp' 'drwxr-xr-x usr' \
+		'drwxr-xr-x run' 'drwxr-xr-x sbin' 'lrwxrwxrwx sbin/modprobe' 'drwxr-xr-x sys' 'drwxrwxrwt tmp' 'drwxr-xr-x usr' \
 		'drwxr-xr-x usr/bin' '-rwxr-xr-x usr/bin/crun' 'drwxr-xr-x usr/lib' \
 		'drwxr-xr-x usr/sbin' 'drwxr-xr-x var' 'lrwxrwxrwx var/run' | sort -k 2 | paste -sd ,)" \
 	'besides modules and libraries it has these files alone'

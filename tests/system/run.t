@@ -55,6 +55,20 @@ done_well $? 'and can be removed'
 is "$(wc -l <"$WORLD_DIR/logger.out") $(cat "$WORLD_DIR/logger.err")" '2000 err' 'the program has all of the output'
 is "$(cat "$WORLD_DIR/logger.words")" "$WORLD $WORLD-logged a b c" 'and the words of its URI'
 
+# What a kernel loads when it is asked for, of links and of the sockets that link-tools use.
+# shellcheck disable=SC2016 # expanded in the container
+works 'kernel modules on demand' modules --cap-add CAP_NET_ADMIN --cap-add CAP_NET_RAW -- sh -c '
+	for type in bridge dummy ifb veth wireguard; do
+		ip link add "new$type" type "$type" || exit 1
+	done
+	brctl addbr br9 && cat /proc/modules'
+for module in bridge dummy ifb veth wireguard ip_tables ip6_tables; do
+	like $'\n'"$(cat "$OUT")" $'\n'"$module " "$module is there"
+done
+works 'its cgroup is the root of what it sees' cgroup --memory-limit 209715200 \
+	--mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro -- cat /sys/fs/cgroup/memory.max
+is "$(cat "$OUT")" 209715200 'and its limits are where programs look for them'
+
 # ---- standard input, terminal -------------------------------------------------------------------
 
 input()
