@@ -151,12 +151,14 @@ static bool is_shared_with_guest(struct json_object *spec, const char *type)
 static void add_cgroup_namespace(struct json_object *spec)
 {
 	struct json_object *list = json_at(spec, "linux.namespaces"), *ns;
+	struct json_object *of_linux = json_at(spec, "linux");
 
-	if (!is_shared_with_guest(spec, "cgroup"))
+	if (!json_object_is_type(of_linux, json_type_object) ||
+		!is_shared_with_guest(spec, "cgroup"))
 		return;
-	if (!list) {
+	if (!json_object_is_type(list, json_type_array)) {
 		list = json_object_new_array();
-		json_object_object_add(json_at(spec, "linux"), "namespaces", list);
+		json_object_object_add(of_linux, "namespaces", list);
 	}
 	ns = json_object_new_object();
 	json_set_string(ns, "type", "cgroup");
@@ -415,9 +417,9 @@ int spec_adapt(struct json_object *spec, const struct spec_place *place, struct 
 	r = check_mounts(spec, err);
 	if (r < 0)
 		return r;
+	add_cgroup_namespace(spec);
 	if (place->pidns_path)
 		join_pid_namespace(spec, place->pidns_path);
-	add_cgroup_namespace(spec);
 	drop_unknown_to_guest(spec);
 	json_set_string(spec, "ociVersion", OCI_VERSION);
 	json_set_string(json_at(spec, "linux"), "cgroupsPath", cgroup);

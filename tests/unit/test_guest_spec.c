@@ -183,8 +183,8 @@ static void test_pid_namespace(void **state)
 	(void)state;
 	assert_int_equal(spec_adapt(spec, &place, &err), 0);
 	assert_json(member(member(spec, "linux"), "namespaces"),
-		"[{\"type\":\"mount\"},{\"type\":\"pid\",\"path\":\"/proc/9/ns/pid\"},"
-		"{\"type\":\"cgroup\"}]");
+		"[{\"type\":\"mount\"},{\"type\":\"cgroup\"},"
+		"{\"type\":\"pid\",\"path\":\"/proc/9/ns/pid\"}]");
 }
 
 /* A container that has its own keeps its name. */

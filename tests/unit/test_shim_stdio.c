@@ -155,7 +155,13 @@ static char *make_fifo(const char *name)
 static struct stdio *open_relay(
 	const char *in, const char *out, const char *err_path, bool terminal)
 {
-	struct stdio_config config = {"c1", "c1", terminal, in, out, err_path};
+	struct stdio_config config = {.container_id = "c1",
+		.exec_id = "c1",
+		.namespace = "default",
+		.terminal = terminal,
+		.in = in,
+		.out = out,
+		.err = err_path};
 	struct stdio *s = NULL;
 
 	assert_ok(stdio_open(&config, &s, err));
@@ -325,14 +331,16 @@ static void test_input_fails(void **state)
 
 static void test_refused(void **state)
 {
-	struct stdio_config binary = {"c1", "c1", false, "", "binary:///bin/logger", ""};
-	struct stdio_config missing = {"c1", "c1", false, "/nonexistent/fifo", "", ""};
+	struct stdio_config fluentd = {
+		"c1", "c1", "default", false, "", "fluentd:///bin/logger", ""};
+	struct stdio_config missing = {
+		"c1", "c1", "default", false, "/nonexistent/fifo", "", ""};
 	struct stdio *s = NULL;
 
 	(void)state;
-	assert_err(stdio_open(&binary, &s, err), -EOPNOTSUPP,
-		"stdout: output to binary:///bin/logger is not supported: a FIFO or "
-		"file:// is");
+	assert_err(stdio_open(&fluentd, &s, err), -EOPNOTSUPP,
+		"stdout: output to fluentd:///bin/logger is not supported: a FIFO, "
+		"file:// or binary:// is");
 	assert_err(stdio_open(&missing, &s, err), -ENOENT,
 		"stdin: cannot open /nonexistent/fifo: No such file or directory");
 	assert_null(s);
