@@ -49,9 +49,8 @@ pods_gone 'and its shim ends'
 # ---- a guest that answers nothing ---------------------------------------------------------------
 
 # A guest that answers nothing, with a patience cut short: still many times what a call takes.
-stencil_config runtime call_timeout_ms=20000 >/run/impatient.conf
-at_exit 'rm -f /run/impatient.conf'
-capture container_detached stands --runtime-config-path /run/impatient.conf -- sleep 1000
+stencil_config runtime call_timeout_ms=20000 >"$WORLD_DIR/impatient.conf"
+capture container_detached stands --runtime-config-path "$WORLD_DIR/impatient.conf" -- sleep 1000
 ok $? 'a container' || diag "$(cat "$ERR")"
 kill -STOP "$(pids_of qemu-system-x86_64)"
 capture timeout "$WAIT_SECONDS" ctr task kill --signal SIGKILL "$WORLD-stands"
