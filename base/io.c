@@ -264,6 +264,7 @@ int open_beneath(int dirfd, const char *path, int flags)
 int open_readonly_mount(const char *path, int flags)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr sealed = {.attr_set = MOUNT_ATTR_NODEV};
 	_cleanup_close_ int tree =
 		open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	char self[40];
@@ -273,7 +274,16 @@ int open_readonly_mount(const char *path, int flags)
 		return -errno;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", tree);
 	fd = open(self, flags | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	/* The file is the mount's for ever: no device can be opened by it from now on. */
+	if (mount_setattr(tree, "", AT_EMPTY_PATH, &sealed, sizeof(sealed)) < 0) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
 }
 
 int wait_fd(int fd, short events, int64_t deadline)

@@ -56,8 +56,8 @@ int dir_open(int dirfd, const char *name, DIR **ret);
 /*
  * open(2) through a read-only mount made for it: whoever is handed the descriptor can
  * change neither mode nor owner of what it leads to, nor open it again for writing by
- * /proc/self/fd, whatever its capabilities; devices excepted, which open as asked also
- * here. Takes CAP_SYS_ADMIN. Returns the fd or a negative errno.
+ * /proc/self/fd, whatever its capabilities. A device opens as asked, once: not again, for
+ * reading either. Takes CAP_SYS_ADMIN. Returns the fd or a negative errno.
  */
 int open_readonly_mount(const char *path, int flags);
 

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "shim/annotations.h"
 #include "shim/cmdline.h"
+#include "shim/namespaces.h"
 #include "shim/options.h"
 #include "shim/container.h"
 #include "shim/pod_images.h"
@@ -87,6 +88,34 @@ static int check_network(const struct creation *c, struct err *err)
 			  "(without a path it gets lo only)");
 }
 
+/* By these pids containerd lets a pod's further containers name its namespaces: a
+ * task's, or the sandbox' where the shim makes that (sandbox_service.h). */
+static unsigned int task_pids(struct pod *pod, pid_t **ret)
+{
+	unsigned int n = 0;
+
+	pthread_mutex_lock(&pod->lock);
+	for (struct container *other = pod->containers; other; other = other->next) {
+		*ret = xreallocarray(*ret, n + 1, sizeof(**ret));
+		(*ret)[n++] = (pid_t)other->init->pid;
+	}
+	if (pod->vm) {
+		*ret = xreallocarray(*ret, n + 1, sizeof(**ret));
+		(*ret)[n++] = vm_pid(pod->vm);
+	}
+	pthread_mutex_unlock(&pod->lock);
+	return n;
+}
+
+static int check_namespaces(const struct creation *c, struct err *err)
+{
+	_cleanup_free_ pid_t *own = NULL;
+	unsigned int n = task_pids(c->pod, &own);
+	int r = namespaces_check(c->spec.json, own, n, err);
+
+	return r < 0 ? err_wrap(err, SPEC_FILE) : 0;
+}
+
 static int read_spec(struct creation *c, struct err *err)
 {
 	_cleanup_close_ int fd = -1;
@@ -102,6 +131,8 @@ static int read_spec(struct creation *c, struct err *err)
 		r = load_config(c, err);
 	if (r == 0)
 		r = check_network(c, err);
+	if (r == 0)
+		r = check_namespaces(c, err);
 	if (r < 0)
 		return r;
 	root = c->spec.root_path;

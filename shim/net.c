@@ -13,6 +13,7 @@
 
 #include "base/io.h"
 #include "base/thread.h"
+#include "shim/namespaces.h"
 #include "shim/net_internal.h"
 
 /* ---- in the namespace ---- */
@@ -74,10 +75,15 @@ int net_open_inside(int netns_fd, struct nl_sock **ret_sock, int *tun_fds,
 	return 0;
 }
 
+/*
+ * -ENOENT: there is no namespace (any more): no such file, or the file it was mounted on.
+ * -EPERM: it is the host's, which is left alone: its interfaces would be the guest's.
+ */
 int net_open_path(const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct statfs fs;
+	struct stat st;
 
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open it");
@@ -85,6 +91,10 @@ int net_open_path(const char *path, int *ret_fd, struct err *err)
 		return err_sys(err, errno, "cannot stat it");
 	if (fs.f_type != NSFS_MAGIC)
 		return err_set(err, -ENOENT, "there is no namespace");
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, errno, "cannot stat it");
+	if (namespace_is_hosts("network", &st))
+		return namespace_refuse("network", path, err);
 	*ret_fd = steal_fd(&fd);
 	return 0;
 }
@@ -228,7 +238,9 @@ int net_cleanup(const char *netns, struct err *err)
 	int r;
 
 	r = net_open_path(netns, &fd, &e);
-	if (r == -ENOENT)
+	/* The host's: by a pid that is another process's now, say. Nothing was made
+	 * there. */
+	if (r == -ENOENT || r == -EPERM)
 		return 0;
 	if (r == 0)
 		r = net_open_inside(fd, &sock, NULL, 0, &e);

@@ -83,7 +83,8 @@ static int enter_root(const struct confine *c, const char **ret_step)
 	const char *jail = c->spawn->jail;
 	int r;
 
-	r = check_step(unshare(CLONE_NEWNS), "unshare the mount namespace", ret_step);
+	r = check_step(unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS),
+		"unshare the namespaces", ret_step);
 	if (r == 0)
 		r = check_step(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
 			"make / private", ret_step);

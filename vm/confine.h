@@ -14,7 +14,9 @@
  * confine):
  *
  *   cgroup    into its own cgroups                     needs write access to cgroup.procs
- *   root      own mount namespace; a 1 MiB tmpfs with  needs CAP_SYS_ADMIN
+ *   root      network, IPC and UTS namespaces of its   needs CAP_SYS_ADMIN
+ *             own, empty (taps come as descriptors);
+ *             own mount namespace; a 1 MiB tmpfs with
  *             the libraries and firmware QEMU reads (read-only binds), its kernel and
  *             initrd when it boots, /dev/kvm under KVM; all of it read-only; of /proc
  *             only its own /proc/self/fd, and that not for a template; the old root is

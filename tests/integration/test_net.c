@@ -338,6 +338,11 @@ static void test_scan_errors(void **state)
 		"directory");
 	assert_err(net_scan("/proc/self/status", &net, err), -ENOENT,
 		"network namespace /proc/self/status: there is no namespace");
+	assert_err(net_scan("/proc/self/ns/net", &net, err), -EPERM,
+		"network namespace /proc/self/ns/net: /proc/self/ns/net is the host's "
+		"network namespace, and a VM can't use that; give the container a "
+		"namespace of its own (without a path it gets lo only)");
+	assert_ok(net_cleanup("/proc/self/ns/net", err));
 	assert_err(net_scan("/proc/self/ns/mnt", &net, err), -EINVAL,
 		"network namespace /proc/self/ns/mnt: cannot enter it: Invalid argument");
 	end_pod(NULL);

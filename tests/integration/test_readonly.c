@@ -131,7 +131,7 @@ static const struct row rows[] = {
 	{"memory state image", "ENOTDIR", "parent-by-name parent-by-fd fchdir"},
 	{"device", "EROFS", "fchmod fchown futimens chmod chown"},
 	{"device", "EPERM", "make-tap reopen"},
-	/* It came through a mount without devices. */
+	/* Its mount has no devices any more. */
 	{"device", "EACCES", "reopen-readonly"},
 	{"parent neighbour", "EPERM",
 		"ptrace-attach ptrace-seize vm-read vm-write take-fd setns kill tgkill "
@@ -379,6 +379,8 @@ static void assert_image_untouched(void)
 	assert_string_equal("nobody may write here", text);
 }
 
+static const char *const own_namespaces[] = {"mnt", "net", "ipc", "uts"};
+
 static char *run_escape(void)
 {
 	_cleanup_free_ char *handle = memory_handle(),
@@ -395,6 +397,8 @@ static char *run_escape(void)
 
 	jail(&neighbour, "neighbour", (char *[]){"escape", NULL}, 0, NULL);
 	other = xasprintf("%d", neighbour.q.pid);
+	for (size_t i = 0; i < ARRAY_SIZE(own_namespaces); i++)
+		test_other_namespace(neighbour.q.pid, own_namespaces[i]);
 	template_grant(&opens[0].fd, &fds[0]);
 	fds[1] = open_readonly_mount("/dev/net/tun", O_RDWR);
 	fds[2] = make_image();

@@ -68,6 +68,24 @@ ctr container rm "$WORLD-killed"
 works 'a namespace without a path means lo only' lonely -- ip -o link
 is "$(grep -c . "$OUT")" 1 'and nothing else' || diag "$(cat "$OUT")"
 refused 'the host network is refused' 'network namespace' host --net-host -- true
+# Whatever leads to it: process 1's, a mount of it, a link.
+touch /run/netns/hosts
+mount -n --bind /proc/1/ns/net /run/netns/hosts
+ln -s /run/netns/hosts /run/netns/link
+links=$(ip -o link)
+for path in /proc/1/ns/net /run/netns/hosts /run/netns/link; do
+	refused "the host network is refused as $path" \
+		"${path} is the host's network namespace, and a VM can't use that; give the container" \
+		hosts --with-ns "network:$path" -- true
+done
+is "$(ip -o link; tc qdisc | grep -c ingress)" "$links"$'\n0' 'and is as it was'
+umount -n /run/netns/hosts
+rm /run/netns/hosts /run/netns/link
+for kind in ipc uts pid; do
+	refused "the host's $kind namespace is refused" \
+		"/proc/1/ns/$kind is the host's $kind namespace, and a VM can't use that; leave the path out" \
+		hosts --with-ns "$kind:/proc/1/ns/$kind" -- true
+done
 refused 'a namespace that is not there is refused by name' '/run/netns/absent' absent \
 	--with-ns network:/run/netns/absent -- true
 netns_remove

@@ -318,6 +318,27 @@ static void test_readonly_mount(void **state)
 	assert_int_equal(-ENOENT, open_readonly_mount("/nowhere", O_RDONLY));
 }
 
+/* A device is open, and by that descriptor cannot be opened another time. */
+static void test_readonly_mount_device(void **state)
+{
+	_cleanup_free_ char *self = NULL;
+	_cleanup_close_ int fd = -1;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("# not tried: it needs root\n");
+		return;
+	}
+	fd = open_readonly_mount("/dev/null", O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(1, write(fd, "x", 1));
+	self = xasprintf("/proc/self/fd/%d", fd);
+	assert_int_equal(-1, open(self, O_RDWR | O_CLOEXEC));
+	assert_int_equal(EACCES, errno);
+	assert_int_equal(-1, open(self, O_RDONLY | O_CLOEXEC));
+	assert_int_equal(EACCES, errno);
+}
+
 static void test_wait_fd(void **state)
 {
 	int fds[2];
@@ -353,6 +374,7 @@ int main(void)
 		TEST(test_dir_open),
 		TEST(test_open_resolved),
 		TEST(test_readonly_mount),
+		TEST(test_readonly_mount_device),
 		cmocka_unit_test(test_wait_fd),
 	};
 
