@@ -61,7 +61,7 @@ static const struct config_key keys[] = {
 		"vCPUs a VM starts with, and the least it has; a CPU limit above raises them."),
 	KEY("hypervisor", "default_maxvcpus", KEY_UINT, default_maxvcpus, "0", 0, 240,
 		NULL, "Most vCPUs of a VM; 0 is the number of the host's CPUs."),
-	KEY("hypervisor", "default_memory", KEY_UINT, default_memory, "256", 96, 1 << 20,
+	KEY("hypervisor", "default_memory", KEY_UINT, default_memory, "256", 128, 1 << 20,
 		NULL,
 		"MiB a VM starts with, and the template's size; memory limits come on top."),
 	KEY("hypervisor", "default_maxmemory", KEY_UINT, default_maxmemory, "0", 0,

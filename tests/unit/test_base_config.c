@@ -107,7 +107,7 @@ static void test_bad_lines(void **state)
 		{"[hypervisor]\ndefault_memory = -1\n",
 			"default_memory = -1: a whole number is wanted", -EINVAL, 2},
 		{"[hypervisor]\ndefault_memory = 95\n",
-			"default_memory = 95: out of range, 96 to 1048576 is allowed",
+			"default_memory = 95: out of range, 128 to 1048576 is allowed",
 			-ERANGE, 2},
 		{"[hypervisor]\ndefault_memory = 99999999999999999999999\n",
 			"out of range", -ERANGE, 2},

@@ -6,7 +6,7 @@
 
 #define CONF "/tmp/stencil.conf"
 
-static const char same[] = "[hypervisor]\ndefault_memory = 96\n"
+static const char same[] = "[hypervisor]\ndefault_memory = 128\n"
 			   "[factory]\ntemplate_path = " PATH "\n"
 			   "template_endpoint = /tmp/sock\n"
 			   "[runtime]\nstate_dir = /tmp/state\n";
@@ -126,7 +126,7 @@ static void test_now(void **state)
 
 	(void)state;
 	assert_int_equal(
-		config_set(&client, "hypervisor", "default_memory", "96", "", &err), 0);
+		config_set(&client, "hypervisor", "default_memory", "128", "", &err), 0);
 	init_template();
 	assert_int_equal(reload_start(&daemon_, &r, &err), 0);
 	write_conf("[hypervisor]\nkernel_params = debug\n");
