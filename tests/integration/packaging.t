@@ -32,6 +32,7 @@ usr/bin/containerd-shim-stencil-v2 755
 usr/bin/templatectl 755
 usr/lib/stencil/initrd.img 644
 usr/lib/stencil/stencil-files 755
+usr/lib/stencil/stencil-task 755
 usr/lib/stencil/vmlinuz 644
 usr/lib/systemd/system/run-stencil-template.mount 644
 usr/lib/systemd/system/templated.service 644
