@@ -221,14 +221,24 @@ static void notify_guest(void *user, const void *message, size_t len)
 					     .done = FILES_NO_SLOT});
 }
 
+static void send_shrink(struct channel *c, unsigned int number)
+{
+	channel_send(c, &(struct outgoing){.kind = FILES_SHRINK,
+				.number = number,
+				.slot = FILES_NO_SLOT,
+				.done = FILES_NO_SLOT});
+}
+
+void channel_shrink(struct channel *c)
+{
+	send_shrink(c, 0);
+}
+
 static void ask_to_forget(void *user)
 {
 	struct mount *mount = user;
 
-	channel_send(mount->channel, &(struct outgoing){.kind = FILES_SHRINK,
-					     .number = mount->number,
-					     .slot = FILES_NO_SLOT,
-					     .done = FILES_NO_SLOT});
+	send_shrink(mount->channel, mount->number);
 }
 
 int channel_add(struct channel *c, unsigned int number, int root_fd,

@@ -329,6 +329,17 @@ int files_client_remove(struct files_client *client, unsigned int mount, struct 
 	return r < 0 ? err_wrap(err, "cannot end the serving of file tree %u", mount) : 0;
 }
 
+int files_client_shrink(struct files_client *client, struct err *err)
+{
+	struct control_request request = {.kind = CONTROL_SHRINK};
+	int r;
+
+	pthread_mutex_lock(&client->lock);
+	r = client_call(client, &request, -1, err);
+	pthread_mutex_unlock(&client->lock);
+	return r;
+}
+
 int files_client_pidfd(const struct files_client *client)
 {
 	return client->pidfd;

@@ -51,4 +51,8 @@ int files_client_add(struct files_client *client, const struct files_tree *tree,
  * on. Fine if it is not there. */
 int files_client_remove(struct files_client *client, unsigned int mount, struct err *err);
 
+/* Asks the guest to forget the files that it does not use, so that nothing of the
+ * host's is held for them. It does so a moment later. */
+int files_client_shrink(struct files_client *client, struct err *err);
+
 int files_client_pidfd(const struct files_client *client);

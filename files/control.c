@@ -44,6 +44,9 @@ static int control_serve(struct channel *channel, const struct control_request *
 	case CONTROL_REMOVE:
 		channel_remove(channel, request->mount);
 		return 0;
+	case CONTROL_SHRINK:
+		channel_shrink(channel);
+		return 0;
 	}
 	return err_set(err, -EINVAL, "there is no request %u", request->kind);
 }

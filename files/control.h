@@ -23,6 +23,7 @@
 enum control_kind {
 	CONTROL_ADD = 1, /* with the tree's descriptor */
 	CONTROL_REMOVE,
+	CONTROL_SHRINK, /* the guest shall forget what it does not use */
 };
 
 struct control_request {

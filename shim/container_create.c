@@ -314,8 +314,10 @@ static int build_container(struct creation *c, struct err *err)
 		r = build_in_pod(c, err);
 	if (r == 0)
 		r = add_container(c, err);
-	if (r < 0 && c->started_pod)
+	if (r < 0 && c->started_pod) {
+		trees_settle(c->container->trees);
 		pod_stop(c->pod);
+	}
 	if (r < 0 && !pod_has_vm(c->pod))
 		close_fd(steal_fd(&c->pod->netns_fd));
 	return r;

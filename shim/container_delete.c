@@ -110,6 +110,7 @@ static void remove_container(struct container *c)
 		remove_from_pod(c);
 	}
 	unlink_container(c);
+	trees_settle(c->trees);
 	if (is_last)
 		pod_stop(pod);
 	process_unref(c->init); /* the container's reference */

@@ -22,7 +22,7 @@
 /* A free loop device can be taken by another process before it is ours. */
 #define LOOP_ATTEMPTS 32
 
-static int restrict_tree(int fd, enum rootfs_readonly readonly)
+int rootfs_restrict(int fd, enum rootfs_readonly readonly)
 {
 	struct mount_attr all = {
 		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
@@ -39,18 +39,18 @@ static int restrict_tree(int fd, enum rootfs_readonly readonly)
 	return 0;
 }
 
-int rootfs_clone(const char *path, bool recursive, enum rootfs_readonly readonly,
-	int *ret_mount_fd, struct err *err)
+int rootfs_clone(const struct rootfs_tree *tree, int *ret_mount_fd, struct err *err)
 {
-	_cleanup_close_ int fd = open_tree(AT_FDCWD, path,
-		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
+	_cleanup_close_ int fd = open_tree(AT_FDCWD, tree->path,
+		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+			(tree->recursive ? AT_RECURSIVE : 0));
 	int r;
 
 	if (fd < 0)
-		return err_sys(err, errno, "cannot take %s", err_quote(path, 256));
-	r = restrict_tree(fd, readonly);
+		return err_sys(err, errno, "cannot take %s", err_quote(tree->path, 256));
+	r = rootfs_restrict(fd, tree->readonly);
 	if (r < 0)
-		return err_sys(err, r, "cannot restrict %s", err_quote(path, 256));
+		return err_sys(err, r, "cannot restrict %s", err_quote(tree->path, 256));
 	*ret_mount_fd = steal_fd(&fd);
 	return 0;
 }
@@ -219,6 +219,7 @@ struct assembly {
 
 static int assemble_tree(struct assembly *a)
 {
+	const struct rootfs_tree tree = {a->folder, true, ROOTFS_WRITABLE};
 	int r = 0;
 
 	if (unshare(CLONE_FS | CLONE_NEWNS) < 0)
@@ -235,9 +236,7 @@ static int assemble_tree(struct assembly *a)
 		r = mount_parsed(a->folder, m, &o, a->err);
 		mount_options_done(&o);
 	}
-	return r < 0 ? r
-		     : rootfs_clone(
-			       a->folder, true, ROOTFS_WRITABLE, &a->mount_fd, a->err);
+	return r < 0 ? r : rootfs_clone(&tree, &a->mount_fd, a->err);
 }
 
 static void *assemble_thread(void *arg)

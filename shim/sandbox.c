@@ -126,15 +126,16 @@ void sandbox_redirect_binds(const struct pod *pod, struct guest_spec *spec)
 	static const char *const names[] = {"hostname", "hosts", "resolv.conf"};
 
 	for (unsigned int i = 0; pod->sandbox && i < spec->n_binds; i++) {
-		const char *base = strrchr(spec->binds[i].source, '/');
+		struct rootfs_tree *tree = &spec->binds[i].tree;
+		const char *base = strrchr(tree->path, '/');
 
-		if (!base || access(spec->binds[i].source, F_OK) == 0 || errno != ENOENT)
+		if (!base || access(tree->path, F_OK) == 0 || errno != ENOENT)
 			continue;
 		for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
 			if (strcmp(base + 1, names[k]) != 0)
 				continue;
-			free(spec->binds[i].source);
-			spec->binds[i].source = state_path(&pod->state, names[k]);
+			free((char *)(uintptr_t)tree->path);
+			tree->path = state_path(&pod->state, names[k]);
 			break;
 		}
 	}

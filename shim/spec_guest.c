@@ -107,8 +107,22 @@ static int guest_namespaces(
 struct mount_words {
 	const char *type, *source, *destination;
 	bool bind, recursive;
+	bool secluded; /* from the host's later mounts */
 	enum rootfs_readonly readonly;
 };
+
+/* Of a bind mount, or of the root ("linux.rootfsPropagation"), from which runc's
+ * start. */
+static bool is_secluded(const char *word)
+{
+	static const char *const words[] = {
+		"private", "rprivate", "unbindable", "runbindable"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcmp(word, words[i]) == 0)
+			return true;
+	return false;
+}
 
 static int read_mount(struct json_object *m, struct mount_words *ret, struct err *err)
 {
@@ -134,8 +148,8 @@ static int read_mount(struct json_object *m, struct mount_words *ret, struct err
 
 		if (o && strcmp(o, "rro") == 0)
 			ret->readonly = ROOTFS_READONLY_ALL;
-		else if (o)
-			mount_word(o, &flags);
+		else if (o && !mount_word(o, &flags))
+			ret->secluded |= is_secluded(o);
 	}
 	ret->bind |= flags & MS_BIND;
 	ret->recursive = flags & MS_REC;
@@ -189,7 +203,8 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 		return err_set(err, -E2BIG, "there are more than %d bind mounts",
 			SPEC_BINDS_MAX);
 	binds[*n] = (struct spec_bind){
-		xstrdup(words.source), words.recursive, words.readonly};
+		{xstrdup(words.source), words.recursive, words.readonly},
+		.follows = !words.secluded};
 	place = xasprintf(AGENT_SHARED_DIR "/%s/mounts/%u", cid, *n);
 	json_set_string(m, "source", place);
 	(*n)++;
@@ -199,8 +214,22 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 static void free_binds(struct spec_bind *binds, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
-		free(binds[i].source);
+		free((char *)(uintptr_t)binds[i].tree.path);
 	free(binds);
+}
+
+/* What a private root is made of has no part in the host's mounts any more. */
+static int seclude_all(struct json_object *spec, struct guest_spec *g, struct err *err)
+{
+	struct json_object *linux_ = json_at(spec, "linux");
+	const char *root = "";
+
+	if (linux_ &&
+		json_get_string_opt(linux_, "rootfsPropagation", "", &root, err) < 0)
+		return err_wrap(err, "linux");
+	for (unsigned int i = 0; is_secluded(root) && i < g->n_binds; i++)
+		g->binds[i].follows = false;
+	return 0;
 }
 
 static int guest_mounts(struct json_object *spec, const char *cid, struct guest_spec *ret,
@@ -222,7 +251,7 @@ static int guest_mounts(struct json_object *spec, const char *cid, struct guest_
 		if (r < 0)
 			return err_wrap(err, "mounts");
 	}
-	return 0;
+	return seclude_all(spec, ret, err);
 }
 
 void guest_spec_done(struct guest_spec *g)

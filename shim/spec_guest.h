@@ -21,9 +21,8 @@
  * AGENT_SHARED_DIR/<cid>/mounts/<n>, n from 0 in the order of the spec.
  */
 struct spec_bind {
-	char *source;
-	bool recursive;
-	enum rootfs_readonly readonly;
+	struct rootfs_tree tree; /* its path is ours */
+	bool follows; /* the host's later mounts appear in it (shim/follow.h) */
 };
 #define SPEC_BINDS_MAX 256
 

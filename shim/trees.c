@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "files/wire.h"
+#include "shim/follow.h"
 #include "shim/layers.h"
 #include "shim/rootfs.h"
 
@@ -23,7 +24,8 @@ struct tree_place {
 	bool readonly;
 	bool overlay_upper;
 	bool given;
-	unsigned int mount; /* its number, if given */
+	unsigned int mount;        /* its number, if given */
+	struct follower *follower; /* the host's later mounts appear in it */
 
 	Grpc__Storage storage;
 	char *option;
@@ -54,9 +56,10 @@ struct trees {
 /* Somebody else has made it, and may go on writing: docker cp, for one. */
 static int clone_root(struct trees *t, struct err *err)
 {
+	const struct rootfs_tree tree = {t->config->root, true, ROOTFS_WRITABLE};
+
 	t->place[0].cache = TREE_CACHE_SHARED;
-	return rootfs_clone(
-		t->config->root, true, ROOTFS_WRITABLE, &t->place[0].mount_fd, err);
+	return rootfs_clone(&tree, &t->place[0].mount_fd, err);
 }
 
 static int assemble_root(struct trees *t, struct err *err)
@@ -73,6 +76,7 @@ static int assemble_root(struct trees *t, struct err *err)
 static int find_image(struct trees *t, bool *ret_found)
 {
 	const struct trees_config *c = t->config;
+	struct rootfs_tree tree = {.readonly = ROOTFS_WRITABLE};
 	struct err why = ERR_INIT;
 	int r;
 
@@ -93,9 +97,8 @@ static int find_image(struct trees *t, bool *ret_found)
 	}
 	*ret_found = t->place[0].overlay_upper = true;
 	t->place[0].cache = TREE_CACHE_OWN;
-	return t->layers.parent ? rootfs_clone(t->layers.parent, false, ROOTFS_WRITABLE,
-					  &t->place[0].mount_fd, &t->err)
-				: 0;
+	tree.path = t->layers.parent;
+	return tree.path ? rootfs_clone(&tree, &t->place[0].mount_fd, &t->err) : 0;
 }
 
 static int make_root(struct trees *t)
@@ -118,9 +121,10 @@ static int make_bind(struct trees *t, unsigned int i)
 	struct tree_place *p = &t->place[i + 1];
 
 	p->cache = TREE_CACHE_SHARED;
-	p->readonly = bind->readonly == ROOTFS_READONLY_ALL;
-	return rootfs_clone(
-		bind->source, bind->recursive, bind->readonly, &p->mount_fd, &t->err);
+	p->readonly = bind->tree.readonly == ROOTFS_READONLY_ALL;
+	return bind->follows
+		       ? follow_start(&bind->tree, &p->mount_fd, &p->follower, &t->err)
+		       : rootfs_clone(&bind->tree, &p->mount_fd, &t->err);
 }
 
 /* An image alone has no tree. */
@@ -248,6 +252,17 @@ static void describe_overlay(struct trees *t)
 
 /* ---- giving them ---- */
 
+/* The host may want the device, and the guest's kernel remembers files of it. */
+static void on_unmounted(void *user)
+{
+	struct files_client *files = user;
+	struct err err = ERR_INIT;
+
+	if (files_client_shrink(files, &err) < 0)
+		log_warn("a file system that the host has unmounted stays in use: %s",
+			err.text);
+}
+
 static int give_one(struct tree_place *p, struct files_client *files, struct err *err)
 {
 	struct files_tree tree = {.mount_fd = p->mount_fd,
@@ -257,6 +272,8 @@ static int give_one(struct tree_place *p, struct files_client *files, struct err
 	int r = files_client_add(files, &tree, &p->mount, err);
 
 	p->given = r == 0;
+	if (p->given && p->follower)
+		follow_tell(p->follower, on_unmounted, files);
 	/* The server has its own descriptor. */
 	close_fd(steal_fd(&p->mount_fd));
 	return r;
@@ -325,6 +342,7 @@ void trees_withdraw(struct trees *t, struct files_client *files)
 {
 	if (!t)
 		return;
+	trees_settle(t);
 	for (size_t i = 0; i < t->n; i++) {
 		struct tree_place *p = &t->place[i];
 		struct err err = ERR_INIT;
@@ -336,11 +354,20 @@ void trees_withdraw(struct trees *t, struct files_client *files)
 	}
 }
 
-void trees_free(struct trees *t)
+void trees_settle(struct trees *t)
 {
 	if (!t)
 		return;
 	join_thread(t);
+	for (size_t i = 0; i < t->n; i++)
+		follow_end(steal_ptr(t->place[i].follower));
+}
+
+void trees_free(struct trees *t)
+{
+	if (!t)
+		return;
+	trees_settle(t);
 	for (size_t i = 0; i < t->n; i++) {
 		close_fd(t->place[i].mount_fd);
 		if (t->storages && has_tree(t, i)) {

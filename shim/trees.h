@@ -47,6 +47,9 @@ Grpc__Storage **trees_storages(struct trees *t, size_t *ret_n);
 /* The server forgets them: after the guest has unmounted them,
  * or if it never did. NULL is fine. */
 void trees_withdraw(struct trees *t, struct files_client *files);
+/* The trees are as they are now, whatever the host mounts: before the server is freed.
+ * NULL is fine. */
+void trees_settle(struct trees *t);
 /* The server keeps what it was given. NULL is fine. */
 void trees_free(struct trees *t);
 DEFINE_CLEANUP(trees, struct trees *, trees_free);

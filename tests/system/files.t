@@ -156,8 +156,44 @@ talk_end() # NAME
 	unset "TALK_IN[$1]" "TALK_OUT[$1]" "TALK_PID[$1]"
 }
 
-capture container_detached two "${binds[@]}" -- sh -c 'tail -f /dev/null'
+# What a volume of each kind of propagation shows; runc's have it all the same.
+later=$WORLD_DIR/later
+mkdir -p "$later"/{disk,before}
+mount -t tmpfs -o size=1m later "$later/before"
+small+=("$later/before")
+touch "$later/before/there"
+kinds=(rslave rshared rprivate plain)
+later_binds=()
+for kind in "${kinds[@]}"; do
+	later_binds+=(--mount "type=bind,src=$later,dst=/$kind,options=rbind:rw${kind/#/:}")
+done
+later_binds=("${later_binds[@]//:plain/}")
+seen_in_two() # PATH: what each volume has of it
+{
+	in_container two sh -c "for kind in ${kinds[*]}; do ls /\$kind/$1 2>/dev/null; done | paste -sd ' '"
+}
+# The guest hears of it a moment later.
+seen_soon() # PATH WANTED NAME
+{
+	local seen try
+
+	for ((try = 0; try < 50; try++)); do
+		seen=$(seen_in_two "$1")
+		[ "$seen" != "$2" ] || break
+	done
+	is "$seen" "$2" "$3"
+}
+
+capture container_detached two "${binds[@]}" "${later_binds[@]}" -- sh -c 'tail -f /dev/null'
 ok $? 'another pod with the same volumes' || bail "$(tail -n 5 "$ERR")"
+
+is "$(seen_in_two before)" 'there there there there' 'what the host has mounted in volumes'
+mount -t tmpfs -o size=1m later "$later/disk"
+touch "$later/disk/new"
+seen_soon disk 'new new new' 'what it mounts later shows but where that is private'
+capture umount "$later/disk"
+done_well $? 'it unmounts what was looked at'
+seen_soon disk '' 'which the pod sees'
 
 locks() # KIND
 {

@@ -128,7 +128,7 @@ static void test_wrong_requests(void **state)
 		{{3, CONTROL_ADD, 4096, TREE_CACHE_OWN, 0, 0},
 			"mount 4096; they are below 4096", -EINVAL},
 		{{4, 0, 1, 0, 0, 0}, "there is no request 0", -EINVAL},
-		{{5, 3, 1, 0, 0, 0}, "there is no request 3", -EINVAL},
+		{{5, 4, 1, 0, 0, 0}, "there is no request 4", -EINVAL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -307,12 +307,13 @@ static void test_guest_mounts(void **state)
 	LOAD(&s, full);
 	assert_ok(spec_for_guest(&s, "c1", &g, err));
 	assert_int_equal(g.n_binds, 2);
-	assert_string_equal(g.binds[0].source, "/srv/d");
-	assert_true(g.binds[0].recursive);
-	assert_int_equal(g.binds[0].readonly, ROOTFS_READONLY_TOP);
-	assert_string_equal(g.binds[1].source, "/srv/hosts");
-	assert_false(g.binds[1].recursive);
-	assert_int_equal(g.binds[1].readonly, ROOTFS_WRITABLE);
+	assert_string_equal(g.binds[0].tree.path, "/srv/d");
+	assert_true(g.binds[0].tree.recursive);
+	assert_int_equal(g.binds[0].tree.readonly, ROOTFS_READONLY_TOP);
+	assert_string_equal(g.binds[1].tree.path, "/srv/hosts");
+	assert_false(g.binds[1].tree.recursive);
+	assert_int_equal(g.binds[1].tree.readonly, ROOTFS_WRITABLE);
+	assert_true(g.binds[0].follows);
 	assert_int_equal(g.oci->n_mounts, 5);
 	assert_string_equal(g.oci->mounts[0]->source, "proc");
 	assert_string_equal(g.oci->mounts[1]->source, AGENT_SHARED_DIR "/c1/mounts/0");
@@ -323,6 +324,45 @@ static void test_guest_mounts(void **state)
 	assert_string_equal(g.oci->root->path, AGENT_SHARED_DIR "/c1/rootfs");
 	guest_spec_done(&g);
 	spec_done(&s);
+}
+
+/* Which of the volumes the host's later mounts appear in. */
+static void test_guest_propagation(void **state)
+{
+	static const struct {
+		const char *root, *option;
+		bool follows;
+	} rows[] = {
+		{"", ",\"rslave\"", true},
+		{"", ",\"rshared\"", true},
+		{"", ",\"slave\"", true},
+		{"", "", true},
+		{"rslave", "", true},
+		{"rshared", ",\"rprivate\"", false},
+		{"", ",\"private\"", false},
+		{"", ",\"runbindable\"", false},
+		{"rprivate", ",\"rslave\"", false},
+		{"private", "", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text = xasprintf(
+			"{\"root\":{\"path\":\"rootfs\"},\"process\":{\"args\":[\"x\"]},"
+			"\"mounts\":[{\"destination\":\"/d\",\"source\":\"/srv\","
+			"\"options\":[\"rbind\"%s]}],"
+			"\"linux\":{\"rootfsPropagation\":\"%s\"}}",
+			rows[i].option, rows[i].root);
+		struct guest_spec g;
+		struct spec s;
+
+		LOAD(&s, text);
+		assert_ok(spec_for_guest(&s, "c1", &g, err));
+		assert_int_equal(g.n_binds, 1);
+		assert_int_equal(g.binds[0].follows, rows[i].follows);
+		guest_spec_done(&g);
+		spec_done(&s);
+	}
 }
 
 static void test_guest_namespaces(void **state)
@@ -390,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_annotations_ceilings),
 		cmocka_unit_test(test_annotation_value),
 		cmocka_unit_test(test_guest_mounts),
+		cmocka_unit_test(test_guest_propagation),
 		cmocka_unit_test(test_guest_namespaces),
 		cmocka_unit_test(test_guest_refused),
 	};
