@@ -40,7 +40,7 @@ config_says() # REGEX LINES
 	says 2 "$1" templated --check-config
 }
 config_says 'stencil.conf:2: unknown key colour' '[factory]\ncolour = red\n'
-config_says 'stencil.conf:2: default_memory = 95: out of range, 96 to' \
+config_says 'stencil.conf:2: default_memory = 95: out of range, 128 to' \
 	'[hypervisor]\ndefault_memory = 95\n'
 config_says 'stencil.conf:3: uid_count = 65537: out of range' \
 	'[hypervisor]\n# many\nuid_count = 65537\n'
