@@ -214,6 +214,40 @@ int json_get_string_opt(struct json_object *obj, const char *key, const char *ot
 	return 0;
 }
 
+static int get_member_opt(struct json_object *obj, const char *key, enum json_type type,
+	struct json_object **ret, struct err *err)
+{
+	int r = get_member(obj, key, type, ret, err);
+
+	if (!missing_member(r, err))
+		return r;
+	*ret = NULL;
+	return 0;
+}
+
+int json_get_object_opt(struct json_object *obj, const char *key,
+	struct json_object **ret, struct err *err)
+{
+	return get_member_opt(obj, key, json_type_object, ret, err);
+}
+
+int json_get_array_opt(struct json_object *obj, const char *key, struct json_object **ret,
+	struct err *err)
+{
+	return get_member_opt(obj, key, json_type_array, ret, err);
+}
+
+int json_get_i64_opt(struct json_object *obj, const char *key, int64_t otherwise,
+	int64_t *ret, struct err *err)
+{
+	int r = json_get_i64(obj, key, ret, err);
+
+	if (!missing_member(r, err))
+		return r;
+	*ret = otherwise;
+	return 0;
+}
+
 int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise,
 	uint64_t *ret, struct err *err)
 {

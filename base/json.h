@@ -29,7 +29,7 @@ int json_parse(const char *what, const char *text, size_t len, int depth_max,
 /*
  * Getters. obj must be an object. -ENOENT: the key is missing (or null); -EINVAL: another
  * type or out of range. The text names the key and what was found. Strings and objects
- * are borrowed from obj. The _opt forms give `otherwise` for a missing key.
+ * are borrowed from obj. The _opt forms give `otherwise` for a missing key, or NULL.
  */
 int json_get_string(
 	struct json_object *obj, const char *key, const char **ret, struct err *err);
@@ -43,6 +43,12 @@ int json_get_array(struct json_object *obj, const char *key, struct json_object 
 	struct err *err);
 int json_get_string_opt(struct json_object *obj, const char *key, const char *otherwise,
 	const char **ret, struct err *err);
+int json_get_object_opt(struct json_object *obj, const char *key,
+	struct json_object **ret, struct err *err);
+int json_get_array_opt(struct json_object *obj, const char *key, struct json_object **ret,
+	struct err *err);
+int json_get_i64_opt(struct json_object *obj, const char *key, int64_t otherwise,
+	int64_t *ret, struct err *err);
 int json_get_u64_opt(struct json_object *obj, const char *key, uint64_t otherwise,
 	uint64_t *ret, struct err *err);
 int json_get_bool_opt(struct json_object *obj, const char *key, bool otherwise, bool *ret,

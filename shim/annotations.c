@@ -126,9 +126,9 @@ int annotations_apply(const struct spec *spec, struct config *config, struct err
 	struct json_object *annotations;
 	int r;
 
-	if (!json_object_object_get_ex(spec->json, "annotations", &annotations) ||
-		!annotations)
-		return 0;
+	r = json_get_object_opt(spec->json, "annotations", &annotations, err);
+	if (r < 0 || !annotations)
+		return r;
 	json_object_object_foreach (annotations, name, value) {
 		if (strncmp(name, ANNOTATION_PREFIX, strlen(ANNOTATION_PREFIX)) != 0)
 			continue;

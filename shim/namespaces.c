@@ -95,12 +95,10 @@ static int check_one(
 int namespaces_check(
 	struct json_object *spec, const pid_t *own, unsigned int n_own, struct err *err)
 {
-	struct json_object *linux_ = NULL, *list = NULL;
+	struct json_object *list = json_at(spec, "linux.namespaces");
 	int r = 0;
 
-	if (!json_object_object_get_ex(spec, "linux", &linux_) ||
-		!json_object_object_get_ex(linux_, "namespaces", &list) ||
-		!json_object_is_type(list, json_type_array))
+	if (!json_object_is_type(list, json_type_array))
 		return 0;
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
 		r = check_one(json_object_array_get_idx(list, i), own, n_own, err);

@@ -30,40 +30,25 @@ int pod_size_of_quota(
 	return 0;
 }
 
-static int find_object(
-	struct json_object *o, const char *key, struct json_object **ret, struct err *err)
-{
-	int r;
-
-	*ret = NULL;
-	r = o ? json_get_object(o, key, ret, err) : -ENOENT;
-	return r == -ENOENT ? 0 : r;
-}
-
-static int get_limit(
-	struct json_object *o, const char *key, int64_t *ret, struct err *err)
-{
-	int r = json_get_i64(o, key, ret, err);
-
-	return r == -ENOENT ? 0 : r;
-}
-
 int pod_size_of_resources(
 	struct json_object *resources, struct pod_size *size, struct err *err)
 {
 	struct json_object *cpu, *memory;
 	int64_t quota = INT64_MIN, period = 0, limit = INT64_MIN;
-	int r = find_object(resources, "cpu", &cpu, err);
+	int r;
 
+	if (!resources)
+		return 0;
+	r = json_get_object_opt(resources, "cpu", &cpu, err);
 	if (r == 0 && cpu)
-		r = get_limit(cpu, "quota", &quota, err);
+		r = json_get_i64_opt(cpu, "quota", quota, &quota, err);
 	if (r == 0 && cpu)
-		r = get_limit(cpu, "period", &period, err);
+		r = json_get_i64_opt(cpu, "period", period, &period, err);
 	if (r < 0)
 		return err_wrap(err, "linux.resources.cpu");
-	r = find_object(resources, "memory", &memory, err);
+	r = json_get_object_opt(resources, "memory", &memory, err);
 	if (r == 0 && memory)
-		r = get_limit(memory, "limit", &limit, err);
+		r = json_get_i64_opt(memory, "limit", limit, &limit, err);
 	if (r < 0)
 		return err_wrap(err, "linux.resources.memory");
 	if (limit != INT64_MIN)
@@ -129,11 +114,12 @@ static int read_crio(struct json_object *annotations, const char *key,
 		return r;
 	if (!json_object_is_type(o, json_type_object))
 		return err_set(err, -EINVAL, "annotation %s is no JSON object", key);
-	r = get_limit(o, "cpu_quota", &ret->quota, err);
+	r = json_get_i64_opt(o, "cpu_quota", ret->quota, &ret->quota, err);
 	if (r == 0)
-		r = get_limit(o, "cpu_period", &ret->period, err);
+		r = json_get_i64_opt(o, "cpu_period", ret->period, &ret->period, err);
 	if (r == 0)
-		r = get_limit(o, "memory_limit_in_bytes", &ret->memory, err);
+		r = json_get_i64_opt(
+			o, "memory_limit_in_bytes", ret->memory, &ret->memory, err);
 	return r < 0 ? err_wrap(err, "annotation %s", key) : 0;
 }
 

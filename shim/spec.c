@@ -12,29 +12,6 @@
 #include "shim/cmdline.h"
 #include "shim/pod_size.h"
 
-/* Optional members: *ret stays NULL for one that is missing or null. */
-static int find_object(struct json_object *obj, const char *key, struct json_object **ret,
-	struct err *err)
-{
-	struct json_object *value;
-
-	*ret = NULL;
-	if (!json_object_object_get_ex(obj, key, &value) || !value)
-		return 0;
-	return json_get_object(obj, key, ret, err);
-}
-
-static int find_array(struct json_object *obj, const char *key, struct json_object **ret,
-	struct err *err)
-{
-	struct json_object *value;
-
-	*ret = NULL;
-	if (!json_object_object_get_ex(obj, key, &value) || !value)
-		return 0;
-	return json_get_array(obj, key, ret, err);
-}
-
 /* How the kinds of CRI say that a container belongs to a sandbox that exists. */
 static const struct {
 	const char *type_key, *type_container, *sandbox_key;
@@ -50,7 +27,7 @@ static int read_group(struct spec *s, struct err *err)
 	const char *type;
 	int r;
 
-	r = find_object(s->json, "annotations", &annotations, err);
+	r = json_get_object_opt(s->json, "annotations", &annotations, err);
 	if (r < 0 || !annotations)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(cri_annotations); i++) {
@@ -75,12 +52,12 @@ static int read_process(struct spec *s, struct err *err)
 	struct json_object *args, *first;
 	int r;
 
-	r = find_object(s->json, "process", &s->process, err);
+	r = json_get_object_opt(s->json, "process", &s->process, err);
 	if (r < 0)
 		return r;
 	if (!s->process)
 		return err_set(err, -EINVAL, "there is no process to run");
-	r = find_array(s->process, "args", &args, err);
+	r = json_get_array_opt(s->process, "args", &args, err);
 	if (r < 0)
 		return err_wrap(err, "process");
 	first = args && json_object_array_length(args)
@@ -96,7 +73,7 @@ static int read_root(struct spec *s, struct err *err)
 	struct json_object *root;
 	int r;
 
-	r = find_object(s->json, "root", &root, err);
+	r = json_get_object_opt(s->json, "root", &root, err);
 	if (r == 0 && root)
 		r = json_get_string_opt(root, "path", "", &s->root_path, err);
 	if (r < 0)
@@ -112,7 +89,7 @@ static int read_netns(struct spec *s, struct json_object *linux_, struct err *er
 	const char *type;
 	int r;
 
-	r = find_array(linux_, "namespaces", &list, err);
+	r = json_get_array_opt(linux_, "namespaces", &list, err);
 	for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++) {
 		entry = json_object_array_get_idx(list, i);
 		if (!json_object_is_type(entry, json_type_object))
@@ -131,7 +108,7 @@ static int read_limits(struct spec *s, struct json_object *linux_, struct err *e
 {
 	struct pod_size size = {0};
 	struct json_object *resources;
-	int r = find_object(linux_, "resources", &resources, err);
+	int r = json_get_object_opt(linux_, "resources", &resources, err);
 
 	if (r == 0)
 		r = pod_size_of_resources(resources, &size, err);
@@ -154,7 +131,7 @@ static int read_all(struct spec *s, struct err *err)
 		r = json_get_string_opt(s->json, "hostname", "", &s->hostname, err);
 	if (r < 0)
 		return r;
-	r = find_object(s->json, "linux", &linux_, err);
+	r = json_get_object_opt(s->json, "linux", &linux_, err);
 	if (r < 0 || !linux_)
 		return r;
 	r = read_netns(s, linux_, err);
