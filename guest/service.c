@@ -92,8 +92,7 @@ int64_t service_deadline(const struct ttrpc_request *request)
 int service_new(struct sandbox *s, struct ttrpc_server **ret, struct err *err)
 {
 	const struct ttrpc_server_config config = {
-		.methods = methods,
-		.n_methods = ARRAY_SIZE(methods),
+		.tables = {{methods, ARRAY_SIZE(methods)}},
 		.user = s,
 		.thread_stack_bytes = STACK_BYTES,
 		.max_requests = REQUESTS_MAX,

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "shim/container.h"
@@ -150,14 +151,12 @@ static void void_creation(struct pod *pod, const char *id)
 /* SIGKILL ends it, or the guest that does not obey: process_kill(). */
 static void end_discarded(struct process *p)
 {
-	struct pollfd end = {.fd = p->exit_fd, .events = POLLIN};
 	struct err err = ERR_INIT;
 
 	/* Fails for one that has ended. */
 	process_kill(p, SIGKILL, true, NULL);
-	while (poll(&end, 1, (int)p->container->pod->config.call_timeout_ms) < 0 &&
-		errno == EINTR)
-		;
+	wait_fd(p->exit_fd, POLLIN,
+		deadline_after_ms(p->container->pod->config.call_timeout_ms));
 	if (container_delete(p, &err) < 0)
 		log_error("container %s, which containerd has given up, stays: %s",
 			p->container->id, err.text);

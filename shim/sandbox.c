@@ -19,7 +19,7 @@
 #include "shim/proto/cri_sandbox.pb-c.h"
 
 #define CRI_CONFIG_TYPE "runtime.v1.PodSandboxConfig"
-#define RESOLV_CONF_MAX (1u << 20)
+#define HOST_FILE_MAX   (1u << 20)
 
 /* ---- what the pod is to be ---- */
 
@@ -80,21 +80,27 @@ static void add_line(char **text, const char *word, char *const *values, size_t 
 	}
 }
 
+/* Empty, where the host has none. */
+static int copy_hosts_file(
+	const struct pod *pod, const char *path, const char *name, struct err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = file_read(AT_FDCWD, path, HOST_FILE_MAX, &text, &len, err);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return write_file(pod, name, text ? text : "", err);
+}
+
 /* The host's, where nothing is said: as the CRI does it. */
 static int write_resolv_conf(
 	const struct pod *pod, const Runtime__V1__DNSConfig *dns, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t len;
 
-	if (!dns || dns->n_servers + dns->n_searches + dns->n_options == 0) {
-		int r = file_read(
-			AT_FDCWD, "/etc/resolv.conf", RESOLV_CONF_MAX, &text, &len, err);
-
-		if (r < 0 && r != -ENOENT)
-			return r;
-		return write_file(pod, "resolv.conf", text ? text : "", err);
-	}
+	if (!dns || dns->n_servers + dns->n_searches + dns->n_options == 0)
+		return copy_hosts_file(pod, "/etc/resolv.conf", "resolv.conf", err);
 	text = xstrdup("");
 	add_line(&text, "search", dns->searches, dns->n_searches);
 	for (size_t i = 0; i < dns->n_servers; i++)
@@ -106,17 +112,11 @@ static int write_resolv_conf(
 static int write_files(const struct pod *pod, const Runtime__V1__PodSandboxConfig *config,
 	struct err *err)
 {
-	_cleanup_free_ char *name = xasprintf("%s\n", pod->sandbox->hostname),
-			    *hosts = NULL;
-	size_t len;
+	_cleanup_free_ char *name = xasprintf("%s\n", pod->sandbox->hostname);
 	int r = write_file(pod, "hostname", name, err);
 
-	if (r < 0)
-		return r;
-	r = file_read(AT_FDCWD, "/etc/hosts", RESOLV_CONF_MAX, &hosts, &len, err);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	r = write_file(pod, "hosts", hosts ? hosts : "", err);
+	if (r == 0)
+		r = copy_hosts_file(pod, "/etc/hosts", "hosts", err);
 	return r < 0 ? r
 		     : write_resolv_conf(pod, config ? config->dns_config : NULL, err);
 }
@@ -273,17 +273,16 @@ void sandbox_note_end_locked(struct pod *pod)
 /* What still runs in it ends as if killed, and is there until it is deleted. */
 static int end_vm(struct pod *pod, struct err *err)
 {
-	struct pollfd end = {.fd = pod->sandbox->end_fd, .events = POLLIN};
+	int r;
 
 	if (!pod->containers) {
 		pod_stop(pod);
 		return 0;
 	}
 	pod_kill_vm(pod);
-	while (poll(&end, 1, (int)pod->config.call_timeout_ms) < 0)
-		if (errno != EINTR)
-			return err_sys(err, errno, "cannot wait for the VM's end");
-	return end.revents ? 0 : err_set(err, -ETIMEDOUT, "the VM does not end");
+	r = wait_fd(pod->sandbox->end_fd, POLLIN,
+		deadline_after_ms(pod->config.call_timeout_ms));
+	return r < 0 ? err_set(err, r, "the VM does not end") : 0;
 }
 
 int sandbox_stop(struct pod *pod, struct err *err)

@@ -3,7 +3,6 @@
 #include "shim/sandbox_service.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -100,29 +99,14 @@ HANDLER(stop, StopSandboxRequest)
 	return r < 0 ? r : sandbox_stop(service->pod, err);
 }
 
-/* Until its end, or that of the connection that nobody waits on any more. */
-static int wait_end(const struct sandbox *s, struct ttrpc_request *call, struct err *err)
-{
-	struct pollfd fds[] = {{.fd = s->end_fd, .events = POLLIN},
-		{.fd = ttrpc_request_closed_fd(call), .events = POLLIN}};
-
-	while (poll(fds, ARRAY_SIZE(fds),
-		       deadline_poll_ms(ttrpc_request_deadline(call))) < 0)
-		if (errno != EINTR)
-			return err_sys(err, errno, "cannot wait for the sandbox");
-	if (fds[0].revents)
-		return 0;
-	return fds[1].revents ? err_set(err, -ECONNRESET, "the client has left")
-			      : err_set(err, -ETIMEDOUT, "the sandbox still runs");
-}
-
 HANDLER(wait, WaitSandboxRequest)
 {
 	MESSAGE(WaitSandboxResponse) * out;
 	int r = check_id(service, in->sandbox_id, err);
 
 	if (r == 0)
-		r = wait_end(service->pod->sandbox, call, err);
+		r = service_wait_end(
+			service->pod->sandbox->end_fd, "the sandbox", call, err);
 	if (r < 0)
 		return r;
 	out = xnew0(MESSAGE(WaitSandboxResponse));

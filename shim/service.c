@@ -2,7 +2,6 @@
 /* The methods of containerd.task.v2.Task: see service.h. */
 #include "shim/service.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -130,21 +129,20 @@ HANDLER(state, StateRequest)
 	return 0;
 }
 
-/* Waits for the end of the process, or of the connection
- * that nobody waits on any more. */
-static int wait_exit(const struct process *p, struct ttrpc_request *call, struct err *err)
+int service_wait_end(
+	int end_fd, const char *what, struct ttrpc_request *call, struct err *err)
 {
-	struct pollfd fds[] = {{.fd = p->exit_fd, .events = POLLIN},
+	struct pollfd fds[] = {{.fd = end_fd, .events = POLLIN},
 		{.fd = ttrpc_request_closed_fd(call), .events = POLLIN}};
 
 	while (poll(fds, ARRAY_SIZE(fds),
 		       deadline_poll_ms(ttrpc_request_deadline(call))) < 0)
 		if (errno != EINTR)
-			return err_sys(err, errno, "cannot wait for a process");
+			return err_sys(err, errno, "cannot wait for %s", what);
 	if (fds[0].revents)
 		return 0;
 	return fds[1].revents ? err_set(err, -ECONNRESET, "the client has left")
-			      : err_set(err, -ETIMEDOUT, "the process still runs");
+			      : err_set(err, -ETIMEDOUT, "%s still runs", what);
 }
 
 HANDLER(wait, WaitRequest)
@@ -154,7 +152,7 @@ HANDLER(wait, WaitRequest)
 	int r = process_find(service->pod, in->id, in->exec_id, &p, err);
 
 	if (r == 0)
-		r = wait_exit(p, call, err);
+		r = service_wait_end(p->exit_fd, "the process", call, err);
 	if (r < 0)
 		return r;
 	out = xnew0(Containerd__Task__V2__WaitResponse);
@@ -369,20 +367,14 @@ static const struct ttrpc_method task_methods[] = {
 	METHOD("Shutdown", shutdown, shutdown_request, EMPTY),
 };
 
-/* The server looks at them as long as there is one: for the life of the process. */
-static struct ttrpc_method methods[ARRAY_SIZE(task_methods) + 16];
-
 int service_new_server(struct service *service, struct err *err)
 {
-	struct ttrpc_server_config config = {.methods = methods,
-		.n_methods = ARRAY_SIZE(task_methods) + n_sandbox_methods,
+	struct ttrpc_server_config config = {
+		.tables = {{task_methods, ARRAY_SIZE(task_methods)},
+			{sandbox_methods, n_sandbox_methods}},
 		.user = service,
 		.thread_stack_bytes = HANDLER_STACK_BYTES,
 		.max_requests = REQUESTS_MAX};
 
-	assert(config.n_methods <= ARRAY_SIZE(methods));
-	memcpy(methods, task_methods, sizeof(task_methods));
-	memcpy(methods + ARRAY_SIZE(task_methods), sandbox_methods,
-		n_sandbox_methods * sizeof(*methods));
 	return ttrpc_server_new(&config, &service->server, err);
 }

@@ -13,6 +13,10 @@ struct service {
 	struct ttrpc_server *server; /* told to stop by Shutdown */
 };
 
+/* Waits until end_fd is readable: 0, or that the client has left, or that `what` ("the
+ * process") still runs when its call has to end. */
+int service_wait_end(
+	int end_fd, const char *what, struct ttrpc_request *call, struct err *err);
 /* On the heap, for an answer. */
 Google__Protobuf__Timestamp *service_new_timestamp(const struct timespec *at);
 int service_new_server(struct service *service, struct err *err);

@@ -91,12 +91,14 @@ static int send_message(
 static const struct ttrpc_method *find_method(
 	const struct ttrpc_server_config *config, const Ttrpc__Request *envelope)
 {
-	for (size_t i = 0; i < config->n_methods; i++) {
-		const struct ttrpc_method *m = &config->methods[i];
+	for (size_t t = 0; t < TTRPC_TABLES; t++) {
+		for (size_t i = 0; i < config->tables[t].n; i++) {
+			const struct ttrpc_method *m = &config->tables[t].methods[i];
 
-		if (strcmp(m->name, envelope->method) == 0 &&
-			strcmp(m->service, envelope->service) == 0)
-			return m;
+			if (strcmp(m->name, envelope->method) == 0 &&
+				strcmp(m->service, envelope->service) == 0)
+				return m;
+		}
 	}
 	return NULL;
 }

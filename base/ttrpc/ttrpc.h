@@ -123,9 +123,15 @@ int ttrpc_request_closed_fd(const struct ttrpc_request *request);
  * that still waits when its connection ends may take that for a failure. It has 5 s. */
 void ttrpc_request_stop_server(struct ttrpc_request *request);
 
+/* What a server answers: all of its services in these, any other is UNIMPLEMENTED. */
+#define TTRPC_TABLES 2
+struct ttrpc_table {
+	const struct ttrpc_method *methods; /* static */
+	size_t n;
+};
+
 struct ttrpc_server_config {
-	const struct ttrpc_method *methods; /* static; any other is UNIMPLEMENTED */
-	size_t n_methods;
+	struct ttrpc_table tables[TTRPC_TABLES];
 	void *user;                /* first argument of every handler */
 	size_t thread_stack_bytes; /* of a handler; 0: 64 KiB */
 	unsigned int max_requests; /* at once; more: RESOURCE_EXHAUSTED. 0: 64 */

@@ -109,7 +109,7 @@ static void *serve(void *arg)
 
 static struct agent *fake_start(struct fake *f, bool with_service)
 {
-	struct ttrpc_server_config config = {.methods = f->methods, .user = f};
+	struct ttrpc_server_config config = {.tables = {{f->methods, 2}}, .user = f};
 	struct agent *agent = NULL;
 	struct err err = ERR_INIT;
 	int fds[2];
@@ -122,9 +122,8 @@ static struct agent *fake_start(struct fake *f, bool with_service)
 	f->methods[1] = (struct ttrpc_method){"grpc.Health", "Version",
 		&grpc__check_request__descriptor,
 		&grpc__version_check_response__descriptor, version};
-	config.n_methods = 2;
 	if (with_service)
-		config.n_methods = add_service(f, 2, &grpc__agent_service__descriptor);
+		config.tables[0].n = add_service(f, 2, &grpc__agent_service__descriptor);
 	assert_int_equal(ttrpc_server_new(&config, &f->server, &err), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	f->fd = fds[0];

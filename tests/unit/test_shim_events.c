@@ -75,8 +75,7 @@ static void *run_peer(void *arg)
 
 static void start_peer(void)
 {
-	struct ttrpc_server_config config = {
-		.methods = methods, .n_methods = 1, .max_requests = 8};
+	struct ttrpc_server_config config = {.tables = {{methods, 1}}, .max_requests = 8};
 
 	peer.n = 0;
 	peer.log[0] = '\0';

@@ -118,7 +118,7 @@ static void *run_server(void *arg)
 static int setup(void **state)
 {
 	struct ttrpc_server_config config = {
-		.methods = methods, .n_methods = ARRAY_SIZE(methods), .max_requests = 16};
+		.tables = {{methods, ARRAY_SIZE(methods)}}, .max_requests = 16};
 	int fds[2];
 
 	scratch_make(&scratch);

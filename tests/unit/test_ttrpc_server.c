@@ -140,8 +140,7 @@ static const struct ttrpc_method methods[] = {
 
 static void service_init(struct service *s, unsigned int max_requests)
 {
-	struct ttrpc_server_config config = {.methods = methods,
-		.n_methods = ARRAY_SIZE(methods),
+	struct ttrpc_server_config config = {.tables = {{methods, ARRAY_SIZE(methods)}},
 		.user = s,
 		.max_requests = max_requests};
 	struct err err = ERR_INIT;
