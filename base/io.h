@@ -65,6 +65,10 @@ int open_readonly_mount(const char *path, int flags);
  * -ETIMEDOUT. */
 int wait_fd(int fd, short events, int64_t deadline);
 
+/* Raises lo in the network namespace of this thread: 0 or a negative errno. System calls
+ * only, as a forked child needs it. */
+int loopback_raise(void);
+
 /* ---- Unix sockets ---- */
 
 /* A listening socket at path (mode 0600, an old socket file is replaced; longer than

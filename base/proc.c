@@ -15,29 +15,39 @@
 #include "base/io.h"
 #include "base/util.h"
 
-int proc_id_of(pid_t pid, struct proc_id *ret)
+int proc_stat_of(pid_t pid, struct proc_stat *ret)
 {
 	char path[64];
-	_cleanup_free_ char *stat = NULL;
-	const char *p;
-	uint64_t ticks;
+	_cleanup_free_ char *text = NULL;
+	const char *rest;
 	size_t len;
 	int r;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	r = file_read(AT_FDCWD, path, 4096, &stat, &len, NULL);
+	r = file_read(AT_FDCWD, path, 4096, &text, &len, NULL);
 	if (r < 0)
 		return r == -ENOENT ? -ESRCH : r;
-	/* The name (field 2) may hold spaces and parentheses: count from the last one. */
-	p = strrchr(stat, ')');
-	for (int field = 2; p && field < 22; field++) {
-		p = strchr(p, ' ');
-		if (p)
-			p++;
-	}
-	if (!p || sscanf(p, "%" SCNu64, &ticks) != 1)
+	/* The name (field 2) may hold spaces and parentheses: count from the last one.
+	 * These are the fields 14, 15, 22 and 24. */
+	rest = strrchr(text, ')');
+	if (!rest ||
+		sscanf(rest + 1,
+			" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
+			" %" SCNu64 " %*d %*d %*d %*d %*d %*d %" SCNu64 " %*u %" SCNu64,
+			&ret->user_ticks, &ret->system_ticks, &ret->start_ticks,
+			&ret->resident_pages) != 4)
 		return -EBADMSG;
-	*ret = (struct proc_id){.pid = pid, .start_ticks = ticks};
+	return 0;
+}
+
+int proc_id_of(pid_t pid, struct proc_id *ret)
+{
+	struct proc_stat stat;
+	int r = proc_stat_of(pid, &stat);
+
+	if (r < 0)
+		return r;
+	*ret = (struct proc_id){.pid = pid, .start_ticks = stat.start_ticks};
 	return 0;
 }
 

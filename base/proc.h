@@ -22,7 +22,14 @@ static inline bool proc_id_equal(const struct proc_id *a, const struct proc_id *
 	return a->pid == b->pid && a->start_ticks == b->start_ticks;
 }
 
-/* -ESRCH if there is no such process. */
+/* Of /proc/<pid>/stat. */
+struct proc_stat {
+	uint64_t user_ticks, system_ticks, start_ticks; /* of sysconf(_SC_CLK_TCK) */
+	uint64_t resident_pages;
+};
+
+/* -ESRCH if there is no such process; so do these two end. */
+int proc_stat_of(pid_t pid, struct proc_stat *ret);
 int proc_id_of(pid_t pid, struct proc_id *ret);
 /* A pidfd of exactly that process, or -ESRCH if it has ended (a zombie still counts). */
 int proc_open(const struct proc_id *id, int *ret_pidfd);

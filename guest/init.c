@@ -5,9 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <net/if.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -154,12 +152,9 @@ static int keep_tasks_back(struct err *err)
 
 static int set_loopback_up(struct err *err)
 {
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq req = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	int r = loopback_raise();
 
-	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &req) < 0)
-		return err_sys(err, errno, "set lo up");
-	return 0;
+	return r < 0 ? err_sys(err, r, "set lo up") : 0;
 }
 
 int init_guest(struct err *err)

@@ -4,13 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -61,16 +59,6 @@ static void __attribute__((noreturn)) child_fail(const struct child *c, const ch
 	_exit(EXIT_FAILURE);
 }
 
-static int child_raise_lo(void)
-{
-	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int r = fd < 0 ? -1 : ioctl(fd, SIOCSIFFLAGS, &request);
-
-	close_fd(fd);
-	return r;
-}
-
 static void child_enter_network(const struct child *c)
 {
 	if (c->config->netns_fd >= 0) {
@@ -78,7 +66,7 @@ static void child_enter_network(const struct child *c)
 			child_fail(c, "enter the network namespace");
 	} else if (unshare(CLONE_NEWNET) < 0) {
 		child_fail(c, "make a network namespace");
-	} else if (child_raise_lo() < 0) {
+	} else if (loopback_raise() < 0) {
 		child_fail(c, "raise lo in a new network namespace");
 	}
 }
