@@ -56,7 +56,7 @@ needed() # FILE...
 is "$(cd "$libs" && printf '%s\n' *.so* | sort | paste -sd ' ')" \
 	"$( (needed "$root/usr/bin/crun" "$libs"/*; echo ld-linux-x86-64.so.2) | sort -u | paste -sd ' ')" \
 	'the libraries are those that crun and they need, no less and no more'
-like "$("$root/lib64/ld-linux-x86-64.so.2" --library-path "$libs" "$root/usr/bin/crun" --version 2>&1)" \
+like "$("$root/lib64/ld-linux-x86-64.so.2" --library-path "$libs" "$root/usr/bin/crun" --root "$dir/crun" --version 2>&1)" \
 	'^crun version [0-9.]+' 'crun runs with them'
 unlike "$(readelf -l "$root/init" 2>&1)" 'INTERP' 'the agent needs no library'
 unlike "$(readelf -S "$root/init" 2>&1)" '\.debug|\.symtab' '… and has no symbols'

@@ -82,9 +82,8 @@ grows 1g $((1 << 30)) 256
 grows 12g $((12 << 30)) 256
 grows 100g 100000000000 256
 
-# ---- 128 MiB, and the least ---------------------------------------------------------------------
+# ---- 128 MiB, the least there is ----------------------------------------------------------------
 
-# The least there is: the modules that a guest has for its containers take 15 MiB of it.
 mib=128 used=40
 templated_stop
 is $? 0 "templated ends, for guests of $mib MiB"
