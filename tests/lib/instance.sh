@@ -165,6 +165,7 @@ newer_config()
 # shellcheck disable=SC2120 # arguments are for tests
 stencil_config() # [SECTION KEY=VALUE]...
 {
+	[ $(($# % 2)) -eq 0 ] || die "stencil_config: a section without key: $*"
 	cat <<-END
 	[hypervisor]
 	kernel = $STENCIL_GUEST/vmlinuz

@@ -52,7 +52,7 @@ refused 'an unknown annotation' 'io.stencil.hypervisor.colour' bad \
 refused 'one that pods may not set' 'default_vcpus: pods may not set this; key enable_annotations' bad \
 	--annotation io.stencil.hypervisor.default_vcpus=1 -- true
 stencil_config hypervisor 'enable_annotations=hypervisor.default_vcpus hypervisor.default_memory' \
-	default_maxmemory=512 >"$conf"
+	hypervisor default_maxmemory=512 >"$conf"
 refused 'an unknown value of one' 'io.stencil.hypervisor.default_vcpus.*lots' bad \
 	--runtime-config-path "$conf" --annotation io.stencil.hypervisor.default_vcpus=lots -- true
 refused 'one above what the configuration allows' 'default_memory: 6144 is more than the 512' bad \
