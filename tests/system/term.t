@@ -84,29 +84,38 @@ for victim in 'TERM containerd-shim-stencil-v2' 'KILL containerd-shim-stencil-v2
 done
 works 'the next container starts' after -- true
 
+milliseconds() # WHEN: as date(1) reads it
+{
+	date -d "$1" +%s%3N
+}
+
 # ---- a panic ------------------------------------------------------------------------------------
 
 # The first container of a pod waits until memory of the second one's is there, and panics: the rest
-# of that is being brought online, and the shim waits for it.
+# of that is being brought online, and the shim waits for it. A file of a volume has the moment's time.
+mkdir "$WORLD_DIR/moment"
 pod=(--annotation io.kubernetes.cri.container-type=container
 	--annotation "io.kubernetes.cri.sandbox-id=$WORLD-first")
 capture container_detached first --privileged \
+	--mount "type=bind,src=$WORLD_DIR/moment,dst=/moment,options=rbind:rw" \
 	--annotation io.kubernetes.cri.container-type=sandbox -- sh -c '
 	total() { awk "/^MemTotal/ { print \$2 }" /proc/meminfo; }
 	before=$(total)
 	while [ "$(total)" -le "$before" ]; do :; done
+	: >/moment/panic
 	echo c >/proc/sysrq-trigger'
 ok $? 'a pod whose guest is about to panic' || diag "$(cat "$ERR")"
-capture_timed container second "${pod[@]}" --memory-limit $((1536 << 20)) -- true
+capture container second "${pod[@]}" --memory-limit $((1536 << 20)) -- true
 ok $((! $?)) 'the container that was plugged for is not made'
 like "$(cat "$ERR")" 'VM|QEMU|connection|resize|agent|reset' 'and its client hears why' ||
 	diag "$(cat "$ERR")"
-diag "after $MS ms"
 # shellcheck disable=SC2046 # one word for each
 wait_gone $(pids_of qemu-system-x86_64)
 ok $? 'QEMU is gone'
-like "$(grep "$WORLD-first" "$CONTAINERD_LOG")" 'the VM has ended, and all processes in it' \
-	'the log says that the VM has ended'
+ended=$(grep "$WORLD-first.*the VM has ended, and all processes in it" "$CONTAINERD_LOG")
+isnt "$ended" '' 'the log says that the VM has ended'
+diag "a panic in a hot-plug: after $(($(milliseconds "$(sed 's/^time="\([^"]*\)".*/\1/' <<<"$ended")") - \
+	$(milliseconds "@$(stat -c %.3Y "$WORLD_DIR/moment/panic")"))) ms"
 ctr container rm "$WORLD-second" 2>/dev/null
 capture container_remove first
 ok $? 'its pod can be removed' || diag "$(cat "$ERR")"
