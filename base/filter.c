@@ -78,11 +78,20 @@ int filter_add_ways_out(scmp_filter_ctx ctx, uint32_t action)
 		SCMP_SYS(init_module),
 		SCMP_SYS(finit_module),
 		SCMP_SYS(kexec_load),
-		/* There is not always an IPC namespace of its own. */
+		/* There is not always an IPC namespace of its own. Its id is all that it
+		 * takes to reach an object. */
 		SCMP_SYS(shmget),
 		SCMP_SYS(shmat),
+		SCMP_SYS(shmdt),
+		SCMP_SYS(shmctl),
 		SCMP_SYS(msgget),
+		SCMP_SYS(msgsnd),
+		SCMP_SYS(msgrcv),
+		SCMP_SYS(msgctl),
 		SCMP_SYS(semget),
+		SCMP_SYS(semop),
+		SCMP_SYS(semtimedop),
+		SCMP_SYS(semctl),
 		SCMP_SYS(mq_open),
 		SCMP_SYS(mq_unlink),
 	};

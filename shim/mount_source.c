@@ -2,18 +2,27 @@
 /* What the source of a bind mount is: see mount_source.h. */
 #include "shim/mount_source.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "base/util.h"
 
 /* include/uapi/linux/magic.h has no names for these;
- * fs/configfs/mount.c, ipc/mqueue.c. */
+ * fs/configfs/mount.c, fs/fuse/control.c, ipc/mqueue.c. */
 #define CONFIGFS_SUPER_MAGIC 0x62656570
+#define FUSE_CTL_SUPER_MAGIC 0x65735543
 #define MQUEUE_SUPER_MAGIC   0x19800202
+
+/* As many as the kernel follows. */
+#define LINKS_MAX 40
 
 static const long kernel_types[] = {
 	BINFMTFS_MAGIC,
@@ -24,12 +33,15 @@ static const long kernel_types[] = {
 	DEBUGFS_MAGIC,
 	DEVPTS_SUPER_MAGIC,
 	EFIVARFS_MAGIC,
+	FUSE_CTL_SUPER_MAGIC,
 	MQUEUE_SUPER_MAGIC,
 	NSFS_MAGIC,
 	PROC_SUPER_MAGIC,
 	PSTOREFS_MAGIC,
+	RDTGROUP_SUPER_MAGIC,
 	SECURITYFS_MAGIC,
 	SELINUX_MAGIC,
+	SMACK_MAGIC,
 	SYSFS_MAGIC,
 	TRACEFS_MAGIC,
 };
@@ -41,11 +53,11 @@ static bool is_below(const char *path, const char *folder)
 	return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-static bool has_kernel_type(const char *source)
+static bool has_kernel_type(int fd)
 {
 	struct statfs fs;
 
-	if (statfs(source, &fs) < 0)
+	if (fstatfs(fd, &fs) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(kernel_types); i++)
 		if (fs.f_type == kernel_types[i])
@@ -54,24 +66,83 @@ static bool has_kernel_type(const char *source)
 }
 
 /* /dev is a devtmpfs, or in a container a tmpfs or a folder: its type says nothing. What
- * is mounted below it has another device number. */
-static bool is_of_dev(const char *source, const struct stat *st)
+ * is mounted below it has another device number. What is detached has no path, and is of
+ * /dev if that is a file system of its own. */
+static bool is_of_dev(int fd)
 {
-	_cleanup_free_ char *path = realpath(source, NULL);
-	struct stat dev;
+	char name[40], path[PATH_MAX];
+	struct stat st, dev, root;
+	ssize_t len;
 
-	return path && is_below(path, "/dev") && stat("/dev", &dev) == 0 &&
-	       dev.st_dev == st->st_dev;
+	if (fstat(fd, &st) < 0 || stat("/dev", &dev) < 0 || stat("/", &root) < 0 ||
+		st.st_dev != dev.st_dev)
+		return false;
+	if (dev.st_dev != root.st_dev)
+		return true;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	len = readlink(name, path, sizeof(path) - 1);
+	if (len < 0)
+		return false;
+	path[len] = '\0';
+	return is_below(path, "/dev");
+}
+
+static bool is_kernels(int fd)
+{
+	return fd >= 0 && (has_kernel_type(fd) || is_of_dev(fd));
+}
+
+/* Where a link leads that leads nowhere, or NULL: path is no link. */
+static char *read_link(const char *path)
+{
+	const char *name = strrchr(path, '/');
+	char target[PATH_MAX];
+	ssize_t len = readlink(path, target, sizeof(target) - 1);
+
+	if (len < 0 || !name)
+		return NULL;
+	target[len] = '\0';
+	return *target == '/' ? xstrdup(target)
+			      : xasprintf("%.*s/%s", (int)(name - path), path, target);
+}
+
+/* What the path leads to; where nothing is, the nearest folder above that. */
+static int open_nearest(const char *source)
+{
+	_cleanup_free_ char *path = xstrdup(source);
+	unsigned int links = 0;
+
+	for (;;) {
+		int fd = open(*path ? path : "/", O_PATH | O_CLOEXEC);
+		char *target, *end = strrchr(path, '/');
+
+		if (fd >= 0 || (errno != ENOENT && errno != ENOTDIR) || !end)
+			return fd;
+		target = links < LINKS_MAX ? read_link(path) : NULL;
+		if (!target) {
+			*end = '\0';
+			continue;
+		}
+		links++;
+		free(path);
+		path = target;
+	}
 }
 
 bool mount_source_is_kernels(const char *source)
 {
-	struct stat st;
+	_cleanup_close_ int fd = open_nearest(source);
 
-	if (stat(source, &st) < 0)
-		return is_below(source, "/proc") || is_below(source, "/sys") ||
-		       is_below(source, "/dev");
-	return has_kernel_type(source) || is_of_dev(source, &st);
+	return is_kernels(fd);
+}
+
+int mount_source_check(int fd, const char *source, struct err *err)
+{
+	if (!is_kernels(fd))
+		return 0;
+	return err_set(err, -EPERM,
+		"%s leads to a kernel's file system now, and did not before",
+		err_quote(source, 256));
 }
 
 uint64_t mount_source_tmpfs_bytes(const char *source)

@@ -5,13 +5,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 /*
  * Whether the guest's own is meant: what a kernel file system shows (proc, sysfs, cgroup,
  * devpts, mqueue and the like), and what lies in /dev itself, are a kernel's, and the
- * container has another one. By what is there, whichever path leads to it; a source that
- * is not there is judged by its path. Files of a tmpfs below /dev are files.
+ * container has another one. By what is there, whichever path leads to it; where nothing
+ * is, by the nearest folder above. Files of a tmpfs below /dev are files.
  */
 bool mount_source_is_kernels(const char *source);
+/* The same of what has been taken for the guest since, by a descriptor of it: -EPERM,
+ * since somebody has changed meanwhile where the source leads. */
+int mount_source_check(int fd, const char *source, struct err *err);
 
 /* The size of the tmpfs that source is on; 0: it is on none, or that has no limit. */
 uint64_t mount_source_tmpfs_bytes(const char *source);

@@ -15,6 +15,7 @@
 #include "files/wire.h"
 #include "shim/follow.h"
 #include "shim/layers.h"
+#include "shim/mount_source.h"
 #include "shim/rootfs.h"
 
 struct tree_place {
@@ -119,12 +120,13 @@ static int make_bind(struct trees *t, unsigned int i)
 {
 	const struct spec_bind *bind = &t->config->binds[i];
 	struct tree_place *p = &t->place[i + 1];
+	int r;
 
 	p->cache = TREE_CACHE_SHARED;
 	p->readonly = bind->tree.readonly == ROOTFS_READONLY_ALL;
-	return bind->follows
-		       ? follow_start(&bind->tree, &p->mount_fd, &p->follower, &t->err)
-		       : rootfs_clone(&bind->tree, &p->mount_fd, &t->err);
+	r = bind->follows ? follow_start(&bind->tree, &p->mount_fd, &p->follower, &t->err)
+			  : rootfs_clone(&bind->tree, &p->mount_fd, &t->err);
+	return r == 0 ? mount_source_check(p->mount_fd, bind->tree.path, &t->err) : r;
 }
 
 /* An image alone has no tree. */

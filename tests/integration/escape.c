@@ -5,13 +5,14 @@
  * attempt on its standard error as "<attempt> <outcome>": OK, the name of an errno, or
  * the signal that ended it. test_readonly.c knows what each has to come to.
  *
- *   escape MEMORY WINDOW PARENT NEIGHBOUR HANDLE PATH...
+ *   escape MEMORY WINDOW PARENT NEIGHBOUR HANDLE OBJECTS PATH...
  *
  * MEMORY     the name under which QEMU would open its memory
  * WINDOW     and the window of its file channel
  * PARENT     the pid of the shim's place
  * NEIGHBOUR  the pid of another sandbox's QEMU
  * HANDLE     the memory file's, in hexadecimal: "<type>:<bytes>"
+ * OBJECTS    ids of the host's that everybody may use: "<queue>:<semaphores>:<memory>"
  * PATH       names on the host
  *
  * The state file and a device come as descriptors over the QMP socket, as in a clone.
@@ -340,6 +341,30 @@ static void attack_kernel(void)
 	TRY("mq-unlink", syscall(SYS_mq_unlink, "stencil"));
 }
 
+/* System V's, by an id alone. */
+static void attack_objects(const char *ids)
+{
+	struct {
+		long type;
+		char text[8];
+	} message = {1, "escaped"};
+	struct sembuf up = {0, 1, IPC_NOWAIT};
+	int queue, semaphores, memory;
+
+	if (sscanf(ids, "%d:%d:%d", &queue, &semaphores, &memory) != 3)
+		exit(8);
+	TRY("msg-send", msgsnd(queue, &message, sizeof(message.text), IPC_NOWAIT));
+	TRY("msg-receive", msgrcv(queue, &message, sizeof(message.text), 0, IPC_NOWAIT));
+	TRY("msg-remove", msgctl(queue, IPC_RMID, NULL));
+	TRY("sem-op", semop(semaphores, &up, 1));
+	TRY("sem-op-old", syscall(SYS_semop, semaphores, &up, 1));
+	TRY("sem-op-timed", semtimedop(semaphores, &up, 1, &(struct timespec){0}));
+	TRY("sem-remove", semctl(semaphores, 0, IPC_RMID));
+	TRY("shm-attach", try_map((long)shmat(memory, NULL, 0)));
+	TRY("shm-remove", shmctl(memory, IPC_RMID, NULL));
+	TRY("shm-detach", shmdt(&message));
+}
+
 static void attack_sockets(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -564,7 +589,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		wait_for_the_end();
-	if (argc < 7)
+	if (argc < 8)
 		return 1;
 	receive(fds, 3);
 	subject = "memory ";
@@ -594,8 +619,9 @@ int main(int argc, char **argv)
 	attack_mounts();
 	attack_privileges();
 	attack_kernel();
-	attack_sockets(argv[6]);
-	attack_paths(argv + 6);
+	attack_objects(argv[6]);
+	attack_sockets(argv[7]);
+	attack_paths(argv + 7);
 	attack_exec();
 	attack_inherited();
 	fprintf(stderr, "end OK\n");

@@ -12,8 +12,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -145,7 +149,9 @@ static const struct row rows[] = {
 		"chroot unshare-mount unshare-user clone-namespace "
 		"setuid setgid setgroups setfsuid capset ambient kill-init "
 		"io-uring userfaultfd bpf perf keyctl add-key module kexec reboot swapon "
-		"personality hostname clock shm msg sem mq mq-unlink socket-unix "
+		"personality hostname clock shm msg sem mq mq-unlink msg-send "
+		"msg-receive msg-remove sem-op sem-op-old sem-op-timed sem-remove "
+		"shm-attach shm-remove shm-detach socket-unix "
 		"socket-inet socket-packet socket-netlink socket-vsock connect bind "
 		"listen accept exec-memfd exec-memfd-name exec-lib exec-planted "
 		"write-stdin"},
@@ -379,15 +385,51 @@ static void assert_image_untouched(void)
 	assert_string_equal("nobody may write here", text);
 }
 
+/* What everybody may use who has its id. */
+struct objects {
+	int queue, semaphores, memory;
+};
+
+static void make_objects(struct objects *o)
+{
+	struct {
+		long type;
+		char text[8];
+	} message = {1, "theirs"};
+
+	o->queue = msgget(IPC_PRIVATE, IPC_CREAT | 0666);
+	o->semaphores = semget(IPC_PRIVATE, 1, IPC_CREAT | 0666);
+	o->memory = shmget(IPC_PRIVATE, PAGE_BYTES, IPC_CREAT | 0666);
+	assert_true(o->queue >= 0 && o->semaphores >= 0 && o->memory >= 0);
+	assert_int_equal(0, msgsnd(o->queue, &message, sizeof(message.text), 0));
+}
+
+static void assert_objects_untouched(const struct objects *o)
+{
+	struct msqid_ds queue;
+	struct shmid_ds memory;
+
+	assert_int_equal(0, msgctl(o->queue, IPC_STAT, &queue));
+	assert_int_equal(1, queue.msg_qnum);
+	assert_int_equal(0, semctl(o->semaphores, 0, GETVAL));
+	assert_int_equal(0, shmctl(o->memory, IPC_STAT, &memory));
+	assert_int_equal(0, memory.shm_lpid);
+	assert_int_equal(0, msgctl(o->queue, IPC_RMID, NULL));
+	assert_int_equal(0, semctl(o->semaphores, 0, IPC_RMID));
+	assert_int_equal(0, shmctl(o->memory, IPC_RMID, NULL));
+}
+
 static const char *const own_namespaces[] = {"mnt", "net", "ipc", "uts"};
 
-static char *run_escape(void)
+static char *run_escape(const struct objects *objects)
 {
 	_cleanup_free_ char *handle = memory_handle(),
 			    *memory = template_file(GENERATION_FILE_MEMORY),
 			    *state = template_file(GENERATION_FILE_STATE),
 			    *manifest = template_file(GENERATION_FILE_MANIFEST),
-			    *parent = xasprintf("%d", getpid()), *other = NULL;
+			    *parent = xasprintf("%d", getpid()), *other = NULL,
+			    *ids = xasprintf("%d:%d:%d", objects->queue,
+				    objects->semaphores, objects->memory);
 	struct spawn_open opens[SPAWN_OPENS_MAX] = {
 		{VM_PATH_MEMORY, -1}, {VM_PATH_WINDOW, make_window()}};
 	int fds[3];
@@ -404,8 +446,8 @@ static char *run_escape(void)
 	fds[2] = make_image();
 	jail(&escape, "escape",
 		(char *[]){"escape", VM_PATH_MEMORY, VM_PATH_WINDOW, parent, other,
-			handle, template_get()->config.template_endpoint, memory, state,
-			manifest, TEMPLATE_PATH, TEMPLATE_DIR "/state",
+			handle, ids, template_get()->config.template_endpoint, memory,
+			state, manifest, TEMPLATE_PATH, TEMPLATE_DIR "/state",
 			TEMPLATE_DIR "/neighbour", NULL},
 		1, opens);
 	assert_int_equal(0, sock_send(escape.qmp_fd, "f", 1, fds, 3, soon()));
@@ -429,15 +471,18 @@ static void test_escape(void **state)
 	struct stat null, tun, st;
 	struct snapshot before;
 	_cleanup_free_ char *report = NULL;
+	struct objects objects;
 
 	(void)state;
+	make_objects(&objects);
 	take_snapshot(&before);
 	assert_int_equal(0, stat("/dev/null", &null));
 	assert_int_equal(0, stat("/dev/net/tun", &tun));
-	report = run_escape();
+	report = run_escape(&objects);
 	check_report(report);
 	assert_untouched(&before);
 	assert_image_untouched();
+	assert_objects_untouched(&objects);
 	assert_int_equal(0, stat("/dev/null", &st));
 	assert_int_equal(null.st_mode, st.st_mode);
 	assert_int_equal(null.st_uid, st.st_uid);

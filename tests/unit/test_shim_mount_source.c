@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* shim/mount_source: whose the source of a bind mount is. */
+#include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -22,6 +24,10 @@ static void test_kernels(void **state)
 		"/dev/null",
 		"/dev/../dev/zero",
 		"/sys/no-such-file",
+		"/sys/no-such/folder/",
+		"//sys/no-such-file",
+		"/./sys/no-such-file",
+		"/etc/../sys/no-such-file",
 	};
 
 	(void)state;
@@ -42,11 +48,50 @@ static void test_links(void **state)
 	assert_int_equal(symlink("/proc/sys", link), 0);
 	assert_true(mount_source_is_kernels(link));
 	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("/proc/sys/no-such-file", link), 0);
+	assert_true(mount_source_is_kernels(link));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("../proc/no-such-file", link), 0);
+	assert_false(mount_source_is_kernels(link));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("../../proc/no-such-file", link), 0);
+	assert_true(mount_source_is_kernels(link));
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink("link", link), 0);
+	assert_false(mount_source_is_kernels(link));
+	assert_int_equal(unlink(link), 0);
 	assert_int_equal(symlink("/etc", link), 0);
 	assert_false(mount_source_is_kernels(link));
 	assert_false(mount_source_is_kernels(folder));
 	assert_int_equal(unlink(link), 0);
 	assert_int_equal(rmdir(folder), 0);
+}
+
+/* What a source led to is looked at when it has been taken, too. */
+static void test_taken(void **state)
+{
+	static const char *const kernels[] = {"/proc/sys", "/sys/module", "/dev"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		_cleanup_close_ int fd = open_tree(
+			AT_FDCWD, kernels[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		struct err err = ERR_INIT;
+
+		assert_true(fd >= 0);
+		assert_int_equal(-EPERM, mount_source_check(fd, "/volume", &err));
+		assert_string_equal(
+			"/volume leads to a kernel's file system now, and did not "
+			"before",
+			err.text);
+	}
+	for (int i = 0; i < 2; i++) {
+		_cleanup_close_ int fd = open_tree(AT_FDCWD, i ? "/etc" : "/etc/passwd",
+			OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		struct err err = ERR_INIT;
+
+		assert_int_equal(0, mount_source_check(fd, "/volume", &err));
+	}
 }
 
 static void test_tmpfs(void **state)
@@ -88,6 +133,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kernels),
 		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_taken),
 		cmocka_unit_test(test_tmpfs),
 		cmocka_unit_test(test_dev_shm),
 	};
