@@ -26,6 +26,9 @@ struct tree {
 	struct lock_wait *lock_waits;
 	struct room *room, own_room;
 	bool is_local; /* a file system of this machine's */
+	bool frozen;
+	unsigned int changes; /* calls that may change something, files open to write */
+	pthread_cond_t unchanged; /* there are none any more */
 };
 
 /* What a request has after its header. */
@@ -73,6 +76,7 @@ struct call {
 	bool at_once;    /* -EAGAIN rather than to wait */
 	bool by_overlay; /* of the guest's overlay itself, not of a process */
 	bool made;       /* something was done that must not be done twice */
+	bool changes;    /* it counts among the tree's, until it is answered */
 	size_t out_len;  /* bytes behind the answer's header */
 };
 
@@ -128,8 +132,12 @@ uint8_t *call_room(struct call *c, size_t size);
 /* The answer is this. For what fits the shortest answer. */
 int call_put(struct call *c, const void *data, size_t size);
 
-/* -EROFS where the tree must not be changed. */
-int call_check_writable(const struct call *c);
+/* Before anything is changed: -EROFS where that must not be. */
+int call_check_writable(struct call *c);
+/* It was served, and is to be answered. */
+void call_end_changes(struct call *c);
+/* One of tree->changes is over. */
+void tree_end_change(struct tree *tree);
 /* caller_become() for who asks. */
 int call_become(const struct call *c, mode_t mask);
 

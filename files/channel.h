@@ -46,5 +46,8 @@ int channel_add(struct channel *channel, unsigned int mount, int root_fd,
  * read; fine if there is no tree. From then on requests for this mount fail with
  * ENOTCONN. */
 void channel_remove(struct channel *channel, unsigned int mount);
+/* tree_freeze() and tree_thaw() of a mount's tree. */
+int channel_freeze(struct channel *channel, unsigned int mount, struct err *err);
+void channel_thaw(struct channel *channel, unsigned int mount);
 /* Asks the guest to forget the inodes that it does not use, of all trees. */
 void channel_shrink(struct channel *channel);

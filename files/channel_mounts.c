@@ -6,6 +6,9 @@
 #include "base/util.h"
 #include "files/channel_internal.h"
 
+/* What is being written when no process is there to write any more. */
+#define FREEZE_WAIT_MS 10000
+
 /* ---- turns ---- */
 
 void channel_turns_init(struct turns *turns)
@@ -96,15 +99,20 @@ struct mount *channel_mount_enter(struct channel *c, unsigned int number)
 	return mount;
 }
 
-/* Of a mount that the caller uses; not any more after this. */
-static void interrupt_and_leave(struct mount *mount)
+static void unuse_mount(struct mount *mount)
 {
 	struct channel *c = mount->channel;
 
-	tree_interrupt_all(mount->tree);
 	pthread_mutex_lock(&c->lock);
 	channel_mount_leave(mount);
 	pthread_mutex_unlock(&c->lock);
+}
+
+/* Of a mount that the caller uses; not any more after this. */
+static void interrupt_and_leave(struct mount *mount)
+{
+	tree_interrupt_all(mount->tree);
+	unuse_mount(mount);
 }
 
 void channel_mount_interrupt(struct mount *mount)
@@ -274,6 +282,40 @@ int channel_add(struct channel *c, unsigned int number, int root_fd,
 	c->mounts[number] = mount;
 	pthread_mutex_unlock(&c->lock);
 	return 0;
+}
+
+static struct mount *use_mount(struct channel *c, unsigned int number)
+{
+	struct mount *mount;
+
+	if (number >= FILES_MOUNTS_MAX)
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	mount = channel_mount_enter(c, number);
+	pthread_mutex_unlock(&c->lock);
+	return mount;
+}
+
+int channel_freeze(struct channel *c, unsigned int number, struct err *err)
+{
+	struct mount *mount = use_mount(c, number);
+	int r;
+
+	if (!mount)
+		return err_set(err, -ENOTCONN, "the guest has unmounted it");
+	r = tree_freeze(mount->tree, deadline_after_ms(FREEZE_WAIT_MS));
+	unuse_mount(mount);
+	return r < 0 ? err_set(err, r, "the guest keeps files open for writing") : 0;
+}
+
+void channel_thaw(struct channel *c, unsigned int number)
+{
+	struct mount *mount = use_mount(c, number);
+
+	if (!mount)
+		return;
+	tree_thaw(mount->tree);
+	unuse_mount(mount);
 }
 
 /* From here on nobody finds it, and its requests end soon. With the lock. */

@@ -329,15 +329,31 @@ int files_client_remove(struct files_client *client, unsigned int mount, struct 
 	return r < 0 ? err_wrap(err, "cannot end the serving of file tree %u", mount) : 0;
 }
 
-int files_client_shrink(struct files_client *client, struct err *err)
+static int client_ask(struct files_client *client, enum control_kind kind,
+	unsigned int mount, struct err *err)
 {
-	struct control_request request = {.kind = CONTROL_SHRINK};
+	struct control_request request = {.kind = kind, .mount = mount};
 	int r;
 
 	pthread_mutex_lock(&client->lock);
 	r = client_call(client, &request, -1, err);
 	pthread_mutex_unlock(&client->lock);
 	return r;
+}
+
+int files_client_freeze(struct files_client *client, unsigned int mount, struct err *err)
+{
+	return client_ask(client, CONTROL_FREEZE, mount, err);
+}
+
+int files_client_thaw(struct files_client *client, unsigned int mount, struct err *err)
+{
+	return client_ask(client, CONTROL_THAW, mount, err);
+}
+
+int files_client_shrink(struct files_client *client, struct err *err)
+{
+	return client_ask(client, CONTROL_SHRINK, 0, err);
 }
 
 int files_client_pidfd(const struct files_client *client)

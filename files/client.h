@@ -51,6 +51,12 @@ int files_client_add(struct files_client *client, const struct files_tree *tree,
  * on. Fine if it is not there. */
 int files_client_remove(struct files_client *client, unsigned int mount, struct err *err);
 
+/* Nothing in the tree is being changed, and no file of it is open for writing, until the
+ * thaw: what would change it meanwhile is refused with EROFS. -EBUSY where the guest
+ * does not let it come to that. */
+int files_client_freeze(struct files_client *client, unsigned int mount, struct err *err);
+int files_client_thaw(struct files_client *client, unsigned int mount, struct err *err);
+
 /* Asks the guest to forget the files that it does not use, so that nothing of the
  * host's is held for them. It does so a moment later. */
 int files_client_shrink(struct files_client *client, struct err *err);

@@ -47,6 +47,11 @@ static int control_serve(struct channel *channel, const struct control_request *
 	case CONTROL_SHRINK:
 		channel_shrink(channel);
 		return 0;
+	case CONTROL_FREEZE:
+		return channel_freeze(channel, request->mount, err);
+	case CONTROL_THAW:
+		channel_thaw(channel, request->mount);
+		return 0;
 	}
 	return err_set(err, -EINVAL, "there is no request %u", request->kind);
 }

@@ -24,6 +24,8 @@ enum control_kind {
 	CONTROL_ADD = 1, /* with the tree's descriptor */
 	CONTROL_REMOVE,
 	CONTROL_SHRINK, /* the guest shall forget what it does not use */
+	CONTROL_FREEZE, /* channel_freeze(), channel_thaw() */
+	CONTROL_THAW,
 };
 
 struct control_request {

@@ -39,7 +39,7 @@ int open_fill(struct call *c, struct inode *inode, int fd, struct fuse_open_out 
 
 /* FIFOs, sockets and devices are the guest's own kernel's:
  * opening one here would act on the host. */
-static int open_check(const struct call *c, int flags)
+static int open_check(struct call *c, int flags)
 {
 	if (S_ISDIR(c->inode->type))
 		return -EISDIR;

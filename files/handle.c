@@ -3,6 +3,7 @@
 #include "files/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "base/util.h"
 #include "files/call.h"
@@ -15,6 +16,8 @@ void handles_init(struct tree *tree)
 static void handle_free(struct tree *tree, struct handle *handle)
 {
 	close(handle->fd);
+	if (handle->writes)
+		tree_end_change(tree);
 	room_give(tree->room, ROOM_HANDLES);
 	inode_unuse(tree, handle->inode);
 	pthread_mutex_destroy(&handle->folder_lock);
@@ -54,12 +57,14 @@ int handle_add(struct tree *tree, struct inode *inode, int fd, uint64_t *ret_fh)
 	handle->inode = inode;
 	handle->fd = fd;
 	handle->uses = 1;
+	handle->writes = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 	pthread_mutex_init(&handle->folder_lock, NULL);
 	pthread_mutex_lock(&tree->lock);
 	fh = slots_add(&tree->handles.slots, handle);
 	handle->fh = fh;
 	/* What a failure gives back. */
 	inode->uses++;
+	tree->changes += handle->writes;
 	pthread_mutex_unlock(&tree->lock);
 	if (!fh) {
 		handle_free(tree, handle);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,6 +16,7 @@ struct handle {
 	uint64_t fh;
 	struct inode *inode; /* used by it */
 	int fd;
+	bool writes;       /* it counts among the tree's changes */
 	unsigned int uses; /* by calls, and one until it is released */
 	/* Of a folder: one reads it at a time, and goes on from here. */
 	pthread_mutex_t folder_lock;

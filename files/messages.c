@@ -386,6 +386,7 @@ static int call_serve(
 	if (r < 0)
 		return r;
 	r = wrong < 0 ? wrong : call_run(row, c);
+	call_end_changes(c);
 	handle_unuse(c->tree, c->handle);
 	inode_unuse(c->tree, c->inode);
 	if (c->at_once && (r == -EAGAIN || r == -ENFILE))

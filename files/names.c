@@ -12,7 +12,7 @@
 #define CREATE_TRIES 3
 
 /* Asked before anything is made, so that a full table leaves nothing behind. */
-static int make_check(const struct call *c)
+static int make_check(struct call *c)
 {
 	int r = call_check_writable(c);
 
@@ -207,7 +207,7 @@ static int create_or_open(const struct call *c)
 	return -ESTALE;
 }
 
-static int create_check(const struct call *c)
+static int create_check(struct call *c)
 {
 	int r = make_check(c);
 
@@ -242,7 +242,7 @@ int call_tmpfile(struct call *c)
 
 /* ---- removed, moved ---- */
 
-static int name_remove(const struct call *c, int flags)
+static int name_remove(struct call *c, int flags)
 {
 	int r = call_check_writable(c);
 
@@ -268,7 +268,6 @@ int call_rmdir(struct call *c)
 }
 
 /* As the caller, whose the whiteout is that RENAME_WHITEOUT leaves. */
-/* Whose the whiteout is that RENAME_WHITEOUT leaves. */
 static int move_as_caller(struct call *c, const struct inode *to, unsigned int flags)
 {
 	int r = call_become(c, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/statfs.h>
 
+#include "base/thread.h"
 #include "files/call.h"
 #include "files/caller.h"
 #include "files/wire.h"
@@ -82,6 +83,7 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	tree->is_local = root_is_local(fd);
 	tree->options = *options;
 	pthread_mutex_init(&tree->lock, NULL);
+	cond_init(&tree->unchanged);
 	room_init(&tree->own_room, options->inodes_max, options->handles_max, 0);
 	tree->room = options->room ? options->room : &tree->own_room;
 	inodes_init(tree, steal_fd(&fd), &root);
@@ -97,6 +99,7 @@ void tree_free(struct tree *tree)
 	handles_done(tree);
 	inodes_done(tree);
 	room_done(&tree->own_room);
+	pthread_cond_destroy(&tree->unchanged);
 	pthread_mutex_destroy(&tree->lock);
 	free(tree);
 }
@@ -121,9 +124,57 @@ bool tree_is_own(const struct tree *tree)
 	return tree->options.cache == TREE_CACHE_OWN;
 }
 
-int call_check_writable(const struct call *c)
+/* ---- changes ---- */
+
+int call_check_writable(struct call *c)
 {
-	return c->tree->options.readonly ? -EROFS : 0;
+	struct tree *tree = c->tree;
+	bool refuse;
+
+	if (c->changes)
+		return 0;
+	pthread_mutex_lock(&tree->lock);
+	refuse = tree->options.readonly || tree->frozen;
+	c->changes = !refuse;
+	tree->changes += c->changes;
+	pthread_mutex_unlock(&tree->lock);
+	return refuse ? -EROFS : 0;
+}
+
+void tree_end_change(struct tree *tree)
+{
+	pthread_mutex_lock(&tree->lock);
+	if (--tree->changes == 0)
+		pthread_cond_broadcast(&tree->unchanged);
+	pthread_mutex_unlock(&tree->lock);
+}
+
+void call_end_changes(struct call *c)
+{
+	if (c->changes)
+		tree_end_change(c->tree);
+	c->changes = false;
+}
+
+int tree_freeze(struct tree *tree, int64_t deadline)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&tree->lock);
+	tree->frozen = true;
+	while (r == 0 && tree->changes > 0)
+		r = cond_wait(&tree->unchanged, &tree->lock, deadline);
+	if (r < 0)
+		tree->frozen = false;
+	pthread_mutex_unlock(&tree->lock);
+	return r < 0 ? -EBUSY : 0;
+}
+
+void tree_thaw(struct tree *tree)
+{
+	pthread_mutex_lock(&tree->lock);
+	tree->frozen = false;
+	pthread_mutex_unlock(&tree->lock);
 }
 
 int call_become(const struct call *c, mode_t mask)

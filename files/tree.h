@@ -104,6 +104,14 @@ int tree_serve(struct tree *tree, const struct tree_request *request,
 int tree_serve_at_once(struct tree *tree, const struct tree_request *request,
 	struct tree_answer *answer);
 
+/*
+ * Whatever would change something is refused with EROFS until tree_thaw(). Waits until
+ * nothing is being changed and no file is open for writing, so that the mount can be made
+ * read-only; -EBUSY at the deadline, and nothing is refused.
+ */
+int tree_freeze(struct tree *tree, int64_t deadline);
+void tree_thaw(struct tree *tree);
+
 /* Requests that wait for a lock end now, with EINTR, and until tree_reset() none waits.
  * Before tree_free(), and when the guest has unmounted. */
 void tree_interrupt_all(struct tree *tree);

@@ -28,6 +28,9 @@ int container_create(struct pod *pod,
  * is the first of its container. */
 int container_delete(struct process *init, struct err *err);
 
+/* Its processes end, and the guest forgets it; logged where that fails. */
+void container_remove_in_guest(struct container *c, const struct pod_use *use);
+
 /* Nobody asks for it any more: ends it as if killed and removes it, however it stands.
  * One that is being made fails. */
 void container_discard(struct pod *pod, const char *id);

@@ -179,6 +179,7 @@ static int start_trees(struct creation *c, struct err *err)
 		.cid = c->request->id,
 		.folder = c->folder,
 		.root = c->root,
+		.readonly = c->spec.root_readonly,
 		.mounts = c->request->rootfs,
 		.n_mounts = c->request->n_rootfs,
 		.binds = c->guest.binds,
@@ -256,6 +257,16 @@ static int give_trees(struct creation *c, const struct pod_use *use, struct err 
 	return r;
 }
 
+/* What the spec calls read-only is so for the host, too. */
+static int seal_root(struct creation *c, const struct pod_use *use, struct err *err)
+{
+	int r = trees_seal(c->container->trees, use->files, err);
+
+	if (r < 0)
+		container_remove_in_guest(c->container, use);
+	return r;
+}
+
 /* In a pod that is there. */
 static int build_in_pod(struct creation *c, struct err *err)
 {
@@ -272,6 +283,8 @@ static int build_in_pod(struct creation *c, struct err *err)
 		r = give_trees(c, &use, err);
 	if (r == 0)
 		r = create_in_guest(c, &use, err);
+	if (r == 0)
+		r = seal_root(c, &use, err);
 	if (r < 0 && !c->started_pod)
 		trees_withdraw(c->container->trees, use.files);
 	pod_use_end(&use);

@@ -11,7 +11,7 @@
 #include "shim/container.h"
 #include "shim/task_events.h"
 
-static void remove_in_guest(struct container *c, const struct pod_use *use)
+void container_remove_in_guest(struct container *c, const struct pod_use *use)
 {
 	Grpc__RemoveContainerRequest request = GRPC__REMOVE_CONTAINER_REQUEST__INIT;
 	_cleanup_free_ char *what = NULL;
@@ -92,7 +92,7 @@ static void remove_from_pod(struct container *c)
 		join_processes(c);
 		return;
 	}
-	remove_in_guest(c, &use);
+	container_remove_in_guest(c, &use);
 	join_processes(c);
 	trees_withdraw(c->trees, use.files);
 	pod_use_end(&use);

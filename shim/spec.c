@@ -76,6 +76,8 @@ static int read_root(struct spec *s, struct err *err)
 	r = json_get_object_opt(s->json, "root", &root, err);
 	if (r == 0 && root)
 		r = json_get_string_opt(root, "path", "", &s->root_path, err);
+	if (r == 0 && root)
+		r = json_get_bool_opt(root, "readonly", false, &s->root_readonly, err);
 	if (r < 0)
 		return r;
 	if (!root || !*s->root_path)

@@ -21,7 +21,8 @@ struct spec {
 	const char *sandbox_id;
 	const char *hostname;  /* "" if none */
 	const char *root_path; /* as written: relative to the bundle, or absolute */
-	const char *netns;     /* path; "" is a new and so empty one; NULL: the host's */
+	bool root_readonly;
+	const char *netns; /* path; "" is a new and so empty one; NULL: the host's */
 	/* Limits; 0: none. */
 	uint64_t cpu_millis; /* thousandths of a CPU */
 	uint64_t memory_bytes;

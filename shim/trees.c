@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "agent-client/agent.h"
@@ -26,6 +28,7 @@ struct tree_place {
 	bool overlay_upper;
 	bool given;
 	unsigned int mount;        /* its number, if given */
+	bool sealed_later;         /* mount_fd is kept until then */
 	struct follower *follower; /* the host's later mounts appear in it */
 
 	Grpc__Storage storage;
@@ -116,6 +119,21 @@ static int make_root(struct trees *t)
 	return assemble_root(t, &t->err);
 }
 
+/* What is read of the root changes nothing from the beginning: a time of access would,
+ * and the mount could not be made read-only at that moment. */
+static int prepare_sealing(struct trees *t, struct err *err)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_NOATIME, .attr_clr = MOUNT_ATTR__ATIME};
+	struct tree_place *p = &t->place[0];
+
+	p->sealed_later = t->config->readonly && p->mount_fd >= 0;
+	if (p->sealed_later &&
+		mount_setattr(p->mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return err_sys(err, errno, "cannot restrict the root file system");
+	return 0;
+}
+
 static int make_bind(struct trees *t, unsigned int i)
 {
 	const struct spec_bind *bind = &t->config->binds[i];
@@ -154,6 +172,8 @@ static void *make_trees(void *arg)
 	struct trees *t = arg;
 
 	t->r = make_root(t);
+	if (t->r == 0)
+		t->r = prepare_sealing(t, &t->err);
 	for (unsigned int i = 0; t->r == 0 && i < t->config->n_binds; i++)
 		t->r = make_bind(t, i);
 	if (t->r == 0)
@@ -214,6 +234,8 @@ int trees_refuse_image(struct trees *t, struct err *err)
 	t->place[0].overlay_upper = false;
 	close_fd(steal_fd(&t->place[0].mount_fd));
 	r = assemble_root(t, err);
+	if (r == 0)
+		r = prepare_sealing(t, err);
 	return r == 0 ? look_at(t, err) : r;
 }
 
@@ -277,7 +299,8 @@ static int give_one(struct tree_place *p, struct files_client *files, struct err
 	if (p->given && p->follower)
 		follow_tell(p->follower, on_unmounted, files);
 	/* The server has its own descriptor. */
-	close_fd(steal_fd(&p->mount_fd));
+	if (!p->sealed_later)
+		close_fd(steal_fd(&p->mount_fd));
 	return r;
 }
 
@@ -292,6 +315,34 @@ int trees_give(struct trees *t, struct files_client *files, struct err *err)
 		if (has_tree(t, i))
 			r = give_one(&t->place[i], files, err);
 	return r;
+}
+
+static int seal_mount(
+	const struct tree_place *p, struct files_client *files, struct err *err)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	int r = files_client_freeze(files, p->mount, err);
+
+	if (r < 0)
+		return r;
+	if (mount_setattr(p->mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0)
+		return files_client_thaw(files, p->mount, err);
+	r = err_sys(err, errno, "mount_setattr");
+	files_client_thaw(files, p->mount, NULL);
+	return r;
+}
+
+int trees_seal(struct trees *t, struct files_client *files, struct err *err)
+{
+	struct tree_place *p = &t->place[0];
+	int r;
+
+	if (!p->sealed_later)
+		return 0;
+	r = seal_mount(p, files, err);
+	p->sealed_later = false;
+	close_fd(steal_fd(&p->mount_fd));
+	return r < 0 ? err_wrap(err, "cannot make the root file system read-only") : 0;
 }
 
 static void describe_storage(struct trees *t, size_t i)

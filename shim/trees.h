@@ -21,6 +21,7 @@ struct trees_config {
 	const char *cid;
 	const char *folder; /* to assemble on: empty, absolute */
 	const char *root;   /* the root file system without mounts: absolute */
+	bool readonly;      /* the root file system, from trees_seal() on */
 	Containerd__Types__Mount *const *mounts;
 	size_t n_mounts;
 	const struct spec_bind *binds;
@@ -40,6 +41,12 @@ int trees_refuse_image(struct trees *t, struct err *err);
 /* Waits for them and gives them to the server. What is given stays on failure:
  * trees_withdraw(). */
 int trees_give(struct trees *t, struct files_client *files, struct err *err);
+/*
+ * For a container that has been made and not been started: its root file system is a
+ * read-only mount from here on, if it is to be one. Not before, since crun makes in it
+ * what mounts are put on. What is mounted in it is left as it is, as runc does.
+ */
+int trees_seal(struct trees *t, struct files_client *files, struct err *err);
 /* For who has given them: by what the agent mounts the rootfs at
  * AGENT_SHARED_DIR/<cid>/rootfs and bind mount n at AGENT_SHARED_DIR/<cid>/mounts/<n>.
  * Valid as long as t. */

