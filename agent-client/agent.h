@@ -26,6 +26,9 @@
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
 /* Images of layers, each mounted once for all containers that have it. */
 #define AGENT_IMAGES_DIR "/run/kata-containers/images"
+/* No folder, but how a spec names another container's namespace: <container id>/ and its
+ * file in /proc/<pid>/ns. */
+#define AGENT_NAMESPACES_DIR "/run/kata-containers/namespaces"
 
 /* The most routes, neighbours, or addresses of an interface that one request has. Kata's
  * agent has no limit; a pod's namespace is not trusted to be small. */

@@ -13,6 +13,7 @@
 #include "guest/crun.h"
 #include "guest/identity.h"
 #include "guest/init.h"
+#include "guest/namespaces.h"
 #include "guest/oci/to_json.h"
 #include "guest/oom.h"
 #include "guest/pidns.h"
@@ -26,7 +27,8 @@
 /* ---- create ---- */
 
 static int write_bundle(struct sandbox *s, const struct container *c,
-	const Grpc__CreateContainerRequest *req, bool *ret_terminal, struct err *err)
+	const Grpc__CreateContainerRequest *req, struct namespaces *joined,
+	struct err *err)
 {
 	_cleanup_free_ char *dir = xasprintf(BUNDLE_DIR "/%s", c->id);
 	_cleanup_free_ char *config = xasprintf("%s/config.json", dir);
@@ -36,6 +38,8 @@ static int write_bundle(struct sandbox *s, const struct container *c,
 	int r;
 
 	r = oci_spec_to_json(req->oci, &spec, err);
+	if (r == 0)
+		r = namespaces_open(s, spec, joined, err);
 	if (r == 0 && req->sandbox_pidns)
 		r = pidns_get(s, &pidns, err);
 	if (r == 0)
@@ -54,7 +58,6 @@ static int write_bundle(struct sandbox *s, const struct container *c,
 		r = mkdir_parents(dir, 0700, err);
 	if (r < 0)
 		return r;
-	*ret_terminal = req->oci->process->terminal;
 	text = json_object_to_json_string_ext(spec, JSON_C_TO_STRING_PLAIN);
 	return file_write_atomic(AT_FDCWD, config, text, strlen(text), 0600, err);
 }
@@ -103,14 +106,15 @@ static int create_container(struct sandbox *s, struct container *c,
 	const Grpc__CreateContainerRequest *req, struct ttrpc_request *request,
 	struct err *err)
 {
-	bool terminal;
+	struct namespaces joined = {.n = 0};
 	int r;
 
 	r = storage_mount(req->storages, req->n_storages, &c->mounts, &c->n_mounts, err);
 	if (r == 0)
-		r = write_bundle(s, c, req, &terminal, err);
+		r = write_bundle(s, c, req, &joined, err);
 	if (r == 0)
-		r = launch_init(s, c, terminal, request, err);
+		r = launch_init(s, c, req->oci->process->terminal, request, err);
+	namespaces_close(&joined);
 	if (r == 0)
 		oom_watch(s, c);
 	return r;

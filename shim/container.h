@@ -17,6 +17,7 @@ struct container {
 	char *id, *bundle;
 	struct pod_size size; /* of whoever changes the pod */
 	struct trees *trees;  /* what the file server has of it */
+	unsigned int apart;   /* types of namespaces (namespaces.h); as size */
 	struct process *init;
 	struct process *execs;
 };

@@ -27,6 +27,7 @@ struct creation {
 	struct container *container;
 	char *hostname, *netns, *root, *folder;
 	struct guest_spec guest;
+	struct namespace_fit namespaces;
 	bool started_pod, netns_is_new;
 	struct trees_config trees_config;
 };
@@ -34,6 +35,8 @@ struct creation {
 static void creation_done(struct creation *c)
 {
 	guest_spec_done(&c->guest);
+	close_fd(c->namespaces.ipc_fd);
+	close_fd(c->namespaces.uts_fd);
 	spec_done(&c->spec);
 	free(c->hostname);
 	free(c->netns);
@@ -88,31 +91,43 @@ static int check_network(const struct creation *c, struct err *err)
 			  "(without a path it gets lo only)");
 }
 
+static void add_task(
+	struct namespace_task **tasks, unsigned int *n, const struct namespace_task *task)
+{
+	*tasks = xreallocarray(*tasks, *n + 1, sizeof(**tasks));
+	(*tasks)[(*n)++] = *task;
+}
+
 /* By these pids containerd lets a pod's further containers name its namespaces: a
  * task's, or the sandbox' where the shim makes that (sandbox_service.h). */
-static unsigned int task_pids(struct pod *pod, pid_t **ret)
+static unsigned int list_tasks(struct pod *pod, struct namespace_task **ret)
 {
 	unsigned int n = 0;
 
 	pthread_mutex_lock(&pod->lock);
-	for (struct container *other = pod->containers; other; other = other->next) {
-		*ret = xreallocarray(*ret, n + 1, sizeof(**ret));
-		(*ret)[n++] = (pid_t)other->init->pid;
-	}
-	if (pod->vm) {
-		*ret = xreallocarray(*ret, n + 1, sizeof(**ret));
-		(*ret)[n++] = vm_pid(pod->vm);
-	}
+	for (struct container *other = pod->containers; other; other = other->next)
+		add_task(ret, &n,
+			&(struct namespace_task){.pid = (pid_t)other->init->pid,
+				.container = other->id,
+				.apart = other->apart});
+	if (pod->vm)
+		add_task(ret, &n, &(struct namespace_task){.pid = vm_pid(pod->vm)});
 	pthread_mutex_unlock(&pod->lock);
 	return n;
 }
 
-static int check_namespaces(const struct creation *c, struct err *err)
+/* Nobody else makes or removes a container meanwhile. */
+static int fit_namespaces(struct creation *c, struct err *err)
 {
-	_cleanup_free_ pid_t *own = NULL;
-	unsigned int n = task_pids(c->pod, &own);
-	int r = namespaces_check(c->spec.json, own, n, err);
+	_cleanup_free_ struct namespace_task *tasks = NULL;
+	struct namespace_pod pod = {.n_tasks = list_tasks(c->pod, &tasks),
+		.is_new = !pod_has_vm(c->pod),
+		.ipc_fd = c->pod->ipcns_fd,
+		.uts_fd = c->pod->utsns_fd};
+	int r;
 
+	pod.tasks = tasks;
+	r = namespaces_fit(c->spec.json, &pod, &c->namespaces, err);
 	return r < 0 ? err_wrap(err, SPEC_FILE) : 0;
 }
 
@@ -131,8 +146,6 @@ static int read_spec(struct creation *c, struct err *err)
 		r = load_config(c, err);
 	if (r == 0)
 		r = check_network(c, err);
-	if (r == 0)
-		r = check_namespaces(c, err);
 	if (r < 0)
 		return r;
 	root = c->spec.root_path;
@@ -143,7 +156,10 @@ static int read_spec(struct creation *c, struct err *err)
 		*c->spec.hostname ? c->spec.hostname : c->request->id, HOST_NAME_MAX);
 	c->netns = xstrdup(c->spec.netns ? c->spec.netns : "");
 	json_set_bool(c->spec.process, "terminal", c->request->terminal);
-	r = spec_for_guest(&c->spec, c->request->id, &c->guest, err);
+	sandbox_add_sysctls(c->pod, c->spec.json);
+	r = fit_namespaces(c, err);
+	if (r == 0)
+		r = spec_for_guest(&c->spec, c->request->id, &c->guest, err);
 	if (r == 0)
 		sandbox_redirect_binds(c->pod, &c->guest);
 	return r;
@@ -164,6 +180,7 @@ static void new_container(struct creation *c)
 	container->id = xstrdup(request->id);
 	container->bundle = xstrdup(request->bundle);
 	container->size = size_of_spec(c);
+	container->apart = c->namespaces.apart;
 	container->init = process_new(container, "",
 		&(struct process_streams){.terminal = request->terminal,
 			.in = request->stdin,
@@ -187,8 +204,8 @@ static int start_trees(struct creation *c, struct err *err)
 	return trees_start(&c->trees_config, &c->container->trees, err);
 }
 
-/* The pod's namespace on the host is the one that the spec names, or, where it names
- * none, the one that the first process is in from now on: whoever gives the pod an
+/* The pod's namespaces on the host are those that the spec names, or, where it names
+ * none, those that the first process is in from now on: whoever gives the pod an
  * interface finds it by that one's pid. */
 static int stand_in(struct creation *c, struct err *err)
 {
@@ -199,13 +216,18 @@ static int stand_in(struct creation *c, struct err *err)
 	if (pod->netns_fd < 0 && *c->netns &&
 		net_open_path(c->netns, &pod->netns_fd, err) < 0)
 		return err_wrap(err, "network namespace %s", err_quote(c->netns, 256));
-	r = process_stand_in(init, c->guest.oci->process, err);
-	if (r < 0 || pod->netns_fd >= 0)
-		return r;
-	free(c->netns);
-	c->netns = xasprintf("/proc/%u/ns/net", init->pid);
-	c->netns_is_new = true;
-	return standin_open_netns(init->standin, &pod->netns_fd, err);
+	if (pod->ipcns_fd < 0)
+		pod->ipcns_fd = steal_fd(&c->namespaces.ipc_fd);
+	if (pod->utsns_fd < 0)
+		pod->utsns_fd = steal_fd(&c->namespaces.uts_fd);
+	c->netns_is_new = pod->netns_fd < 0;
+	r = process_stand_in(init, c->guest.oci->process,
+		pod->sandbox ? pod->sandbox->hostname : c->hostname, err);
+	if (r == 0 && c->netns_is_new) {
+		free(c->netns);
+		c->netns = xasprintf("/proc/%u/ns/net", init->pid);
+	}
+	return r;
 }
 
 /* The pod starts with its first container. */
@@ -239,7 +261,7 @@ static int create_in_guest(struct creation *c, const struct pod_use *use, struct
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest.oci;
-	request.sandbox_pidns = c->guest.sandbox_pidns;
+	request.sandbox_pidns = c->namespaces.sandbox_pidns;
 	trace_begin(&c->pod->trace, TRACE_CREATED);
 	r = agent_create_container(use->agent, &request,
 		deadline_after_ms((int64_t)c->pod->config.call_timeout_ms), err);
@@ -332,7 +354,7 @@ static int build_container(struct creation *c, struct err *err)
 		pod_stop(c->pod);
 	}
 	if (r < 0 && !pod_has_vm(c->pod))
-		close_fd(steal_fd(&c->pod->netns_fd));
+		pod_close_namespaces(c->pod);
 	return r;
 }
 
@@ -370,7 +392,9 @@ static void set_creating(struct pod *pod, const char *id)
 int container_create(struct pod *pod,
 	const Containerd__Task__V2__CreateTaskRequest *request, struct err *err)
 {
-	struct creation c = {.pod = pod, .request = request};
+	struct creation c = {.pod = pod,
+		.request = request,
+		.namespaces = {.ipc_fd = -1, .uts_fd = -1}};
 	int r;
 
 	r = name_check("container id", request->id, err);

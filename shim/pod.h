@@ -61,7 +61,8 @@ struct pod {
 	struct pod_image *images; /* pod_images.h */
 	struct factory_result factory;
 	struct net *net;
-	int netns_fd; /* of the host, from before the pod's start to its end; else -1 */
+	/* Its namespaces on the host, from before its start to its end; else -1. */
+	int netns_fd, ipcns_fd, utsns_fd;
 	struct standins *standins; /* with the first container */
 	pthread_t oom;
 	bool has_oom, reported;
@@ -95,6 +96,8 @@ struct pod_needs {
  */
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);
 bool pod_has_vm(struct pod *pod);
+/* Gives up what a pod that was not started has of its namespaces. */
+void pod_close_namespaces(struct pod *pod);
 /* What the containers need in all. Never shrinks. */
 int pod_resize(
 	struct pod *pod, uint64_t cpu_millis, uint64_t memory_bytes, struct err *err);

@@ -64,7 +64,24 @@ static char **make_argv(const Grpc__Process *spec)
 	return argv;
 }
 
-int process_stand_in(struct process *p, const Grpc__Process *spec, struct err *err)
+/* The first one's are the pod's. */
+static int keep_namespaces(struct pod *pod, const struct standin *s, struct err *err)
+{
+	const struct {
+		const char *file;
+		int *fd;
+	} all[] = {{"net", &pod->netns_fd}, {"ipc", &pod->ipcns_fd},
+		{"uts", &pod->utsns_fd}};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(all); i++)
+		if (*all[i].fd < 0)
+			r = standin_open_namespace(s, all[i].file, all[i].fd, err);
+	return r;
+}
+
+int process_stand_in(struct process *p, const Grpc__Process *spec, const char *hostname,
+	struct err *err)
 {
 	struct pod *pod = p->container->pod;
 	_cleanup_free_ char *root = state_path(&pod->state, "rootfs");
@@ -72,6 +89,9 @@ int process_stand_in(struct process *p, const Grpc__Process *spec, struct err *e
 	struct standin_config config = {.file_server = pod->config.file_server,
 		.root = root,
 		.netns_fd = pod->netns_fd,
+		.ipcns_fd = pod->ipcns_fd,
+		.utsns_fd = pod->utsns_fd,
+		.hostname = hostname,
 		.container_id = p->container->id,
 		.exec_id = p->exec_id,
 		.argv = argv};
@@ -88,7 +108,7 @@ int process_stand_in(struct process *p, const Grpc__Process *spec, struct err *e
 	p->standin = s;
 	p->pid = (uint32_t)standin_pid(s);
 	pthread_mutex_unlock(&pod->lock);
-	return 0;
+	return keep_namespaces(pod, s, err);
 }
 
 int process_join_vm(struct process *p, const struct pod_use *use, struct err *err)

@@ -346,6 +346,13 @@ static struct vm *take_vm(struct pod *pod)
 	return vm;
 }
 
+void pod_close_namespaces(struct pod *pod)
+{
+	close_fd(steal_fd(&pod->netns_fd));
+	close_fd(steal_fd(&pod->ipcns_fd));
+	close_fd(steal_fd(&pod->utsns_fd));
+}
+
 /* The file server goes before the VM's cgroup, in which it is. */
 static void undo_pod(struct pod *pod)
 {
@@ -358,7 +365,7 @@ static void undo_pod(struct pod *pod)
 	pod_images_forget(pod);
 	vm_free(vm);
 	leave_net(pod);
-	close_fd(steal_fd(&pod->netns_fd));
+	pod_close_namespaces(pod);
 	lease_release(&pod->factory.lease);
 }
 

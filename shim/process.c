@@ -346,7 +346,7 @@ static int check_exec_allowed(struct process *init, struct err *err)
 static int stand_in_for_exec(
 	struct process *p, const struct pod_use *use, struct err *err)
 {
-	int r = process_stand_in(p, p->spec, err);
+	int r = process_stand_in(p, p->spec, "", err);
 
 	if (r == 0)
 		r = process_join_vm(p, use, err);

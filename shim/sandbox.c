@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "shim/container.h"
@@ -141,6 +142,22 @@ void sandbox_redirect_binds(const struct pod *pod, struct guest_spec *spec)
 	}
 }
 
+void sandbox_add_sysctls(struct pod *pod, struct json_object *config)
+{
+	struct json_object *linux_ = json_at(config, "linux"), *all;
+
+	if (!pod->sandbox || pod->containers ||
+		!json_object_is_type(linux_, json_type_object))
+		return;
+	all = json_at(linux_, "sysctl");
+	if (!json_object_is_type(all, json_type_object)) {
+		all = json_object_new_object();
+		json_object_object_add(linux_, "sysctl", all);
+	}
+	json_object_object_foreach (pod->sandbox->sysctls, name, value)
+		json_object_object_add(all, name, json_object_get(value));
+}
+
 /* ---- its life ---- */
 
 void sandbox_free(struct sandbox *s)
@@ -149,8 +166,19 @@ void sandbox_free(struct sandbox *s)
 		return;
 	free(s->hostname);
 	free(s->netns);
+	json_object_put(s->sysctls);
 	close_fd(s->end_fd);
 	free(s);
+}
+
+static struct json_object *copy_sysctls(const Runtime__V1__PodSandboxConfig *config)
+{
+	struct json_object *all = json_object_new_object();
+
+	for (size_t i = 0; config && config->linux && i < config->linux->n_sysctls; i++)
+		json_set_string(all, config->linux->sysctls[i]->key,
+			config->linux->sysctls[i]->value);
+	return all;
 }
 
 static int new_sandbox(const struct pod *pod,
@@ -168,6 +196,7 @@ static int new_sandbox(const struct pod *pod,
 	(*ret)->end_fd = fd;
 	(*ret)->hostname = xstrndup(hostname, HOST_NAME_MAX);
 	(*ret)->netns = xstrdup(request->netns_path);
+	(*ret)->sysctls = copy_sysctls(config);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 /* A pod that the Sandbox API makes and ends, and not its first and last container. */
 #pragma once
 
+#include <json-c/json.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -18,6 +19,7 @@
  */
 struct sandbox {
 	char *hostname, *netns;
+	struct json_object *sysctls; /* name: value, as in a spec; not NULL */
 	struct timespec created_at, exited_at;
 	bool started, ended; /* under the pod's lock, as is exited_at */
 	int end_fd;          /* readable when it has ended */
@@ -41,3 +43,6 @@ void sandbox_free(struct sandbox *s); /* NULL is fine */
 /* A bind mount of a file that a pause container's CRI would have made is one of the
  * pod's. */
 void sandbox_redirect_binds(const struct pod *pod, struct guest_spec *spec);
+/* The agent's protocol has sysctls in a container's spec alone: the first container
+ * brings the pod's. config: config.json. */
+void sandbox_add_sysctls(struct pod *pod, struct json_object *config);

@@ -60,50 +60,6 @@ static void drop_host_only(struct json_object *spec, const char *cid)
 	}
 }
 
-/*
- * The VM is the pod: what its containers share is the guest's own. So a namespace with a
- * path is left out, and so is the network namespace, path or not. With the guest's uts
- * namespace the hostname is the sandbox's, set by the identity gate.
- */
-static int guest_namespaces(
-	struct json_object *spec, bool *ret_sandbox_pidns, struct err *err)
-{
-	struct json_object *linux_ = json_at(spec, "linux"), *list, *kept;
-	bool own_uts = false;
-
-	*ret_sandbox_pidns = false;
-	if (!linux_ || !json_object_object_get_ex(linux_, "namespaces", &list))
-		return 0;
-	if (!json_object_is_type(list, json_type_array))
-		return err_set(err, -EINVAL, "linux.namespaces is no array");
-	kept = json_object_new_array();
-	for (size_t i = 0; i < json_object_array_length(list); i++) {
-		struct json_object *entry = json_object_array_get_idx(list, i);
-		const char *type, *path;
-		int r;
-
-		r = json_get_string(entry, "type", &type, err);
-		if (r == 0)
-			r = json_get_string_opt(entry, "path", "", &path, err);
-		if (r < 0) {
-			json_put(kept);
-			return err_wrap(err, "linux.namespaces");
-		}
-		if (strcmp(type, "pid") == 0 && *path)
-			*ret_sandbox_pidns = true;
-		if (*path || strcmp(type, "network") == 0)
-			continue;
-		own_uts |= strcmp(type, "uts") == 0;
-		json_object_array_add(kept, json_object_get(entry));
-	}
-	json_object_object_add(linux_, "namespaces", kept);
-	if (!own_uts) {
-		json_object_object_del(spec, "hostname");
-		json_object_object_del(spec, "domainname");
-	}
-	return 0;
-}
-
 struct mount_words {
 	const char *type, *source, *destination;
 	bool bind, recursive;
@@ -276,9 +232,7 @@ static int fit_to_guest(
 	int r;
 
 	drop_host_only(spec->json, cid);
-	r = guest_namespaces(spec->json, &g->sandbox_pidns, err);
-	if (r == 0)
-		r = guest_mounts(spec->json, cid, g, err);
+	r = guest_mounts(spec->json, cid, g, err);
 	if (r < 0)
 		return r;
 	json_set_string(json_at(spec->json, "root"), "path", root);

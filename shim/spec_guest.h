@@ -10,8 +10,8 @@
 /*
  * A spec passes two filters, and no field is the business of both:
  * - here goes what would name something of the host: hooks, devices and their numbers,
- *   CPU numbers, traffic classes, cgroup files, the paths of namespaces. Sources of bind
- *   mounts and the root are replaced by the places where the guest finds them.
+ *   CPU numbers, traffic classes, cgroup files; namespaces, by namespaces.h. Sources of
+ *   bind mounts and the root are replaced by the places where the guest finds them.
  * - guest/spec.h takes what the guest's kernel has not, and adds what only the agent
  *   knows: the cgroup, the pod's pid namespace.
  */
@@ -31,7 +31,6 @@ struct guest_spec {
 	Grpc__Spec *oci;
 	struct spec_bind *binds;
 	unsigned int n_binds;
-	bool sandbox_pidns; /* it wants the pod's pid namespace */
 };
 
 /*

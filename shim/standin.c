@@ -59,16 +59,26 @@ static void __attribute__((noreturn)) child_fail(const struct child *c, const ch
 	_exit(EXIT_FAILURE);
 }
 
-static void child_enter_network(const struct child *c)
+static void child_enter(const struct child *c, int fd, int type)
 {
-	if (c->config->netns_fd >= 0) {
-		if (setns(c->config->netns_fd, CLONE_NEWNET) < 0)
-			child_fail(c, "enter the network namespace");
-	} else if (unshare(CLONE_NEWNET) < 0) {
-		child_fail(c, "make a network namespace");
-	} else if (loopback_raise() < 0) {
+	if (fd >= 0 && setns(fd, type) < 0)
+		child_fail(c, "enter the pod's namespaces");
+	if (fd < 0 && unshare(type) < 0)
+		child_fail(c, "make the pod's namespaces");
+}
+
+static void child_enter_namespaces(const struct child *c)
+{
+	const struct standin_config *config = c->config;
+
+	child_enter(c, config->netns_fd, CLONE_NEWNET);
+	if (config->netns_fd < 0 && loopback_raise() < 0)
 		child_fail(c, "raise lo in a new network namespace");
-	}
+	child_enter(c, config->ipcns_fd, CLONE_NEWIPC);
+	child_enter(c, config->utsns_fd, CLONE_NEWUTS);
+	if (config->utsns_fd < 0 &&
+		sethostname(config->hostname, strlen(config->hostname)) < 0)
+		child_fail(c, "set the hostname in a new uts namespace");
 }
 
 static void __attribute__((noreturn)) child_run(const struct child *c)
@@ -77,7 +87,7 @@ static void __attribute__((noreturn)) child_run(const struct child *c)
 
 	close(c->parents_sock); /* or the shim's death would not end the socket */
 	proc_reset_signals();
-	child_enter_network(c);
+	child_enter_namespaces(c);
 	if (setsid() < 0)
 		child_fail(c, "setsid");
 	if (fchdir(c->root_fd) < 0 || chroot(".") < 0)
@@ -272,11 +282,12 @@ int standin_join_cgroup(
 	return 0;
 }
 
-int standin_open_netns(const struct standin *s, int *ret_fd, struct err *err)
+int standin_open_namespace(
+	const struct standin *s, const char *file, int *ret_fd, struct err *err)
 {
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)s->pid);
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)s->pid, file);
 	*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
 	return *ret_fd < 0 ? err_sys(err, errno, "cannot open %s", path) : 0;
 }

@@ -10,10 +10,11 @@
 
 /*
  * What asks containerd for a task's pid expects a process: to signal it, to wait for its
- * end, to look at its arguments, to find the pod's network namespace by. So each process
- * that containerd knows has one here: the program stencil-task, which lies beside
- * stencil-files, in the pod's network namespace, with the arguments of the guest's
- * process, without capabilities, its root the sandbox's empty folder, in the VM's cgroup.
+ * end, to look at its arguments, to find the pod's network namespace by, to name those
+ * that containers share. So each process that containerd knows has one here: the program
+ * stencil-task, which lies beside stencil-files, in the network, ipc and uts namespaces
+ * that are the pod's on the host, with the arguments of the guest's process, without
+ * capabilities, its root the sandbox's empty folder, in the VM's cgroup.
  *
  * It ends when the shim says so (the guest's process has ended), when the shim ends,
  * however that does, and with the VM. A signal that it gets, SIGKILL too, is told to the
@@ -50,7 +51,10 @@ struct standin;
 struct standin_config {
 	const char *file_server; /* the path of stencil-files */
 	const char *root;        /* an empty folder */
-	int netns_fd;            /* -1: a new namespace, with lo up */
+	/* Namespaces, each -1: a new one; the network's with lo up, the uts' with that
+	 * name. */
+	int netns_fd, ipcns_fd, utsns_fd;
+	const char *hostname;
 	const char *container_id, *exec_id;
 	char *const *argv; /* at least one; NULL at the end */
 };
@@ -62,7 +66,9 @@ pid_t standin_pid(const struct standin *s);
 /* Into the VM's cgroup, by its cgroup.procs (-1 in unused places). */
 int standin_join_cgroup(
 	const struct standin *s, const int *fds, unsigned int n, struct err *err);
-int standin_open_netns(const struct standin *s, int *ret_fd, struct err *err);
+/* file: as in /proc/<pid>/ns. */
+int standin_open_namespace(
+	const struct standin *s, const char *file, int *ret_fd, struct err *err);
 /* Its process is gone when this returns. From any thread, and twice; NULL is fine. */
 void standin_end(struct standin *s);
 void standin_free(struct standin *s); /* ends it; NULL is fine */

@@ -141,6 +141,46 @@ between "$(($(mib_of "$two") - mib))" 200 256 'the VM has the memory for it'
 cri_exec "$two" nproc
 is "$TEXT" "$(nproc | awk '{ print $1 < 2 ? $1 : 2 }')" 'and the CPUs'
 
+# ---- what the containers of a pod share --------------------------------------------------------------
+
+shares() # RUNTIME
+{
+	local pod one two
+
+	cri_well "$1: a pod with sysctls" cri_run_pod "shares-$1" "$1" 'linux { sysctls {
+		key: "kernel.shm_rmid_forced" value: "1" } sysctls {
+		key: "fs.mqueue.msg_max" value: "13" } sysctls {
+		key: "kernel.msgmax" value: "9000" } sysctls {
+		key: "net.ipv4.ip_unprivileged_port_start" value: "80" } }'
+	pod=$POD
+	cri_well "$1: a container" cri_run "$pod" one '' -- sleep 1000
+	one=$CONTAINER
+	cri_well "$1: and another" cri_run "$pod" two '' -- sleep 1000
+	two=$CONTAINER
+	cri_exec "$two" sh -c 'cd /proc/sys; cat kernel/shm_rmid_forced fs/mqueue/msg_max kernel/msgmax \
+		net/ipv4/ip_unprivileged_port_start'
+	is "$TEXT" $'1\n13\n9000\n80' "$1: the sysctls hold in both"
+	cri_exec "$two" hostname
+	is "$TEXT" "shares-$1" "$1: and the hostname"
+	cri_exec "$one" sh -c 'probe queue 7777 && >/dev/mqueue/posix'
+	is "$EXIT" 0 "$1: a queue of System V and one of POSIX"
+	cri_exec "$two" sh -c 'grep -c "^ *7777 " /proc/sysvipc/msg; ls /dev/mqueue'
+	is "$TEXT" $'1\nposix' "$1: and the other one has them, too"
+	cri_exec "$two" sh -c 'stat -Lc %i /proc/self/ns/ipc /proc/self/ns/uts'
+	SEEN=$TEXT
+	cri_exec "$one" sh -c 'stat -Lc %i /proc/self/ns/ipc /proc/self/ns/uts'
+	is "$SEEN" "$TEXT" "$1: they are in the same namespaces"
+	cri_well "$1: a container in another one's process namespace" cri_run "$pod" debug 'linux {
+		security_context { namespace_options { pid: TARGET target_id: "'"$one"'" } } }' -- sleep 1000
+	cri_exec "$CONTAINER" stat -Lc %i /proc/self/ns/pid
+	SEEN=$TEXT
+	cri_exec "$one" stat -Lc %i /proc/self/ns/pid
+	is "$SEEN" "$TEXT" "$1: is in it"
+	cri_well "$1: it is removed" cri_remove_pod "$pod"
+}
+shares runc
+shares stencil
+
 # ---- containerd is killed ---------------------------------------------------------------------------
 
 cri_kill_containerd

@@ -10,6 +10,9 @@
  * than the memory: the kernel has to write pages back to have memory to go on. Then the
  * file is read as well.
  *
+ * "probe queue KEY" makes a System V message queue of that key, which is there until its
+ * ipc namespace ends; ipcs(1) shows it.
+ *
  * "probe memory" reads all physical memory of its VM once, by /proc/kcore, which needs a
  * privileged container.
  */
@@ -20,7 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -139,6 +144,15 @@ static int read_memory(void)
 	return 0;
 }
 
+static int make_queue(key_t key)
+{
+	if (msgget(key, IPC_CREAT | IPC_EXCL | 0600) < 0) {
+		perror("msgget");
+		return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned char bytes[16];
@@ -148,6 +162,8 @@ int main(int argc, char **argv)
 		return fill(strtoul(argv[2], NULL, 10), -1);
 	if (argc == 4 && strcmp(argv[1], "dirty") == 0)
 		return dirty(strtoul(argv[2], NULL, 10), argv[3]);
+	if (argc == 3 && strcmp(argv[1], "queue") == 0)
+		return make_queue((key_t)strtol(argv[2], NULL, 0));
 	if (argc == 2 && strcmp(argv[1], "memory") == 0)
 		return read_memory();
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))

@@ -5,7 +5,9 @@
 #include "tests/unit/guest_crun.h"
 #include "tests/unit/guest_reaper.h"
 
+#include "agent-client/agent.h"
 #include "guest/init.h"
+#include "guest/namespaces.h"
 
 #define ROOT GUEST_SHARED_ROOT "/shared/c1/rootfs"
 
@@ -259,6 +261,81 @@ static void test_terminal(void **state)
 	assert_int_equal(remove_it(&err), 0);
 }
 
+/* ---- namespaces of another container ---- */
+
+/* The caller's. */
+static struct json_object *spec_with_ipc(const char *path)
+{
+	_cleanup_free_ char *text = xasprintf(
+		"{\"linux\":{\"namespaces\":[{\"type\":\"ipc\",\"path\":\"%s\"},"
+		"{\"type\":\"uts\"}]}}",
+		path);
+	struct json_object *spec = NULL;
+
+	assert_int_equal(json_parse("spec", text, strlen(text), 8, &spec, NULL), 0);
+	return spec;
+}
+
+static void assert_same_file(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	assert_int_equal(stat(a, &sa), 0);
+	assert_int_equal(stat(b, &sb), 0);
+	assert_int_equal(sa.st_dev, sb.st_dev);
+	assert_int_equal(sa.st_ino, sb.st_ino);
+}
+
+static void refuse_namespace(const char *path, int code, const char *text)
+{
+	_cleanup_json_ struct json_object *spec = spec_with_ipc(path);
+	struct err err = ERR_INIT;
+	struct namespaces all;
+
+	assert_error(namespaces_open(&guest.sandbox, spec, &all, &err), code, text);
+	namespaces_close(&all);
+}
+
+#define WANTED ": " AGENT_NAMESPACES_DIR "/<container>/<file> is what is wanted"
+
+static void test_namespaces(void **state)
+{
+	_cleanup_json_ struct json_object *spec =
+		spec_with_ipc(AGENT_NAMESPACES_DIR "/c1/ipc");
+	_cleanup_free_ char *of_init = NULL;
+	struct err err = ERR_INIT;
+	struct namespaces all;
+	const char *path;
+
+	(void)state;
+	create_ok("cat", "", false);
+	assert_int_equal(start(&err), 0);
+	of_init = xasprintf(
+		"/proc/%d/ns/ipc", (int)guest.sandbox.containers->init->child.pid);
+	assert_int_equal(namespaces_open(&guest.sandbox, spec, &all, &err), 0);
+	assert_int_equal(all.n, 1);
+	assert_int_equal(json_get_string(json_object_array_get_idx(
+						 json_at(spec, "linux.namespaces"), 0),
+				 "path", &path, &err),
+		0);
+	assert_same_file(path, of_init);
+	namespaces_close(&all);
+	refuse_namespace(
+		"/proc/1/ns/ipc", -EINVAL, "linux.namespaces: /proc/1/ns/ipc" WANTED);
+	refuse_namespace(AGENT_NAMESPACES_DIR "/ipc", -EINVAL,
+		"linux.namespaces: " AGENT_NAMESPACES_DIR "/ipc" WANTED);
+	refuse_namespace(AGENT_NAMESPACES_DIR "/c1/../ipc", -ENOENT,
+		"linux.namespaces: there is no container c1/..");
+	refuse_namespace(AGENT_NAMESPACES_DIR "/c1/maps", -EINVAL,
+		"linux.namespaces: " AGENT_NAMESPACES_DIR "/c1/maps" WANTED);
+	close_stdin("c1");
+	assert_int_equal(status_of("c1"), 0);
+	refuse_namespace(AGENT_NAMESPACES_DIR "/c1/ipc", -ESRCH,
+		"linux.namespaces: the ipc namespace of container c1: its first process has "
+		"ended");
+	assert_int_equal(remove_it(&err), 0);
+}
+
 /* ---- failing ---- */
 
 /* crun's word is told; the process that it had started is gone. */
@@ -354,6 +431,7 @@ int main(int argc, char **argv)
 		TEST(test_life),
 		TEST(test_exec),
 		TEST(test_terminal),
+		TEST(test_namespaces),
 		TEST(test_create_fails),
 		TEST(test_exec_fails),
 		TEST(test_create_hangs),
