@@ -48,11 +48,11 @@ void channel_free(struct channel *c)
 	if (!c)
 		return;
 	channel_end(c);
-	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
+	for (unsigned int i = 0; i < c->mounts_end; i++)
 		if (c->mounts[i])
 			channel_mount_interrupt(c->mounts[i]);
 	wait_for_workers(c);
-	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++) {
+	for (unsigned int i = 0; i < c->mounts_end; i++) {
 		if (!c->mounts[i])
 			continue;
 		tree_free(c->mounts[i]->tree);

@@ -99,6 +99,7 @@ struct channel {
 	unsigned int pool, idle, waiters, lockers;
 	enum slot_state slots[FILES_SLOTS];
 	struct mount *mounts[FILES_MOUNTS_MAX];
+	unsigned int mounts_end; /* no mount ever had this number or a greater one */
 
 	pthread_mutex_t send_lock;
 };

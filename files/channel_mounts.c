@@ -280,6 +280,7 @@ int channel_add(struct channel *c, unsigned int number, int root_fd,
 	}
 	pthread_mutex_lock(&c->lock);
 	c->mounts[number] = mount;
+	c->mounts_end = MAX(c->mounts_end, number + 1);
 	pthread_mutex_unlock(&c->lock);
 	return 0;
 }

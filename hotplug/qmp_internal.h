@@ -57,6 +57,16 @@ struct qmp {
 	uint64_t n_dropped; /* answers nobody asked for, and events that were too long */
 };
 
+/* What was read and not handled. */
+struct qmp_input {
+	char *data;
+	size_t len, size;
+	size_t scanned; /* bytes at the start known to hold no newline */
+};
+
+/* Handles every whole line of `in`, and keeps the beginning of the next. */
+int qmp_take_lines(struct qmp *q, struct qmp_input *in, struct err *err);
+
 /* The reader thread: arg is the struct qmp. Returns it if it ended for stop_fd, between
  * two lines; else NULL, and the session has ended. */
 void *qmp_reader_main(void *arg);

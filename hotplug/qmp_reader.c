@@ -12,12 +12,6 @@
 
 #define READ_BYTES 4096
 
-struct input {
-	char *data;
-	size_t len, size;
-	size_t scanned; /* bytes at the start known to hold no newline */
-};
-
 void qmp_end(struct qmp *q, const struct err *why)
 {
 	pthread_mutex_lock(&q->lock);
@@ -154,7 +148,7 @@ static int take_line(struct qmp *q, const char *line, size_t len, struct err *er
  * Waits for bytes: 0; -ECANCELED when the reader is to stop and stands between two lines,
  * -ETIMEDOUT when it was to stop and the rest of a line does not come.
  */
-static int wait_input(struct qmp *q, const struct input *in)
+static int wait_input(struct qmp *q, const struct qmp_input *in)
 {
 	struct pollfd fds[] = {
 		{.fd = q->fd, .events = POLLIN}, {.fd = q->stop_fd, .events = POLLIN}};
@@ -182,7 +176,7 @@ static int wait_input(struct qmp *q, const struct input *in)
 }
 
 /* Reads once; 0 is the end of the stream, or as wait_input(). */
-static ssize_t read_more(struct qmp *q, struct input *in)
+static ssize_t read_more(struct qmp *q, struct qmp_input *in)
 {
 	if (in->size - in->len < READ_BYTES) {
 		in->size = MAX(in->size * 2, (size_t)READ_BYTES * 2);
@@ -204,8 +198,7 @@ static ssize_t read_more(struct qmp *q, struct input *in)
 	}
 }
 
-/* Handles every whole line there is, and keeps the beginning of the next. */
-static int take_lines(struct qmp *q, struct input *in, struct err *err)
+int qmp_take_lines(struct qmp *q, struct qmp_input *in, struct err *err)
 {
 	size_t begin = 0;
 	char *end;
@@ -231,7 +224,7 @@ static int take_lines(struct qmp *q, struct input *in, struct err *err)
 	if (in->len == 0 &&
 		in->size > 4 * READ_BYTES) { /* one long answer need not stay */
 		free(in->data);
-		*in = (struct input){0};
+		*in = (struct qmp_input){0};
 	}
 	return 0;
 }
@@ -239,7 +232,7 @@ static int take_lines(struct qmp *q, struct input *in, struct err *err)
 void *qmp_reader_main(void *arg)
 {
 	struct qmp *q = arg;
-	struct input in = {0};
+	struct qmp_input in = {0};
 	struct err err = ERR_INIT;
 
 	while (err.code == 0) {
@@ -250,7 +243,7 @@ void *qmp_reader_main(void *arg)
 			return q;
 		}
 		if (n > 0)
-			take_lines(q, &in, &err);
+			qmp_take_lines(q, &in, &err);
 		else if (n == 0)
 			err_set(&err, -ECONNRESET, "QEMU closed its QMP connection");
 		else

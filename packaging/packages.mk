@@ -21,7 +21,8 @@ PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc \
 # For `make check-trixie`, which installs the rest in a Debian 13 of its own.
 PACKAGES_trixie = mmdebstrap
 
-# For `make fuzz` alone, which says so if it is not there: clang.
+# For `make fuzz` and `make soak`: the compiler, and its sanitizers' library.
+PACKAGES_fuzz = clang:clang libclang-rt-dev
 
 DEPS	 = build guest run world test
 deps:

@@ -115,6 +115,7 @@ void own_cgroup_leave(void)
 	unsigned int n = cgroup_hierarchies(roots);
 	_cleanup_(unlock) int lock_fd = before.moved ? vm_number_lock(NULL) : -1;
 
+	(void)lock_fd; /* clang takes what is only cleaned up for unused */
 	for (unsigned int i = 0; i < n && before.moved; i++) {
 		_cleanup_free_ char *group = xasprintf("%s/%s", roots[i], before.group);
 		struct err err = ERR_INIT;

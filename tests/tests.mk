@@ -52,7 +52,7 @@ $(B)/tests/unit/test_guest_%.t: $(B)/obj/tests/unit/test_guest_%.o $(GUEST_TEST_
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
 # From JSON is the shim's, to JSON is the guest's.
-$(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t: $(call lib_a,guest)
+$(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t $(B)/fuzz_oci_json: $(call lib_a,guest)
 
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
@@ -81,12 +81,16 @@ check:
 	@$(TEST_ENV) prove --timer --failures --comments --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 
-# Many clones, one after the other, and their traces: a part of `make check`, with numbers to choose.
+# What `make check` has in small, for a night: many clones, one after the other, and their traces; many
+# inputs for each fuzz target.
 CYCLES	 = 200
 READERS	 = 300
+FUZZ_RUNS = 1000000
 soak:
-	@CYCLES='$(CYCLES)' READERS='$(READERS)' $(MAKE) --no-print-directory check \
-		TEST_FILES=tests/system/soak.t
+	@$(MAKE) --no-print-directory deps DEPS=fuzz
+	@$(MAKE) --no-print-directory $(FUZZ_MAKE) $(addprefix build-fuzz/fuzz_,$(FUZZ_NAMES))
+	@CYCLES='$(CYCLES)' READERS='$(READERS)' FUZZ_RUNS='$(FUZZ_RUNS)' $(MAKE) --no-print-directory check \
+		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t'
 .PHONY: soak
 
 # The quickstart and all tests in a Debian 13. What is in MAKEFLAGS here is not for the make in there.
@@ -119,13 +123,12 @@ bench:
 
 SECONDS	 = 60
 RUNS	 =
+FUZZ_NAMES = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAKE = CC=clang SAN=fuzzer-no-link,address,undefined B=build-fuzz
 fuzz:
-	@test -n '$(FUZZ)' || { echo "make fuzz FUZZ=<name>, one of:" \
-		$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)) >&2; exit 1; }
-	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt-get install clang" >&2; \
-		exit 1; }
-	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined B=build-fuzz \
-		build-fuzz/fuzz_$(FUZZ)
+	@test -n '$(FUZZ)' || { echo "make fuzz FUZZ=<name>, one of: $(FUZZ_NAMES)" >&2; exit 1; }
+	@$(MAKE) --no-print-directory deps DEPS='build fuzz'
+	@$(MAKE) --no-print-directory $(FUZZ_MAKE) build-fuzz/fuzz_$(FUZZ)
 	@mkdir -p build-fuzz/corpus/$(FUZZ)
 	build-fuzz/fuzz_$(FUZZ) $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(SECONDS)) -timeout=5 \
 		-rss_limit_mb=1024 -keep_seed=1 \

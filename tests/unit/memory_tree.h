@@ -51,7 +51,6 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 		return err_set(err, -EBADF, "no root");
 	tree = xnew0(struct tree);
 	tree->options = *options;
-	tree->written = xmalloc(FILES_SLOT_BYTES);
 	pthread_mutex_init(&tree->lock, NULL);
 	cond_init(&tree->changed);
 	memory_tree_last = tree;
@@ -157,6 +156,7 @@ static int memory_tree_write(struct tree *tree, const struct fuse_in_header *in,
 	if (len > FILES_DATA_BYTES)
 		return -EPROTO;
 	pthread_mutex_lock(&tree->lock);
+	tree->written = xreallocarray(tree->written, MAX(len, (size_t)1), 1);
 	memcpy(tree->written, data, len);
 	tree->written_len = len;
 	tree->written_in_window = request->payload;
