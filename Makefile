@@ -62,7 +62,7 @@ help:
 	@echo '                  removes one. DEPS="build guest" for what make and make install need'
 	@echo 'make guest        the guest: Debian kernel and our initramfs, in $(B)/guest/'
 	@echo 'make quickstart   all of it, then containers in cloned VMs through a real containerd'
-	@echo 'make check        all tests; TESTS="unit lint" for some of them, one summary at the end'
+	@echo 'make check        all tests; TESTS="unit lint" for some of them, JOBS=1 one after the other'
 	@echo 'make bench        BENCH="build ../other/build" ROUNDS=5: builds, factories and runc compared'
 	@echo 'make check-trixie  the quickstart and all tests in a Debian 13 that mmdebstrap makes below build/'
 	@echo 'make soak         CYCLES=200 READERS=300 FUZZ_RUNS=1000000: as many clones, readers of all of'

@@ -11,6 +11,8 @@ TESTS	 = lint unit fuzz integration system
 # A test that hangs is a failure, not a hang. Not a measure: many times what the longest needs, and a
 # single wait ends long before, see tests/lib/patience.h.
 TEST_SECONDS = 14400
+# Tests at a time: each has a world of its own, with a few VMs of 256 MiB at most.
+JOBS	 := $(shell n=$$(nproc); [ "$$n" -lt 4 ] || n=4; echo "$$n")
 
 test_c_t = $(patsubst tests/%.c,$(B)/tests/%.t,$(wildcard tests/$(1)/$(2)_*.c))
 T_lint	 = $(wildcard tests/lint/*.t)
@@ -78,7 +80,7 @@ CHECK_GUEST = $(filter integration system,$(TESTS))
 check:
 	@$(MAKE) --no-print-directory deps DEPS='build $(if $(CHECK_GUEST),guest run world) test'
 	@$(MAKE) --no-print-directory all tests $(if $(CHECK_GUEST),guest $(BUSYBOX))
-	@$(TEST_ENV) prove --timer --failures --comments --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
+	@$(TEST_ENV) prove --jobs $(JOBS) --timer --failures --comments --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 
 # What `make check` has in small, for a night: many clones, one after the other, and their traces; many

@@ -18,10 +18,16 @@ SYSTEM_IMAGE=$STENCIL_BUILD/tests/system/image.tar
 : "${STENCIL_PROBE:=$STENCIL_BUILD/tests/system/probe}"
 : "${STENCIL_FILES_PROBE:=$STENCIL_BUILD/tests/system/files_probe}"
 
-# Built once for all system tests.
-if [ -z "${WORLD_NUMBER:-}" ] && ! [[ "$SYSTEM_IMAGE" -nt "$STENCIL_PROBE" &&
-	"$SYSTEM_IMAGE" -nt "$STENCIL_FILES_PROBE" ]]; then
-	image_build "$SYSTEM_IMAGE" "$STENCIL_PROBE" "$STENCIL_FILES_PROBE"
+# Built once for all system tests, which may come at the same time.
+if [ -z "${WORLD_NUMBER:-}" ]; then
+	(
+		flock 9
+		[[ "$SYSTEM_IMAGE" -nt "$STENCIL_PROBE" && "$SYSTEM_IMAGE" -nt "$STENCIL_FILES_PROBE" ]] ||
+			{
+				image_build "$SYSTEM_IMAGE.new" "$STENCIL_PROBE" "$STENCIL_FILES_PROBE" &&
+					mv "$SYSTEM_IMAGE.new" "$SYSTEM_IMAGE"
+			}
+	) 9>"$SYSTEM_IMAGE.lock"
 fi
 world_enter "$0" "$@"
 # A CRI's tests have a containerd of their own, see cri.sh.
