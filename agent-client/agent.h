@@ -26,6 +26,10 @@
 #define AGENT_SHARED_DIR "/run/kata-containers/shared/containers"
 /* Images of layers, each mounted once for all containers that have it. */
 #define AGENT_IMAGES_DIR "/run/kata-containers/images"
+/* Shared memory: each tmpfs that the host's containers would share, for all of the pod's
+ * that have it. By this driver, which leaves it mounted until the guest ends. */
+#define AGENT_SHM_DIR    "/run/kata-containers/shm"
+#define AGENT_SHM_DRIVER "stencil-shm"
 /* No folder, but how a spec names another container's namespace: <container id>/ and its
  * file in /proc/<pid>/ns. */
 #define AGENT_NAMESPACES_DIR "/run/kata-containers/namespaces"

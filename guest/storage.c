@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent-client/agent.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mount_word.h"
@@ -128,12 +129,14 @@ static const struct driver {
 	int (*mount)(const Grpc__Storage *s, struct err *err);
 	bool mounts; /* else a folder is all there is */
 	bool shares; /* a mount point that is there already is used, too */
+	bool stays;  /* for whoever comes later, until the guest ends */
 } drivers[] = {
-	{FILES_DRIVER, mount_files, true, false},
-	{FILES_IMAGE_DRIVER, mount_image, true, true},
-	{FILES_OVERLAY_DRIVER, mount_overlay, true, false},
-	{"ephemeral", mount_tmpfs, true, true},
-	{"local", make_folder, false, false},
+	{FILES_DRIVER, mount_files, .mounts = true},
+	{FILES_IMAGE_DRIVER, mount_image, .mounts = true, .shares = true},
+	{FILES_OVERLAY_DRIVER, mount_overlay, .mounts = true},
+	{"ephemeral", mount_tmpfs, .mounts = true, .shares = true},
+	{AGENT_SHM_DRIVER, mount_tmpfs, .mounts = true, .shares = true, .stays = true},
+	{"local", make_folder, .mounts = false},
 };
 
 static const struct driver *find_driver(const char *name)
@@ -221,7 +224,7 @@ static int take_point(
 	return r;
 }
 
-/* 1 if something is mounted there for the caller, 0 if nothing had to be. */
+/* 1 if something is mounted there for the caller to unmount, 0 if not. */
 static int mount_one(const Grpc__Storage *s, struct err *err)
 {
 	const struct driver *driver = find_driver(s->driver);
@@ -240,7 +243,7 @@ static int mount_one(const Grpc__Storage *s, struct err *err)
 	pthread_mutex_lock(&points_lock);
 	r = take_point(driver, s, err);
 	pthread_mutex_unlock(&points_lock);
-	return r < 0 ? r : 1;
+	return r < 0 || driver->stays ? r : 1;
 }
 
 static int unmount_path(const char *path)

@@ -252,12 +252,27 @@ static int start_pod(struct creation *c, struct err *err)
 	return r;
 }
 
+/* The list is the caller's, what is in it is not. */
+static Grpc__Storage **list_storages(const struct creation *c, size_t *ret_n)
+{
+	size_t n;
+	Grpc__Storage **trees = trees_storages(c->container->trees, &n);
+	Grpc__Storage **all = xreallocarray(NULL, n + 1, sizeof(*all));
+
+	memcpy(all, trees, n * sizeof(*all));
+	if (c->guest.shm)
+		all[n++] = c->guest.shm;
+	*ret_n = n;
+	return all;
+}
+
 static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
+	_cleanup_free_ Grpc__Storage **storages = list_storages(c, &request.n_storages);
 	int r;
 
-	request.storages = trees_storages(c->container->trees, &request.n_storages);
+	request.storages = storages;
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest.oci;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -145,11 +146,23 @@ int mount_source_check(int fd, const char *source, struct err *err)
 		err_quote(source, 256));
 }
 
-uint64_t mount_source_tmpfs_bytes(const char *source)
+bool mount_source_tmpfs(const char *source, struct mount_tmpfs *ret)
 {
 	struct statfs fs;
+	struct stat st;
 
-	if (statfs(source, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
-		return 0;
-	return (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
+	if (statfs(source, &fs) < 0 || stat(source, &st) < 0 ||
+		fs.f_type != TMPFS_MAGIC || !S_ISDIR(st.st_mode))
+		return false;
+	/* Their bits in f_flags are those of mount(2). */
+	if (ret)
+		*ret = (struct mount_tmpfs){.device = st.st_dev,
+			.inode = st.st_ino,
+			.flags = (unsigned long)fs.f_flags &
+				 (MS_NOSUID | MS_NODEV | MS_NOEXEC),
+			.mode = st.st_mode & 07777,
+			.uid = st.st_uid,
+			.gid = st.st_gid,
+			.bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize};
+	return true;
 }

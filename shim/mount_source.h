@@ -18,5 +18,12 @@ bool mount_source_is_kernels(const char *source);
  * since somebody has changed meanwhile where the source leads. */
 int mount_source_check(int fd, const char *source, struct err *err);
 
-/* The size of the tmpfs that source is on; 0: it is on none, or that has no limit. */
-uint64_t mount_source_tmpfs_bytes(const char *source);
+/* A folder of a tmpfs: what another one needs to be like it. */
+struct mount_tmpfs {
+	uint64_t device, inode; /* by which it is known */
+	unsigned long flags;    /* MS_NOSUID, MS_NODEV, MS_NOEXEC */
+	unsigned int mode, uid, gid;
+	uint64_t bytes; /* 0: without a limit */
+};
+/* Whether source is one; ret may be NULL. */
+bool mount_source_tmpfs(const char *source, struct mount_tmpfs *ret);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "agent-client/agent.h"
 #include "base/json.h"
@@ -114,27 +115,62 @@ static int read_mount(struct json_object *m, struct mount_words *ret, struct err
 	return r;
 }
 
-/* As large as the host's, if that is a tmpfs. */
-static void make_shm(struct json_object *m, const char *source)
-{
-	static const char *const words[] = {"nosuid", "noexec", "nodev", "mode=1777"};
-	struct json_object *options = json_object_new_array();
-	uint64_t bytes = mount_source_tmpfs_bytes(source);
-	char size[40];
+/* ---- shared memory ---- */
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		json_object_array_add(options, json_object_new_string(words[i]));
-	if (bytes > 0) {
-		snprintf(size, sizeof(size), "size=%" PRIu64, bytes);
-		json_object_array_add(options, json_object_new_string(size));
-	}
-	json_set_string(m, "type", "tmpfs");
-	json_set_string(m, "source", "shm");
-	json_object_object_add(m, "options", options);
+/*
+ * A tmpfs on /dev/shm is memory that processes share, and so the guest's: as large as the
+ * host's, and one for all containers that have the same. One that is not there is what a
+ * CRI would have made for a pause container, which a pod of the Sandbox API has not.
+ */
+static bool is_shm(const struct mount_words *words)
+{
+	return strcmp(words->destination, "/dev/shm") == 0 && *words->source == '/' &&
+	       (mount_source_tmpfs(words->source, NULL) ||
+		       access(words->source, F_OK) < 0);
 }
 
-static int guest_mount(struct json_object *m, const char *cid, struct spec_bind *binds,
-	unsigned int *n, struct err *err)
+/* What containerd's CRI gives a pod. */
+static const struct mount_tmpfs default_shm = {
+	.flags = MS_NOSUID | MS_NODEV | MS_NOEXEC, .mode = 01777, .bytes = 64 * MiB};
+
+static void add_option(Grpc__Storage *s, char *option)
+{
+	s->options = xreallocarray(s->options, s->n_options + 1, sizeof(*s->options));
+	s->options[s->n_options++] = option;
+}
+
+static Grpc__Storage *new_shm(const char *source)
+{
+	static const struct {
+		unsigned long flag;
+		const char *word;
+	} words[] = {{MS_NOSUID, "nosuid"}, {MS_NODEV, "nodev"}, {MS_NOEXEC, "noexec"}};
+	struct mount_tmpfs fs = default_shm;
+	Grpc__Storage *s = xnew0(Grpc__Storage);
+
+	grpc__storage__init(s);
+	s->driver = xstrdup(AGENT_SHM_DRIVER);
+	s->source = xstrdup("shm");
+	s->fstype = xstrdup("tmpfs");
+	s->mount_point = mount_source_tmpfs(source, &fs)
+				 ? xasprintf(AGENT_SHM_DIR "/%jx-%jx",
+					   (uintmax_t)fs.device, (uintmax_t)fs.inode)
+				 : xstrdup(AGENT_SHM_DIR "/pod");
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (fs.flags & words[i].flag)
+			add_option(s, xstrdup(words[i].word));
+	add_option(s, xasprintf("mode=%o", fs.mode));
+	add_option(s, xasprintf("uid=%u", fs.uid));
+	add_option(s, xasprintf("gid=%u", fs.gid));
+	if (fs.bytes > 0)
+		add_option(s, xasprintf("size=%" PRIu64, fs.bytes));
+	return s;
+}
+
+/* ---- mounts ---- */
+
+static int guest_mount(
+	struct json_object *m, const char *cid, struct guest_spec *g, struct err *err)
 {
 	_cleanup_free_ char *place = NULL;
 	struct mount_words words;
@@ -144,9 +180,9 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 		return r;
 	if (!words.bind)
 		return 0;
-	/* Memory that is shared between processes is the guest's. */
-	if (strcmp(words.destination, "/dev/shm") == 0) {
-		make_shm(m, words.source);
+	if (is_shm(&words) && !g->shm) {
+		g->shm = new_shm(words.source);
+		json_set_string(m, "source", g->shm->mount_point);
 		return 0;
 	}
 	if (*words.source != '/')
@@ -155,15 +191,14 @@ static int guest_mount(struct json_object *m, const char *cid, struct spec_bind 
 			err_quote(words.source, 256), err_quote(words.destination, 256));
 	if (mount_source_is_kernels(words.source))
 		return 0;
-	if (*n >= SPEC_BINDS_MAX)
+	if (g->n_binds >= SPEC_BINDS_MAX)
 		return err_set(err, -E2BIG, "there are more than %d bind mounts",
 			SPEC_BINDS_MAX);
-	binds[*n] = (struct spec_bind){
+	g->binds[g->n_binds] = (struct spec_bind){
 		{xstrdup(words.source), words.recursive, words.readonly},
 		.follows = !words.secluded};
-	place = xasprintf(AGENT_SHARED_DIR "/%s/mounts/%u", cid, *n);
+	place = xasprintf(AGENT_SHARED_DIR "/%s/mounts/%u", cid, g->n_binds++);
 	json_set_string(m, "source", place);
-	(*n)++;
 	return 0;
 }
 
@@ -201,8 +236,7 @@ static int guest_mounts(struct json_object *spec, const char *cid, struct guest_
 	n = json_object_array_length(mounts);
 	ret->binds = xreallocarray(NULL, MIN(n, SPEC_BINDS_MAX) + 1, sizeof(*ret->binds));
 	for (size_t i = 0; i < n; i++) {
-		int r = guest_mount(json_object_array_get_idx(mounts, i), cid, ret->binds,
-			&ret->n_binds, err);
+		int r = guest_mount(json_object_array_get_idx(mounts, i), cid, ret, err);
 
 		if (r < 0)
 			return err_wrap(err, "mounts");
@@ -215,6 +249,8 @@ void guest_spec_done(struct guest_spec *g)
 	if (g->oci)
 		grpc__spec__free_unpacked(g->oci, NULL);
 	free_binds(g->binds, g->n_binds);
+	if (g->shm)
+		grpc__storage__free_unpacked(g->shm, NULL);
 	*g = (struct guest_spec){0};
 }
 

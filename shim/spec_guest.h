@@ -3,6 +3,7 @@
  * has. */
 #pragma once
 
+#include "agent-client/proto/agent.pb-c.h"
 #include "shim/oci/from_json.h"
 #include "shim/rootfs.h"
 #include "shim/spec.h"
@@ -31,6 +32,7 @@ struct guest_spec {
 	Grpc__Spec *oci;
 	struct spec_bind *binds;
 	unsigned int n_binds;
+	Grpc__Storage *shm; /* what its /dev/shm is a bind mount of; NULL: it is none */
 };
 
 /*

@@ -162,10 +162,11 @@ shares() # RUNTIME
 	is "$TEXT" $'1\n13\n9000\n80' "$1: the sysctls hold in both"
 	cri_exec "$two" hostname
 	is "$TEXT" "shares-$1" "$1: and the hostname"
-	cri_exec "$one" sh -c 'probe queue 7777 && >/dev/mqueue/posix'
-	is "$EXIT" 0 "$1: a queue of System V and one of POSIX"
-	cri_exec "$two" sh -c 'grep -c "^ *7777 " /proc/sysvipc/msg; ls /dev/mqueue'
-	is "$TEXT" $'1\nposix' "$1: and the other one has them, too"
+	cri_exec "$one" sh -c 'probe queue 7777 && >/dev/mqueue/posix && echo memory >/dev/shm/file'
+	is "$EXIT" 0 "$1: a queue of System V, one of POSIX, a file in /dev/shm"
+	cri_exec "$two" sh -c 'grep -c "^ *7777 " /proc/sysvipc/msg; ls /dev/mqueue; cat /dev/shm/file
+		df -k /dev/shm | awk "NR == 2 { print \$2 }"'
+	is "$TEXT" $'1\nposix\nmemory\n65536' "$1: and the other one has them, too"
 	cri_exec "$two" sh -c 'stat -Lc %i /proc/self/ns/ipc /proc/self/ns/uts'
 	SEEN=$TEXT
 	cri_exec "$one" sh -c 'stat -Lc %i /proc/self/ns/ipc /proc/self/ns/uts'

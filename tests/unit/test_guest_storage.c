@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 #include <linux/magic.h>
 
+#include "agent-client/agent.h"
 #include "guest/image.h"
 #include "guest/init.h"
 #include "guest/storage.h"
@@ -128,6 +129,30 @@ static void test_mount(void **state)
 	assert_false(is_mounted(A));
 	assert_int_equal(access(A "/below", F_OK), -1);
 	storage_unmount(&mounts, &n);
+}
+
+/* What is in it is there for the next one. */
+static void test_shm(void **state)
+{
+	Grpc__Storage a = storage(AGENT_SHM_DRIVER, A), *list[] = {&a};
+	char *options[] = {"size=65536", "mode=1777"};
+	struct err err = ERR_INIT;
+	struct stat st;
+	char **mounts = NULL;
+	size_t n = 0;
+
+	(void)state;
+	a.options = options;
+	a.n_options = 2;
+	assert_int_equal(storage_mount(list, 1, &mounts, &n, &err), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(stat(A, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 01777);
+	world_file(A "/kept", "x");
+	storage_unmount(&mounts, &n);
+	assert_int_equal(storage_mount(list, 1, &mounts, &n, &err), 0);
+	assert_file(A "/kept", "x");
+	assert_int_equal(umount(A), 0);
 }
 
 /* One that is in use goes at once, too. */
@@ -341,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_options_limit),
 		cmocka_unit_test(test_mount),
+		cmocka_unit_test(test_shm),
 		cmocka_unit_test(test_unmount_busy),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_overlay_options),

@@ -97,15 +97,23 @@ static void test_taken(void **state)
 static void test_tmpfs(void **state)
 {
 	char folder[] = "/tmp/stencil-test-XXXXXX";
+	struct mount_tmpfs fs;
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
-	assert_int_equal(mount("test", folder, "tmpfs", 0, "size=100m"), 0);
-	assert_int_equal(mount_source_tmpfs_bytes(folder), 100 << 20);
+	assert_int_equal(mount("test", folder, "tmpfs", MS_NOSUID | MS_NOEXEC,
+				 "size=100m,mode=2770,gid=7"),
+		0);
+	assert_true(mount_source_tmpfs(folder, &fs));
+	assert_int_equal(fs.bytes, 100 << 20);
+	assert_int_equal(fs.flags, MS_NOSUID | MS_NOEXEC);
+	assert_int_equal(fs.mode, 02770);
+	assert_int_equal(fs.gid, 7);
 	assert_false(mount_source_is_kernels(folder));
 	assert_int_equal(umount(folder), 0);
 	assert_int_equal(rmdir(folder), 0);
-	assert_int_equal(mount_source_tmpfs_bytes("/proc"), 0);
+	assert_false(mount_source_tmpfs("/proc", &fs));
+	assert_false(mount_source_tmpfs(folder, NULL));
 }
 
 /* Files that somebody has put into a tmpfs below /dev. */

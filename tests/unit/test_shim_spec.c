@@ -282,7 +282,7 @@ static const char full[] =
 	"{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
 	"{\"destination\":\"/data\",\"type\":\"bind\",\"source\":\"/srv/d\",\"options\":"
 	"[\"rbind\",\"ro\"]},"
-	"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/run/"
+	"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/nowhere/"
 	"shm\",\"options\":"
 	"[\"rbind\"]},"
 	"{\"destination\":\"/modules\",\"type\":\"bind\",\"source\":\"/sys/"
@@ -314,8 +314,9 @@ static void test_guest_mounts(void **state)
 	assert_int_equal(g.oci->n_mounts, 5);
 	assert_string_equal(g.oci->mounts[0]->source, "proc");
 	assert_string_equal(g.oci->mounts[1]->source, AGENT_SHARED_DIR "/c1/mounts/0");
-	assert_string_equal(g.oci->mounts[2]->type, "tmpfs");
-	assert_string_equal(g.oci->mounts[2]->source, "shm");
+	assert_string_equal(g.oci->mounts[2]->source, AGENT_SHM_DIR "/pod");
+	assert_string_equal(g.shm->mount_point, AGENT_SHM_DIR "/pod");
+	assert_string_equal(g.shm->options[g.shm->n_options - 1], "size=67108864");
 	assert_string_equal(g.oci->mounts[3]->source, "/sys/module");
 	assert_string_equal(g.oci->mounts[4]->source, AGENT_SHARED_DIR "/c1/mounts/1");
 	assert_string_equal(g.oci->root->path, AGENT_SHARED_DIR "/c1/rootfs");
