@@ -160,6 +160,7 @@ static void test_clock_of_an_old_template(void **state)
 }
 
 /* A gate that failed half way may not be passed by the back door: there is no sandbox. */
+/* A wall's proof: docs/security.md. */
 static void test_no_container_before_the_gate(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("gate");

@@ -466,6 +466,7 @@ static char *run_escape(const struct objects *objects)
 	return report;
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_escape(void **state)
 {
 	struct stat null, tun, st;

@@ -102,6 +102,7 @@ static int held_flags(int pid, const struct stat *st)
 	return -1;
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_walls(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("walls");
@@ -127,6 +128,7 @@ static void test_walls(void **state)
 }
 
 /* A clone works and grows; its template stays as it was. */
+/* A wall's proof: docs/security.md. */
 static void test_clone(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("clone");

@@ -78,6 +78,7 @@ spoiled() # NAME REGEX COMMAND-FOR-CONFIG.JSON
 spoiled 'a config.json that is no JSON' 'config\.json' 'echo "not JSON" >config.json'
 spoiled 'a config.json without a process' 'config\.json.*process' \
 	'echo "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"rootfs\"}}" >config.json'
+# A wall's proof: docs/security.md.
 spoiled 'a config.json of 100 MB of brackets' 'config\.json' \
 	'head -c 100000000 /dev/zero | tr "\\0" "[" >config.json'
 spoiled 'no config.json' 'config\.json' 'rm config.json'

@@ -65,11 +65,13 @@ generation=$(echo /run/stencil/template/*/memory)
 before=$(sha256sum <"$generation")
 works 'a clone that writes to much of its memory' writer -- \
 	sh -c 'dd if=/dev/urandom of=/tmp/x bs=1M count=16 2>/dev/null'
+# A wall's proof: docs/security.md.
 is "$(sha256sum <"$generation")" "$before" 'leaves the template as it was'
 options=$(awk '$5 == "/run/stencil/template" { print $6 }' /proc/self/mountinfo)
 for option in nosuid nodev noexec; do
 	like ",$options," ",$option," "the template's tmpfs is mounted $option"
 done
+# A wall's proof: docs/security.md.
 is "$(stat -c %a /run/stencil/template)" 750 'with mode 0750'
 capture container_remove idle
 done_well $? 'the idle clone is removed'

@@ -31,9 +31,11 @@ is "$(grep -c '"factory":"template"' "$STENCIL_TRACE")" "$clones" 'each was a cl
 for key in $keys; do
 	cat "$WORLD_DIR"/drawn/* | awk -v key="$key" '$1 == key && length($2) >= 32 { print $2 }' |
 		sort >"$WORLD_DIR/$key"
+	# A wall's proof: docs/security.md.
 	is "$(uniq "$WORLD_DIR/$key" | grep -c .)" "$clones" "$key: $clones different ones"
 done
 wrong=$(cat "$WORLD_DIR"/drawn/* | awk -v from=$((before / 1000 - 1000)) -v to=$((after / 1000 + 1000)) '
 	$1 == "clock_ms" && ($2 < from || $2 > to) { print $2 }')
+# A wall's proof: docs/security.md.
 is "$wrong" '' 'each had the right wall clock' || diag "right is $((before / 1000)) to $((after / 1000))"
 system_end

@@ -54,6 +54,7 @@ capture container_detached stands --runtime-config-path "$WORLD_DIR/impatient.co
 ok $? 'a container' || diag "$(cat "$ERR")"
 kill -STOP "$(pids_of qemu-system-x86_64)"
 capture timeout "$WAIT_SECONDS" ctr task kill --signal SIGKILL "$WORLD-stands"
+# A wall's proof: docs/security.md.
 ok $? 'SIGKILL for the container of a QEMU that stands still' || diag "$(cat "$ERR")"
 event_wait "/tasks/exit.*$WORLD-stands" 'ends it'
 is "$(pids_of qemu-system-x86_64)" '' 'and its VM'
@@ -72,6 +73,7 @@ done_well $? 'a container'
 capture in_container many sh -c 'until [ -p /full ]; do :; done; read -r word </full; echo "$word"'
 is "$(cat "$OUT")" full 'that has as many processes as it can get' || diag "$(cat "$ERR")"
 capture ctr task kill --signal SIGKILL "$WORLD-many"
+# A wall's proof: docs/security.md.
 done_well $? 'SIGKILL for a container that has used up the guest'
 event_wait "/tasks/exit.*\"id\":\"$WORLD-many\"" 'ends it'
 capture container_remove many

@@ -67,6 +67,7 @@ ctr container rm "$WORLD-killed"
 
 works 'a namespace without a path means lo only' lonely -- ip -o link
 is "$(grep -c . "$OUT")" 1 'and nothing else' || diag "$(cat "$OUT")"
+# A wall's proof: docs/security.md.
 refused 'the host network is refused' 'network namespace' host --net-host -- true
 # Whatever leads to it: process 1's, a mount of it, a link.
 touch /run/netns/hosts
@@ -74,6 +75,7 @@ mount -n --bind /proc/1/ns/net /run/netns/hosts
 ln -s /run/netns/hosts /run/netns/link
 links=$(ip -o link)
 for path in /proc/1/ns/net /run/netns/hosts /run/netns/link; do
+	# A wall's proof: docs/security.md.
 	refused "the host network is refused as $path" \
 		"${path} is the host's network namespace, and a VM can't use that; give the container" \
 		hosts --with-ns "network:$path" -- true
@@ -82,6 +84,7 @@ is "$(ip -o link; tc qdisc | grep -c ingress)" "$links"$'\n0' 'and is as it was'
 umount -n /run/netns/hosts
 rm /run/netns/hosts /run/netns/link
 for kind in ipc uts pid; do
+	# A wall's proof: docs/security.md.
 	refused "the host's $kind namespace is refused" \
 		"/proc/1/ns/$kind is the host's $kind namespace, and a VM can't use that; leave the path out" \
 		hosts --with-ns "$kind:/proc/1/ns/$kind" -- true

@@ -114,6 +114,7 @@ steady()
 	grep -vE '_(age|uptime)_seconds|_bytes'
 }
 
+# A wall's proof: docs/security.md.
 is "$(stat -c %a:%U "$METRICS")" 660:root 'the metrics socket is root and 0660'
 answer=$(http_get /metrics)
 like "$answer" '^HTTP/1.1 200 OK' 'GET /metrics'

@@ -179,6 +179,7 @@ works "a bind mount of the guest's own /sys" sys --mount type=bind,src=/sys/kern
 works 'a read-only root' readonly --read-only -- sh -c '! touch /x 2>/dev/null'
 # Who may mount in the guest comes no further than that: it is read-only on the host. What mounts are put
 # on was made in it before.
+# A wall's proof: docs/security.md.
 works 'a read-only root that is mounted anew' remount --read-only --privileged \
 	--mount type=tmpfs,src=tmpfs,dst=/made/for/this -- sh -c 'mount -o remount,rw / &&
 		echo >/made/for/this/x && echo x 2>&1 >/x | grep -q "Read-only file system"'

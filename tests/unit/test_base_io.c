@@ -258,6 +258,7 @@ static void test_dir_open(void **state)
 }
 
 /* Names that a pod chose lead nowhere else. */
+/* A wall's proof: docs/security.md. */
 static void test_open_resolved(void **state)
 {
 	struct fixture *f = *state;

@@ -71,6 +71,7 @@ static void send_hostile(struct guest *g, const struct hostile *h)
 		send(g->fd, message, MIN(sizeof(message), h->frame.length), MSG_NOSIGNAL);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_hostile(void **state)
 {
 	(void)state;
@@ -86,6 +87,7 @@ static void test_hostile(void **state)
 }
 
 /* The same slot twice, without waiting for `done`. */
+/* A wall's proof: docs/security.md. */
 static void test_slot_twice(void **state)
 {
 	struct fixture *f = *state;

@@ -320,6 +320,7 @@ static void assert_status(const char *status, const char *line)
 		fail_msg("\"%s\" is not in:\n%s", line, status);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_walls(void **state)
 {
 	struct fixture *f = *state;

@@ -130,6 +130,7 @@ static void test_symlink(void **state)
 	assert_int_equal(getxattr(f->file, ATTRIBUTE, NULL, 0), -1);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_names(void **state)
 {
 	static const char *const others[] = {"trusted.overlay.", "trusted.overlay",
@@ -284,6 +285,7 @@ static void assert_status(pid_t pid, const char *line)
 		fail_msg("\"%s\" is not in:\n%s", line, text);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_walls(void **state)
 {
 	static const char *const namespaces[] = {"mnt", "net", "ipc", "uts"};
@@ -316,6 +318,7 @@ static void test_walls(void **state)
 	raw_expect_end(&raw, 0);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_filter(void **state)
 {
 	static const long calls[] = {SYS_getpid, SYS_openat, SYS_mount, SYS_setns,

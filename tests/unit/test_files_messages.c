@@ -106,6 +106,7 @@ static void test_too_short_too_long(void **state)
 	}
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_length_lies(void **state)
 {
 	struct world *w = *state;
@@ -162,6 +163,7 @@ static void test_unknown(void **state)
 }
 
 /* A handle is one of the inode that it comes with. */
+/* A wall's proof: docs/security.md. */
 static void test_handle_of_another(void **state)
 {
 	struct world *w = *state;
@@ -197,6 +199,7 @@ static int mkdir_named(struct world *w, const char *name)
 	return serve_whole(w->talk);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_names(void **state)
 {
 	static const char *const wrong[] = {"", ".", "..", "/", "a/b", "../x", "/etc"};

@@ -126,6 +126,7 @@ static unsigned int list_plus_entered(struct world *w, uint64_t fh)
 	return n;
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_inodes_bound(void **state)
 {
 	unsigned int crowded = 0;
@@ -191,6 +192,7 @@ static int create(struct world *w, const char *name, uint32_t flags, uint64_t *r
 }
 
 /* Files, folders and owners of locks together. What is refused was not made. */
+/* A wall's proof: docs/security.md. */
 static void test_handles_bound(void **state)
 {
 	struct world *w = *state;
@@ -241,6 +243,7 @@ static void test_create_what_is_there(void **state)
 	assert_int_equal(st.st_size, 0);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_open_only_files(void **state)
 {
 	struct world *w = *state;
@@ -440,6 +443,7 @@ static int look_up_dots(struct world *w, uint64_t nodeid, const char *dots, uint
 }
 
 /* A folder that the host moves out of the tree is still held, but leads nowhere else. */
+/* A wall's proof: docs/security.md. */
 static void test_moved_out(void **state)
 {
 	struct world *w = *state;

@@ -105,6 +105,7 @@ static void test_identity(void **state)
 	assert_string_not_equal(one, two);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_refused(void **state)
 {
 	_cleanup_free_ char *open_to_all = make_layer("open"), *plain = make_layer("a"),
@@ -529,6 +530,7 @@ static void alter(const struct image_grant *grant, int how)
 	}
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_altered(void **state)
 {
 	_cleanup_free_ char *a = make_layer("a");

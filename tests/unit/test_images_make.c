@@ -48,6 +48,7 @@ static void test_program_fails(void **state)
 }
 
 /* What it is and sees, told by a failure. */
+/* A wall's proof: docs/security.md. */
 static void test_program_is_confined(void **state)
 {
 	static const struct {

@@ -198,6 +198,7 @@ static void test_talking_lease(void **state)
 }
 
 /* Somebody who is not root gets a sentence, even where the socket lets him in. */
+/* A wall's proof: docs/security.md. */
 static void test_not_root(void **state)
 {
 	int status, fds[2];

@@ -12,6 +12,7 @@
 #include "shim/mount_source.h"
 #include "tests/lib/test.h"
 
+/* A wall's proof: docs/security.md. */
 static void test_kernels(void **state)
 {
 	static const char *const paths[] = {
@@ -37,6 +38,7 @@ static void test_kernels(void **state)
 }
 
 /* By what is there, not by its name. */
+/* A wall's proof: docs/security.md. */
 static void test_links(void **state)
 {
 	char folder[] = "/tmp/stencil-test-XXXXXX";
@@ -68,6 +70,7 @@ static void test_links(void **state)
 }
 
 /* What a source led to is looked at when it has been taken, too. */
+/* A wall's proof: docs/security.md. */
 static void test_taken(void **state)
 {
 	static const char *const kernels[] = {"/proc/sys", "/sys/module", "/dev"};

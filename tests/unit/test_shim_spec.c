@@ -26,6 +26,7 @@ static int load(const char *text, struct spec *ret, struct err *err)
 		assert_err(load(text, &spec_, err), code, message);                      \
 	} while (0)
 
+/* A wall's proof: docs/security.md. */
 static void test_refused(void **state)
 {
 	(void)state;
@@ -46,6 +47,7 @@ static void test_refused(void **state)
 		"wanted");
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_brackets(void **state)
 {
 	_cleanup_free_ char *text = xmalloc(SPEC_BYTES_MAX + 2);
@@ -181,6 +183,7 @@ static void test_annotations(void **state)
 }
 
 /* Without being named in the configuration, none. */
+/* A wall's proof: docs/security.md. */
 static void test_annotations_closed(void **state)
 {
 	struct config c;
@@ -204,6 +207,7 @@ static void test_annotations_closed(void **state)
 }
 
 /* Nobody can open these to pods, and who tries is told when the file is read. */
+/* A wall's proof: docs/security.md. */
 static void test_annotations_never(void **state)
 {
 	static const char *const never[] = {"hypervisor.accel", "hypervisor.path",
@@ -228,6 +232,7 @@ static void test_annotations_never(void **state)
 	config_done(&c);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_annotations_ceilings(void **state)
 {
 	static const struct {

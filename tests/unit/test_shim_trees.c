@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -160,6 +161,7 @@ static void check_place(const struct fixture *f, enum place place, int top, int 
 	assert_int_equal(try_write(fd, "below"), below);
 }
 
+/* A wall's proof: docs/security.md. */
 static void test_binds(void **state)
 {
 	struct fixture *f = fixture_new(false);
@@ -173,7 +175,30 @@ static void test_binds(void **state)
 	fixture_free(f);
 }
 
+/* No device of the host's is opened by a node that the guest has made,
+ * and no set-uid file of its runs. */
+/* A wall's proof: docs/security.md. */
+static void test_flags(void **state)
+{
+	struct fixture *f = fixture_new(false);
+	const unsigned long wanted = ST_NOSUID | ST_NODEV;
+
+	(void)state;
+	for (int i = 0; i < PLACES; i++) {
+		_cleanup_close_ int fd = take_root(f, (enum place)i);
+		_cleanup_close_ int below = openat(fd, "below", O_PATH | O_CLOEXEC);
+		struct statvfs at;
+
+		assert_int_equal(fstatvfs(fd, &at), 0);
+		assert_int_equal(at.f_flag & wanted, wanted);
+		assert_int_equal(fstatvfs(below, &at), 0);
+		assert_int_equal(at.f_flag & wanted, wanted);
+	}
+	fixture_free(f);
+}
+
 /* The host's own mounts are as they were. */
+/* A wall's proof: docs/security.md. */
 static void test_root(void **state)
 {
 	struct fixture *f = fixture_new(true);
@@ -226,6 +251,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_binds),
 		cmocka_unit_test(test_root),
 		cmocka_unit_test(test_busy_root),

@@ -235,6 +235,7 @@ static void test_sizes(void **state)
 }
 
 /* The call fails, the connection does not. */
+/* A wall's proof: docs/security.md. */
 static void test_answer_too_large(void **state)
 {
 	_cleanup_free_ char *large = long_text(TTRPC_FRAME_MAX + 1);
@@ -411,6 +412,7 @@ static void test_malformed_answers(void **state)
 
 /* A million empty key-value pairs take 2 MiB on the wire and would take 80 when
  * unpacked. */
+/* A wall's proof: docs/security.md. */
 static void test_answer_that_would_grow(void **state)
 {
 	size_t len = 2000000;

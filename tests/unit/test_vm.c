@@ -269,6 +269,7 @@ static void test_numbers(void **state)
 }
 
 /* Many shims at once: no number twice. */
+/* A wall's proof: docs/security.md. */
 static void test_numbers_at_once(void **state)
 {
 	enum { N = 16, ROUNDS = 5 };
@@ -321,6 +322,7 @@ static int remove_vms(struct fixture *f)
 }
 
 /* Another instance, which has a state_dir of its own and the default keys. */
+/* A wall's proof: docs/security.md. */
 static void test_two_instances(void **state)
 {
 	struct fixture *f = *state, other = *f;
