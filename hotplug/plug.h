@@ -89,3 +89,19 @@ int plug_pmem(
 /* As a disk that can't be written to, virtio-blk. */
 int plug_disk(
 	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err);
+
+/* ---- disks: block devices of the host, and files ---- */
+
+struct plug_block {
+	const char *id; /* "disk0": the block node's; the device is "dev-disk0" */
+	struct plug_port port;
+	int fd; /* not taken: QEMU gets a duplicate, by which it has what fd has claimed */
+	bool is_device; /* else fd is of a regular file */
+	bool readonly;  /* fd may be O_RDONLY, else it is O_RDWR */
+};
+/* As virtio-blk. On failure nothing stays. */
+int plug_block(struct qmp *q, const struct plug_block *block, int64_t deadline,
+	struct err *err);
+/* Returns when the guest has let go of the disk and QEMU has closed it. Where it fails
+ * QEMU may still have it, and its port. */
+int unplug_block(struct qmp *q, const char *id, int64_t deadline, struct err *err);

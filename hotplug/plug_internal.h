@@ -38,3 +38,7 @@ void plug_set_port(struct json_object *args, const struct plug_port *port);
 /* device_add; args (taken) are the driver's properties without "driver" and "id". */
 int plug_device(struct qmp *q, const char *driver, const char *id,
 	struct json_object *args, int64_t deadline, struct err *err);
+
+/* plug_block(), without a word about what the disk is. */
+int plug_add_block(struct qmp *q, const struct plug_block *block, int64_t deadline,
+	struct err *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes into a VM's ports: NICs and images. See vm.h. */
+/* What goes into a VM's ports: NICs, images and disks. See vm.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,6 +33,12 @@ static void give_port(struct vm *vm, unsigned int port, uint64_t pmem_bytes)
 	pthread_mutex_unlock(&vm->lock);
 }
 
+static int all_ports_used(struct err *err)
+{
+	return err_set(
+		err, -ENOSPC, "all %d hot-plug ports of the VM are in use", VM_PORTS);
+}
+
 int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
 {
 	unsigned int port = take_port(vm, 0, 0);
@@ -44,8 +50,7 @@ int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
 	int r;
 
 	if (port == VM_PORTS)
-		return err_set(err, -ENOSPC, "all %d hot-plug ports of the VM are in use",
-			VM_PORTS);
+		return all_ports_used(err);
 	snprintf(id, sizeof(id), "nic%u", port);
 	memcpy(plug.mac, nic->mac, sizeof(plug.mac));
 	r = plug_nic(vm->qmp, &plug, vm_call_deadline(vm), err);
@@ -83,4 +88,47 @@ int vm_plug_image(struct vm *vm, const struct vm_image *image,
 	trace_end(vm->trace, TRACE_IMAGE);
 	vm_port_address(port, ret_address);
 	return 0;
+}
+
+static void name_disk(unsigned int port, char ret[16])
+{
+	snprintf(ret, 16, "disk%u", port);
+}
+
+int vm_plug_disk(struct vm *vm, const struct vm_disk *disk, struct vm_disk_port *ret,
+	struct err *err)
+{
+	unsigned int port = take_port(vm, 0, 0);
+	char id[16];
+	struct plug_block plug = {.id = id,
+		.port = {.bus = VM_PORTS_BUS, .slot = port},
+		.fd = disk->fd,
+		.is_device = disk->is_device,
+		.readonly = disk->readonly};
+	int r;
+
+	if (port == VM_PORTS)
+		return all_ports_used(err);
+	name_disk(port, id);
+	r = plug_block(vm->qmp, &plug, vm_call_deadline(vm), err);
+	/* After any other error QEMU may have it still. */
+	if (r == -EREMOTEIO)
+		give_port(vm, port, 0);
+	if (r < 0)
+		return r;
+	ret->number = port;
+	vm_port_address(port, ret->address);
+	return 0;
+}
+
+int vm_unplug_disk(struct vm *vm, const struct vm_disk_port *port, struct err *err)
+{
+	char id[16];
+	int r;
+
+	name_disk(port->number, id);
+	r = unplug_block(vm->qmp, id, vm_call_deadline(vm), err);
+	if (r == 0)
+		give_port(vm, port->number, 0);
+	return r;
 }

@@ -129,6 +129,24 @@ int vm_plug_image(struct vm *vm, const struct vm_image *image,
 	char ret_address[VM_PORT_ADDRESS_SIZE], struct err *err);
 
 /*
+ * Plugs a block device or a regular file of the host as a disk (virtio-blk) into the
+ * first free port; -ENOSPC when all are used. QEMU keeps a duplicate of fd (not taken)
+ * until vm_unplug_disk(), which returns when the guest has let go of it; where that fails
+ * the port stays taken.
+ */
+struct vm_disk {
+	int fd; /* O_RDWR, or with readonly maybe O_RDONLY */
+	bool is_device, readonly;
+};
+struct vm_disk_port {
+	unsigned int number;
+	char address[VM_PORT_ADDRESS_SIZE]; /* by which the guest finds it */
+};
+int vm_plug_disk(struct vm *vm, const struct vm_disk *disk, struct vm_disk_port *ret,
+	struct err *err);
+int vm_unplug_disk(struct vm *vm, const struct vm_disk_port *port, struct err *err);
+
+/*
  * The file channel, for the pod's file server (files/wire.h): its host end, and the
  * window's memory, a memfd whose size is sealed. Borrowed; valid until vm_free(). The VM
  * reads and writes neither.

@@ -482,6 +482,35 @@ static void test_image(void **state)
 	assert_ok(qmp_stop(shared.q, soon(), err));
 }
 
+static void test_block(void **state)
+{
+	char path[] = "/tmp/stencil-disk-XXXXXX";
+	_cleanup_close_ int fd = mkstemp(path);
+	struct plug_block block = {"disk0", {"nowhere", 4}, fd, false, false};
+	_cleanup_free_ char *nodes = NULL;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(ftruncate(fd, 1 * MiB), 0);
+	assert_ok(qmp_cont(shared.q, soon(), err));
+	assert_err(plug_block(shared.q, &block, soon(), err), -EREMOTEIO,
+		"cannot plug disk disk0: QMP device_add: QEMU refused: \"Bus 'nowhere'");
+	block.port.bus = "ports";
+	block.is_device = true;
+	assert_err(plug_block(shared.q, &block, soon(), err), -EREMOTEIO,
+		"cannot plug disk disk0: QMP blockdev-add: QEMU refused: \"");
+	assert_int_equal(count_open(shared.pid, "stencil-disk"), 0);
+	block.is_device = false;
+	assert_ok(plug_block(shared.q, &block, soon(), err));
+	nodes = ask("query-named-block-nodes", NULL);
+	assert_non_null(strstr(nodes, "\"node-name\":\"disk0\""));
+	assert_non_null(strstr(nodes, "\"ro\":false"));
+	/* The node's duplicate, and none in a set. */
+	assert_int_equal(count_open(shared.pid, "stencil-disk"), 1);
+	assert_ok(qmp_stop(shared.q, soon(), err));
+}
+
 static void test_stop_cont(void **state)
 {
 	(void)state;
@@ -627,6 +656,7 @@ int main(void)
 		cmocka_unit_test(test_nic),
 		cmocka_unit_test(test_stop_cont),
 		cmocka_unit_test(test_image),
+		cmocka_unit_test(test_block),
 		cmocka_unit_test(test_save_fails),
 		cmocka_unit_test(test_save_restore),
 		cmocka_unit_test(test_killed),

@@ -412,7 +412,7 @@ static void test_image(void **state)
 	SUCCEEDS(plug_pmem(q, &image, soon(), err), ADD_FD, {ADD_FILE, OK(3), PEER_NONE},
 		{ADD_PMEM, OK(4), PEER_NONE});
 	SUCCEEDS(plug_disk(q, &image, soon(), err), ADD_FD, {ADD_NODE, OK(3), PEER_NONE},
-		{ADD_BLK, OK(4), PEER_NONE});
+		{ADD_BLK, OK(4), PEER_NONE}, REMOVE_FD(5));
 	FAILS(plug_pmem(q, &image, soon(), err), -EREMOTEIO,
 		"cannot plug image i as memory: QMP add-fd: " REFUSAL,
 		{COMMAND_ARGS(2, "add-fd", "{\"opaque\":\"i\"}"), NO(2), PEER_FD});
@@ -441,6 +441,63 @@ static void test_image(void **state)
 	close(image.fd);
 }
 
+/* ---- disks ---- */
+
+#define ADD_DEVICE_NODE                                                                  \
+	COMMAND_ARGS(3, "blockdev-add",                                                  \
+		"{\"driver\":\"host_device\",\"node-name\":\"i\","                       \
+		"\"filename\":\"/dev/fdset/7\",\"locking\":\"off\","                     \
+		"\"read-only\":false,\"discard\":\"unmap\"}")
+#define DEL_NODE(id)                                                                     \
+	COMMAND_ARGS(id, "blockdev-del", "{\"node-name\":\"i\"}"), OK(id), PEER_NONE
+#define DEL_BLK   COMMAND_ARGS(2, "device_del", "{\"id\":\"dev-i\"}")
+#define GONE(who) EVENT("DEVICE_DELETED", "{\"device\": \"" who "\", \"path\": \"/x\"}")
+
+static void test_block(void **state)
+{
+	_cleanup_close_ int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct plug_block block = {"i", {"ports", 10}, fd, true, false};
+
+	(void)state;
+	SUCCEEDS(plug_block(q, &block, soon(), err), ADD_FD,
+		{ADD_DEVICE_NODE, OK(3), PEER_NONE}, {ADD_BLK, OK(4), PEER_NONE},
+		REMOVE_FD(5));
+	FAILS(plug_block(q, &block, soon(), err), -EREMOTEIO,
+		"cannot plug disk i: QMP blockdev-add: " REFUSAL, ADD_FD,
+		{ADD_DEVICE_NODE, NO(3), PEER_NONE}, REMOVE_FD(4));
+	FAILS(plug_block(q, &block, soon(), err), -EREMOTEIO,
+		"cannot plug disk i: QMP device_add: " REFUSAL, ADD_FD,
+		{ADD_DEVICE_NODE, OK(3), PEER_NONE}, {ADD_BLK, NO(4), PEER_NONE},
+		{DEL_NODE(5)}, REMOVE_FD(6));
+	block.is_device = false;
+	block.readonly = true;
+	SUCCEEDS(plug_block(q, &block, soon(), err), ADD_FD, {ADD_NODE, OK(3), PEER_NONE},
+		{ADD_BLK, OK(4), PEER_NONE}, REMOVE_FD(5));
+}
+
+/* It has gone when the guest has let go of it: not before the event, and not by another
+ * device's. */
+static void test_unplug_block(void **state)
+{
+	(void)state;
+	SUCCEEDS(unplug_block(q, "i", soon(), err),
+		{DEL_BLK, OK(2) GONE("dev-j") EVENT("DEVICE_DELETED", "{}") GONE("dev-i"),
+			PEER_NONE},
+		{DEL_NODE(3)});
+	FAILS(unplug_block(q, "i", soon(), err), -EREMOTEIO,
+		"cannot unplug disk i: QMP device_del: " REFUSAL,
+		{DEL_BLK, NO(2), PEER_NONE});
+	FAILS(unplug_block(q, "i", deadline_after_ms(50), err), -ETIMEDOUT,
+		"cannot unplug disk i: waiting for QMP event DEVICE_DELETED: it did not "
+		"come in time (0 others lost)",
+		{DEL_BLK, OK(2) GONE("dev-j"), PEER_NONE});
+	FAILS(unplug_block(q, "i", soon(), err), -EREMOTEIO,
+		"cannot unplug disk i: QMP blockdev-del: " REFUSAL,
+		{DEL_BLK, GONE("dev-i") OK(2), PEER_NONE},
+		{COMMAND_ARGS(3, "blockdev-del", "{\"node-name\":\"i\"}"), NO(3),
+			PEER_NONE});
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,6 +511,8 @@ int main(void)
 		cmocka_unit_test(test_dimm),
 		cmocka_unit_test(test_nic),
 		cmocka_unit_test(test_image),
+		cmocka_unit_test(test_block),
+		cmocka_unit_test(test_unplug_block),
 	};
 
 	return cmocka_run_group_tests_name("plug", tests, NULL, NULL);
