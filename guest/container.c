@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "guest/cgroup.h"
 #include "guest/crun.h"
+#include "guest/devices.h"
 #include "guest/identity.h"
 #include "guest/init.h"
 #include "guest/namespaces.h"
@@ -52,6 +53,8 @@ static int write_bundle(struct sandbox *s, const struct container *c,
 				.machine_id = MACHINE_ID_FILE,
 			},
 			err);
+	if (r == 0)
+		r = devices_find(req->devices, req->n_devices, spec, err);
 	if (r == 0)
 		r = spec_place_mounts(spec, err);
 	if (r == 0)
@@ -125,9 +128,6 @@ static int check_request(const Grpc__CreateContainerRequest *req, struct err *er
 	if (!req->oci || !req->oci->process || !req->oci->root || !req->oci->linux)
 		return err_set(err, -EINVAL,
 			"an OCI spec with process, root and linux is needed");
-	if (req->n_devices > 0)
-		return err_set(err, -EOPNOTSUPP, "device type %s is not known",
-			err_quote(req->devices[0]->type, 64));
 	if (req->n_shared_mounts > 0)
 		return err_set(err, -EOPNOTSUPP, "shared mounts are not known");
 	return 0;

@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Images of layers: see image.h.
- *
- * How it works. A device that QEMU plugs is found by the kernel's hot-plug within
- * milliseconds, and its driver makes a block device of it:
- *	0000:01:1f.0/virtio5/ndbus0/region0/namespace0.0/block/pmem0
- *	0000:01:1f.0/virtio5/block/vda
- * The request may be here first: it looks, and looks again at each event of the kernel.
- */
+/* Images of layers: see image.h. */
 #include "guest/image.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -24,84 +15,11 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "files/wire.h"
+#include "guest/block.h"
 #include "guest/init.h"
 #include "guest/spec.h"
-#include "guest/uevent.h"
 
-#define DEVICES        "/sys/bus/pci/devices"
-#define PLUG_LIMIT_MS  30000
-#define DEPTH_MAX      8
-#define NAME_SIZE      32
-#define MOUNTINFO_MAX  (1u << 20)
-#define HEX            "0123456789abcdef"
-#define DEVICE_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789"
-
-/* ---- finding ---- */
-
-static bool is_address(const char *text)
-{
-	static const char shape[] = "0000:xx:xx.0";
-
-	for (size_t i = 0; i < sizeof(shape); i++)
-		if (shape[i] == 'x' ? !text[i] || !strchr(HEX, text[i])
-				    : text[i] != shape[i])
-			return false;
-	return true;
-}
-
-/* Whether a folder is on the way to the block device. */
-static bool leads_on(const char *name)
-{
-	static const char *const parts[] = {
-		"virtio", "ndbus", "region", "namespace", "block"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		if (strncmp(name, parts[i], strlen(parts[i])) == 0)
-			return true;
-	return false;
-}
-
-/* Takes fd. `below`: it is a folder of block devices. */
-static bool find_block(int fd, bool below, unsigned int depth, char ret[NAME_SIZE])
-{
-	DIR *dir = fdopendir(fd);
-	bool found = false;
-	struct dirent *e;
-
-	if (!dir) {
-		close_fd(fd);
-		return false;
-	}
-	while (!found && (e = readdir(dir))) {
-		int next;
-
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		if (below && strlen(e->d_name) < NAME_SIZE &&
-			strspn(e->d_name, DEVICE_LETTERS) == strlen(e->d_name)) {
-			snprintf(ret, NAME_SIZE, "%s", e->d_name);
-			found = true;
-		} else if (!below && depth > 0 && leads_on(e->d_name)) {
-			next = openat(dirfd(dir), e->d_name,
-				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-			found = next >= 0 &&
-				find_block(next, strcmp(e->d_name, "block") == 0,
-					depth - 1, ret);
-		}
-	}
-	closedir(dir);
-	return found;
-}
-
-static bool find_device(const char *address, char ret[NAME_SIZE])
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), DEVICES "/%s", address);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd >= 0 && find_block(fd, false, DEPTH_MAX, ret);
-}
+#define MOUNTINFO_MAX (1u << 20)
 
 /* ---- mounting ---- */
 
@@ -128,7 +46,7 @@ static void check_dax(const char *at)
 static int mount_device(const char *name, const char *at)
 {
 	bool pmem = strncmp(name, "pmem", 4) == 0;
-	char path[NAME_SIZE + 8];
+	char path[BLOCK_NAME_SIZE + 8];
 
 	snprintf(path, sizeof(path), "/dev/%s", name);
 	if (mount(path, at, "erofs", MS_RDONLY, pmem ? "dax=always" : NULL) == 0) {
@@ -148,31 +66,16 @@ static int mount_device(const char *name, const char *at)
 
 int image_mount(const char *address, const char *at, struct err *err)
 {
-	int64_t deadline = deadline_after_ms(PLUG_LIMIT_MS);
-	_cleanup_close_ int events = -1;
-	char name[NAME_SIZE];
-	int r, waited = 0;
+	struct block block;
+	int r = block_find(address, &block, err);
 
-	if (!is_address(address))
-		return err_set(err, -EINVAL, "%s is no PCI address, 0000:01:1f.0 is",
-			err_quote(address, 64));
-	r = mkdir_parents(at, 0755, err);
-	/* Before the first look: nothing that comes after it is missed. */
 	if (r == 0)
-		r = uevent_open(&events, err);
+		r = mkdir_parents(at, 0755, err);
 	if (r < 0)
 		return r;
-	for (;;) {
-		r = find_device(address, name) ? mount_device(name, at) : -ENOENT;
-		/* Its folder is there before its node and its capacity are. */
-		if (r != -ENOENT && r != -ENXIO)
-			break;
-		waited = uevent_wait(events, "block", -1, deadline);
-		if (waited < 0)
-			return err_sys(err, waited, "wait for the image at %s", address);
-	}
-	return r < 0 ? err_sys(err, r, "mount the image at %s (%s) on %s", address, name,
-			       err_quote(at, 256))
+	r = mount_device(block.name, at);
+	return r < 0 ? err_sys(err, r, "mount the image at %s (%s) on %s", address,
+			       block.name, err_quote(at, 256))
 		     : 0;
 }
 

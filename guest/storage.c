@@ -16,6 +16,7 @@
 #include "base/mount_word.h"
 #include "base/util.h"
 #include "files/wire.h"
+#include "guest/block.h"
 #include "guest/files.h"
 #include "guest/image.h"
 #include "guest/init.h"
@@ -134,6 +135,7 @@ static const struct driver {
 	{FILES_DRIVER, mount_files, .mounts = true},
 	{FILES_IMAGE_DRIVER, mount_image, .mounts = true, .shares = true},
 	{FILES_OVERLAY_DRIVER, mount_overlay, .mounts = true},
+	{"blk", block_mount, .mounts = true},
 	{"ephemeral", mount_tmpfs, .mounts = true, .shares = true},
 	{AGENT_SHM_DRIVER, mount_tmpfs, .mounts = true, .shares = true, .stays = true},
 	{"local", make_folder, .mounts = false},

@@ -12,11 +12,12 @@
  * Drivers: "stencil-files" (source: the number of a mount of the pod's file server;
  * options: flags, and rootmode=40000 for a folder, the type of stat(2) in octal for
  * others), "ephemeral" (a tmpfs), "stencil-shm" (one that stays), "local" (a folder),
- * "stencil-image" (source: its PCI address) and "overlay" (image.h). Mount points are
- * below GUEST_SHARED_ROOT. One where a tmpfs or an image is mounted already is shared, as
- * Kata's agent does it: the first one's file system stays until the last has gone. The
- * file server's mounts and overlays are each on a mount point of their own. *ret_mounts
- * (n strings, the caller's) is what storage_unmount() takes back.
+ * "blk" (what a block device has, of type fstype), "stencil-image" (the source of both: a
+ * PCI address) and "overlay" (image.h). Mount points are below GUEST_SHARED_ROOT. One
+ * where a tmpfs or an image is mounted already is shared, as Kata's agent does it: the
+ * first one's file system stays until the last has gone. All others are each on a mount
+ * point of their own. *ret_mounts (n strings, the caller's) is what storage_unmount()
+ * takes back.
  */
 int storage_mount(Grpc__Storage *const *storages, size_t n, char ***ret_mounts,
 	size_t *ret_n, struct err *err);

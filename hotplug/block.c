@@ -34,8 +34,8 @@ static int del_node(struct qmp *q, const char *id, int64_t deadline, struct err 
 	return qmp_command(q, "blockdev-del", args, deadline, err);
 }
 
-static int add_disk(struct qmp *q, const struct plug_block *block, int64_t deadline,
-	struct err *err)
+static int add_disk(
+	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err)
 {
 	_cleanup_free_ char *device = xasprintf("dev-%s", block->id);
 	struct json_object *args = json_object_new_object();
@@ -58,8 +58,8 @@ static int add_both(struct qmp *q, const struct plug_block *block,
 	return r;
 }
 
-int plug_add_block(struct qmp *q, const struct plug_block *block, int64_t deadline,
-	struct err *err)
+int plug_add_block(
+	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err)
 {
 	struct plug_file file = {.name = block->id,
 		.fd = block->fd,
@@ -75,8 +75,8 @@ int plug_add_block(struct qmp *q, const struct plug_block *block, int64_t deadli
 	return r;
 }
 
-int plug_block(struct qmp *q, const struct plug_block *block, int64_t deadline,
-	struct err *err)
+int plug_block(
+	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err)
 {
 	int r = plug_add_block(q, block, deadline, err);
 

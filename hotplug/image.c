@@ -28,8 +28,8 @@ static int add_memory(struct qmp *q, const struct plug_image *image,
 	return qmp_command(q, "object-add", args, deadline, err);
 }
 
-static int add_device(struct qmp *q, const struct plug_image *image, int64_t deadline,
-	struct err *err)
+static int add_device(
+	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err)
 {
 	_cleanup_free_ char *device = xasprintf("dev-%s", image->id);
 	struct json_object *args = json_object_new_object();
@@ -47,8 +47,8 @@ static void del_memory(struct qmp *q, const struct plug_image *image)
 	qmp_command(q, "object-del", args, plug_undo_deadline(), NULL);
 }
 
-static int add_pmem(struct qmp *q, const struct plug_image *image, int64_t deadline,
-	struct err *err)
+static int add_pmem(
+	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err)
 {
 	struct plug_file file = {.name = image->id, .fd = image->fd, .access = O_RDONLY};
 	struct plug_fdset set;
@@ -92,10 +92,8 @@ int plug_pmem(
 int plug_disk(
 	struct qmp *q, const struct plug_image *image, int64_t deadline, struct err *err)
 {
-	const struct plug_block block = {.id = image->id,
-		.port = image->port,
-		.fd = image->fd,
-		.readonly = true};
+	const struct plug_block block = {
+		.id = image->id, .port = image->port, .fd = image->fd, .readonly = true};
 	int r = check_size(image, err);
 
 	if (r < 0)

@@ -100,8 +100,8 @@ struct plug_block {
 	bool readonly;  /* fd may be O_RDONLY, else it is O_RDWR */
 };
 /* As virtio-blk. On failure nothing stays. */
-int plug_block(struct qmp *q, const struct plug_block *block, int64_t deadline,
-	struct err *err);
+int plug_block(
+	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err);
 /* Returns when the guest has let go of the disk and QEMU has closed it. Where it fails
  * QEMU may still have it, and its port. */
 int unplug_block(struct qmp *q, const char *id, int64_t deadline, struct err *err);

@@ -40,5 +40,5 @@ int plug_device(struct qmp *q, const char *driver, const char *id,
 	struct json_object *args, int64_t deadline, struct err *err);
 
 /* plug_block(), without a word about what the disk is. */
-int plug_add_block(struct qmp *q, const struct plug_block *block, int64_t deadline,
-	struct err *err);
+int plug_add_block(
+	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err);

@@ -386,7 +386,6 @@ static void test_requests_refused(void **state)
 {
 	Grpc__CreateContainerRequest req = GRPC__CREATE_CONTAINER_REQUEST__INIT;
 	Grpc__SharedMount shared = GRPC__SHARED_MOUNT__INIT, *shareds[] = {&shared};
-	Grpc__Device device = GRPC__DEVICE__INIT, *devices[] = {&device};
 	Grpc__Process process = GRPC__PROCESS__INIT;
 	Grpc__Linux linux_part = GRPC__LINUX__INIT;
 	Grpc__Root root = GRPC__ROOT__INIT;
@@ -407,12 +406,6 @@ static void test_requests_refused(void **state)
 	spec.linux = &linux_part;
 	assert_error(agent_create_container(guest.agent, &req, soon(), &err), -EINVAL,
 		"CreateContainer: create container c1: the root  is not below " GUEST_SHARED_ROOT);
-	device.type = "blk\n";
-	req.devices = devices;
-	req.n_devices = 1;
-	assert_error_names(agent_create_container(guest.agent, &req, soon(), &err),
-		-EOPNOTSUPP, "device type blk");
-	req.n_devices = 0;
 	req.shared_mounts = shareds;
 	req.n_shared_mounts = 1;
 	assert_error(agent_create_container(guest.agent, &req, soon(), &err), -EOPNOTSUPP,

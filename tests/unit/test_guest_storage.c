@@ -188,12 +188,12 @@ static void refuse(Grpc__Storage *bad, int code, const char *text)
 
 static void test_refused(void **state)
 {
-	Grpc__Storage b = storage("blk", B);
+	Grpc__Storage b = storage("scsi", B);
 	char *options[] = {"size=lots"}, *modes[] = {"rootmode=40000", "x"},
 	     *link[] = {"rootmode=120000"};
 
 	(void)state;
-	refuse(&b, -EOPNOTSUPP, "storage driver blk is not known, stencil-files is");
+	refuse(&b, -EOPNOTSUPP, "storage driver scsi is not known, stencil-files is");
 	b = storage("", B);
 	refuse(&b, -EOPNOTSUPP, "storage driver  is not known, stencil-files is");
 	b = storage("local", "/etc");
@@ -326,20 +326,22 @@ static void test_overlay(void **state)
 	storage_unmount(&mounts, &n);
 }
 
-static void test_image_refused(void **state)
+/* An image's and a block device's. */
+static void test_address_refused(void **state)
 {
 	static const char *const wrong[] = {"", "01:1f.0", "0000:01:1f.1",
 		"0000:01:1f.0x", "0000:01:1f.", "0000:01-1f.0", "0000:0g:1f.0",
 		"../0:01:1f.0", "vda"};
-	Grpc__Storage b = storage("stencil-image", B);
+	Grpc__Storage image = storage("stencil-image", B), block = storage("blk", B);
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		_cleanup_free_ char *text =
 			xasprintf("%s is no PCI address, 0000:01:1f.0 is", wrong[i]);
 
-		b.source = (char *)(uintptr_t)wrong[i];
-		refuse(&b, -EINVAL, text);
+		image.source = block.source = (char *)(uintptr_t)wrong[i];
+		refuse(&image, -EINVAL, text);
+		refuse(&block, -EINVAL, text);
 	}
 }
 
@@ -372,7 +374,7 @@ int main(void)
 		cmocka_unit_test(test_overlay_options),
 		cmocka_unit_test(test_overlay_refused),
 		cmocka_unit_test(test_overlay),
-		cmocka_unit_test(test_image_refused),
+		cmocka_unit_test(test_address_refused),
 		cmocka_unit_test(test_too_many),
 	};
 
