@@ -97,7 +97,7 @@ static bool find_device(const char *address, char ret[BLOCK_NAME_SIZE])
 }
 
 /* Its folder in sysfs is there before its node is, and that before it can be opened. */
-static int look(const char *address, struct block *ret)
+static int open_once(const char *address, struct block *ret)
 {
 	_cleanup_close_ int fd = -1;
 	char path[BLOCK_NAME_SIZE + 8];
@@ -126,7 +126,7 @@ int block_find(const char *address, struct block *ret, struct err *err)
 	r = uevent_open(&events, err);
 	if (r < 0)
 		return r;
-	while ((r = look(address, ret)) == -ENOENT || r == -ENXIO) {
+	while ((r = open_once(address, ret)) == -ENOENT || r == -ENXIO) {
 		waited = uevent_wait(events, "block", -1, deadline);
 		if (waited < 0)
 			return err_sys(

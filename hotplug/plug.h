@@ -95,7 +95,7 @@ int plug_disk(
 struct plug_block {
 	const char *id; /* "disk0": the block node's; the device is "dev-disk0" */
 	struct plug_port port;
-	int fd; /* not taken: QEMU gets a duplicate, by which it has what fd has claimed */
+	int fd;         /* not taken: QEMU gets a duplicate, with all that it claims */
 	bool is_device; /* else fd is of a regular file */
 	bool readonly;  /* fd may be O_RDONLY, else it is O_RDWR */
 };

@@ -16,7 +16,7 @@ PACKAGES_run = qemu-system-x86:qemu-system-x86_64 containerd:containerd erofs-ut
 PACKAGES_world = mount iproute2 iputils-ping:ping perl
 
 PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc \
-	containernetworking-plugins curl:curl protobuf-compiler:protoc
+	containernetworking-plugins curl:curl protobuf-compiler:protoc e2fsprogs xfsprogs
 
 # For `make check-trixie`, which installs the rest in a Debian 13 of its own.
 PACKAGES_trixie = mmdebstrap

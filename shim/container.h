@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "shim/proto/containerd_task.pb-c.h"
 #include "shim/pod.h"
+#include "shim/disks.h"
 #include "shim/process.h"
 #include "shim/trees.h"
 
@@ -17,6 +18,7 @@ struct container {
 	char *id, *bundle;
 	struct pod_size size; /* of whoever changes the pod */
 	struct trees *trees;  /* what the file server has of it */
+	struct disks *disks;  /* and what the VM has */
 	unsigned int apart;   /* types of namespaces (namespaces.h); as size */
 	struct process *init;
 	struct process *execs;

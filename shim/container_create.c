@@ -189,6 +189,17 @@ static void new_container(struct creation *c)
 	c->container = container;
 }
 
+static int open_disks(struct creation *c, struct err *err)
+{
+	const struct disks_config config = {.cid = c->request->id,
+		.mounts = c->request->rootfs,
+		.n_mounts = c->request->n_rootfs,
+		.devices = c->guest.devices,
+		.n_devices = c->guest.n_devices};
+
+	return disks_open(&config, &c->container->disks, err);
+}
+
 static int start_trees(struct creation *c, struct err *err)
 {
 	c->folder = state_path(&c->pod->state, "rootfs");
@@ -199,6 +210,7 @@ static int start_trees(struct creation *c, struct err *err)
 		.readonly = c->spec.root_readonly,
 		.mounts = c->request->rootfs,
 		.n_mounts = c->request->n_rootfs,
+		.root_is_disk = disks_have_root(c->container->disks),
 		.binds = c->guest.binds,
 		.n_binds = c->guest.n_binds};
 	return trees_start(&c->trees_config, &c->container->trees, err);
@@ -252,14 +264,19 @@ static int start_pod(struct creation *c, struct err *err)
 	return r;
 }
 
-/* The list is the caller's, what is in it is not. */
+/* The root file system before what is mounted into it. The list is the caller's, what is
+ * in it is not. */
 static Grpc__Storage **list_storages(const struct creation *c, size_t *ret_n)
 {
-	size_t n;
-	Grpc__Storage **trees = trees_storages(c->container->trees, &n);
-	Grpc__Storage **all = xreallocarray(NULL, n + 1, sizeof(*all));
+	Grpc__Storage *root = disks_root(c->container->disks);
+	size_t n_trees, n = 0;
+	Grpc__Storage **trees = trees_storages(c->container->trees, &n_trees);
+	Grpc__Storage **all = xreallocarray(NULL, n_trees + 2, sizeof(*all));
 
-	memcpy(all, trees, n * sizeof(*all));
+	if (root)
+		all[n++] = root;
+	memcpy(all + n, trees, n_trees * sizeof(*all));
+	n += n_trees;
 	if (c->guest.shm)
 		all[n++] = c->guest.shm;
 	*ret_n = n;
@@ -273,6 +290,7 @@ static int create_in_guest(struct creation *c, const struct pod_use *use, struct
 	int r;
 
 	request.storages = storages;
+	request.devices = disks_devices(c->container->disks, &request.n_devices);
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest.oci;
@@ -315,6 +333,8 @@ static int build_in_pod(struct creation *c, struct err *err)
 	/* A pod's first container has its image already. */
 	r = c->started_pod ? 0 : pod_images_plug(c->pod, c->container->trees, err);
 	if (r == 0)
+		r = disks_plug(c->container->disks, &use, err);
+	if (r == 0)
 		r = process_join_vm(c->container->init, &use, err);
 	if (r == 0)
 		r = give_trees(c, &use, err);
@@ -322,8 +342,10 @@ static int build_in_pod(struct creation *c, struct err *err)
 		r = create_in_guest(c, &use, err);
 	if (r == 0)
 		r = seal_root(c, &use, err);
-	if (r < 0 && !c->started_pod)
+	if (r < 0 && !c->started_pod) {
 		trees_withdraw(c->container->trees, use.files);
+		disks_unplug(c->container->disks, &use);
+	}
 	pod_use_end(&use);
 	return r;
 }
@@ -353,6 +375,8 @@ static int build_container(struct creation *c, struct err *err)
 	int r;
 
 	r = process_open(c->container->init, err);
+	if (r == 0)
+		r = open_disks(c, err);
 	if (r == 0)
 		r = start_trees(c, err);
 	if (r == 0)
@@ -390,6 +414,7 @@ static int make_container(struct creation *c, struct err *err)
 	r = build_container(c, err);
 	if (r < 0) {
 		trees_free(steal_ptr(c->container->trees));
+		disks_free(steal_ptr(c->container->disks));
 		process_join(c->container->init);
 		process_unref(c->container->init);
 	}

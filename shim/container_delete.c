@@ -83,8 +83,9 @@ static void join_processes(struct container *c)
 	process_end_unstarted(c->init);
 }
 
-/* Others of the pod go on. */
-static void remove_from_pod(struct container *c)
+/* As long as there is a pod to remove it from; of one that goes with it only what the
+ * guest must end itself. */
+static void remove_from_pod(struct container *c, bool pod_goes)
 {
 	struct pod_use use;
 
@@ -94,8 +95,23 @@ static void remove_from_pod(struct container *c)
 	}
 	container_remove_in_guest(c, &use);
 	join_processes(c);
-	trees_withdraw(c->trees, use.files);
+	if (!pod_goes) {
+		trees_withdraw(c->trees, use.files);
+		disks_unplug(c->disks, &use);
+	}
 	pod_use_end(&use);
+}
+
+/* What the guest has written to the host's disks must get there, if there is a guest. */
+static bool has_unwritten(struct container *c)
+{
+	struct pod *pod = c->pod;
+	bool alive;
+
+	pthread_mutex_lock(&pod->lock);
+	alive = pod->vm && !pod->vm_ended && !vm_is_killed(pod->vm);
+	pthread_mutex_unlock(&pod->lock);
+	return alive && disks_are_writable(c->disks);
 }
 
 static void remove_container(struct container *c)
@@ -103,12 +119,12 @@ static void remove_container(struct container *c)
 	struct pod *pod = c->pod;
 	bool is_last = !pod->sandbox && pod->containers == c && !c->next;
 
-	/* The guest need not tidy up what ends with it. */
-	if (is_last) {
+	/* Else the guest need not tidy up what ends with it. */
+	if (!is_last || has_unwritten(c)) {
+		remove_from_pod(c, is_last);
+	} else {
 		pod_kill_vm(pod);
 		join_processes(c);
-	} else {
-		remove_from_pod(c);
 	}
 	unlink_container(c);
 	trees_settle(c->trees);

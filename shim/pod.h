@@ -29,6 +29,7 @@
  *     one thread at a time, between pod_change_begin() and pod_change_end();
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
  */
+struct pod_disk;
 struct pod_image;
 struct sandbox;
 struct trees;
@@ -59,6 +60,7 @@ struct pod {
 		*sandbox;     /* sandbox.h; NULL: its containers make and end the pod */
 	struct pod_size size; /* what was said of the whole pod; zeros: nothing */
 	struct pod_image *images; /* pod_images.h */
+	struct pod_disk *disks;   /* pod_disks.h */
 	struct factory_result factory;
 	struct net *net;
 	/* Its namespaces on the host, from before its start to its end; else -1. */

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "shim/container.h"
 #include "shim/pod.h"
+#include "shim/pod_disks.h"
 #include "shim/pod_files.h"
 #include "shim/pod_images.h"
 #include "shim/pod_net.h"
@@ -363,6 +364,7 @@ static void undo_pod(struct pod *pod)
 	vm = take_vm(pod);
 	pod_files_stop(pod);
 	pod_images_forget(pod);
+	pod_disks_forget(pod);
 	vm_free(vm);
 	leave_net(pod);
 	pod_close_namespaces(pod);

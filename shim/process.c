@@ -65,6 +65,7 @@ static void container_unref(struct container *c)
 	free(c->id);
 	free(c->bundle);
 	trees_free(c->trees);
+	disks_free(c->disks);
 	free(c);
 }
 

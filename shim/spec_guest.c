@@ -23,7 +23,6 @@ static const struct {
 	const char *why;
 } host_only[] = {
 	{"", "hooks", "hooks are programs of the host"},
-	{"linux", "devices", "devices of the host are not passed to the guest"},
 	{"linux", "intelRdt", "classes of the cache are the host's"},
 	{"linux.resources", "blockIO", "block devices have other numbers in the guest"},
 	{"linux.resources", "network", "traffic classes are the host's"},
@@ -251,6 +250,7 @@ void guest_spec_done(struct guest_spec *g)
 	free_binds(g->binds, g->n_binds);
 	if (g->shm)
 		grpc__storage__free_unpacked(g->shm, NULL);
+	spec_devices_free(g->devices, g->n_devices);
 	*g = (struct guest_spec){0};
 }
 
@@ -268,7 +268,9 @@ static int fit_to_guest(
 	int r;
 
 	drop_host_only(spec->json, cid);
-	r = guest_mounts(spec->json, cid, g, err);
+	r = spec_take_devices(spec->json, cid, &g->devices, &g->n_devices, err);
+	if (r == 0)
+		r = guest_mounts(spec->json, cid, g, err);
 	if (r < 0)
 		return r;
 	json_set_string(json_at(spec->json, "root"), "path", root);

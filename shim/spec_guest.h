@@ -7,14 +7,17 @@
 #include "shim/oci/from_json.h"
 #include "shim/rootfs.h"
 #include "shim/spec.h"
+#include "shim/spec_devices.h"
 
 /*
  * A spec passes two filters, and no field is the business of both:
- * - here goes what would name something of the host: hooks, devices and their numbers,
- *   CPU numbers, traffic classes, cgroup files; namespaces, by namespaces.h. Sources of
- *   bind mounts and the root are replaced by the places where the guest finds them.
+ * - here goes what would name something of the host: hooks, devices that the guest does
+ *   not get, CPU numbers, traffic classes, cgroup files; namespaces, by namespaces.h.
+ *   Sources of bind mounts and the root are replaced by the places where the guest finds
+ *   them.
  * - guest/spec.h takes what the guest's kernel has not, and adds what only the agent
- *   knows: the cgroup, the pod's pid namespace.
+ *   knows: the cgroup, the pod's pid namespace. (And guest/devices.h the numbers of block
+ *   devices.)
  */
 
 /*
@@ -32,6 +35,8 @@ struct guest_spec {
 	Grpc__Spec *oci;
 	struct spec_bind *binds;
 	unsigned int n_binds;
+	struct spec_device *devices;
+	unsigned int n_devices;
 	Grpc__Storage *shm; /* what its /dev/shm is a bind mount of; NULL: it is none */
 };
 

@@ -47,6 +47,7 @@ struct trees {
 	pthread_t thread;
 	bool running;
 	struct tree_place *place; /* the rootfs, then the bind mounts */
+	bool root_is_disk;
 	size_t n;
 	struct image image;     /* fd -1: there is none, or it has been taken */
 	struct layers layers;   /* of the image; no lowers: the rootfs is a tree */
@@ -110,6 +111,8 @@ static int make_root(struct trees *t)
 	bool found;
 	int r;
 
+	if (t->root_is_disk)
+		return 0;
 	if (!t->config->n_mounts)
 		return clone_root(t, &t->err);
 	r = find_image(t, &found);
@@ -147,10 +150,10 @@ static int make_bind(struct trees *t, unsigned int i)
 	return r == 0 ? mount_source_check(p->mount_fd, bind->tree.path, &t->err) : r;
 }
 
-/* An image alone has no tree. */
+/* An image alone has no tree, and a disk has none. */
 static bool has_tree(const struct trees *t, size_t i)
 {
-	return i > 0 || !t->layers.n_lowers || t->layers.parent;
+	return i > 0 || (!t->root_is_disk && (!t->layers.n_lowers || t->layers.parent));
 }
 
 static int look_at(struct trees *t, struct err *err)
@@ -188,6 +191,7 @@ int trees_start(const struct trees_config *config, struct trees **ret, struct er
 
 	t->cid = xstrdup(config->cid);
 	t->config = config;
+	t->root_is_disk = config->root_is_disk;
 	t->n = config->n_binds + 1;
 	t->image = IMAGE_INIT;
 	t->place = xreallocarray(NULL, t->n, sizeof(*t->place));

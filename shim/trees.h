@@ -24,6 +24,7 @@ struct trees_config {
 	bool readonly;      /* the root file system, from trees_seal() on */
 	Containerd__Types__Mount *const *mounts;
 	size_t n_mounts;
+	bool root_is_disk; /* none of them (disks.h) */
 	const struct spec_bind *binds;
 	unsigned int n_binds;
 };

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A block device of the host, opened: see disk.h. */
+#include "shim/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+#define NODE "disk"
+
+/* A tmpfs that is mounted nowhere, for a device's node: /run, for one, has nodev. */
+static int mount_nowhere(void)
+{
+	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static int make_node(dev_t dev, struct err *err)
+{
+	_cleanup_close_ int folder = mount_nowhere();
+
+	if (folder < 0)
+		return err_sys(err, folder, "cannot make a place for a device's node");
+	if (mknodat(folder, NODE, S_IFBLK | 0600, dev) < 0)
+		return err_sys(err, errno, "cannot make a node for block device %u:%u",
+			major(dev), minor(dev));
+	return steal_fd(&folder);
+}
+
+/* Linux 6.18 opens such a device for writing, too, and refuses each write. */
+static bool is_readonly_device(int fd)
+{
+	int readonly = 0;
+
+	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
+}
+
+int disk_open_device(dev_t dev, bool readonly, struct disk *ret, struct err *err)
+{
+	_cleanup_close_ int folder = make_node(dev, err);
+	_cleanup_close_ int fd = -1;
+
+	if (folder < 0)
+		return folder;
+	fd = openat(folder, NODE, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && !readonly && !(readonly = is_readonly_device(fd))) {
+		close(fd);
+		fd = openat(folder, NODE, O_RDWR | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return err_sys(err, errno, "cannot open block device %u:%u", major(dev),
+			minor(dev));
+	*ret = (struct disk){
+		.fd = steal_fd(&fd), .is_device = true, .readonly = readonly, .dev = dev};
+	return 0;
+}
+
+int disk_open_source(const struct disk_source *source, struct disk *ret, struct err *err)
+{
+	/* Of a device the kernel then lets nobody mount it. */
+	int flags = O_CLOEXEC | (source->readonly ? O_RDONLY : O_RDWR) |
+		    (source->is_file ? 0 : O_EXCL);
+	_cleanup_close_ int fd = open(source->path, flags);
+	struct stat st;
+
+	if (fd < 0 && errno == EBUSY)
+		return err_set(err, -EBUSY, "%s is mounted, or in use otherwise",
+			err_quote(source->path, 256));
+	if (fd < 0)
+		return err_sys(
+			err, errno, "cannot open %s", err_quote(source->path, 256));
+	if (fstat(fd, &st) < 0)
+		return err_sys(
+			err, errno, "cannot look at %s", err_quote(source->path, 256));
+	if (source->is_file ? !S_ISREG(st.st_mode) : !S_ISBLK(st.st_mode))
+		return err_set(err, -ENOTBLK, "%s is no %s", err_quote(source->path, 256),
+			source->is_file ? "regular file" : "block device");
+	if (!source->is_file && !source->readonly && is_readonly_device(fd))
+		return err_set(err, -EROFS, "%s is read-only, and to be mounted writable",
+			err_quote(source->path, 256));
+	*ret = (struct disk){.fd = steal_fd(&fd),
+		.is_device = !source->is_file,
+		.readonly = source->readonly,
+		.exclusive = !source->is_file,
+		.dev = source->is_file ? 0 : st.st_rdev};
+	return 0;
+}
+
+void disk_done(struct disk *disk)
+{
+	close_fd(disk->fd);
+	*disk = DISK_INIT;
+}
