@@ -2,6 +2,7 @@
 /* crun, which makes the processes of containers: see crun.h. */
 #include "guest/crun.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -108,15 +109,28 @@ const char *crun_log_message(const char *log)
 	return quoted;
 }
 
+/* errno's words as Go writes them: by "no such file or directory" and "permission
+ * denied" docker tells a program that is not there (127) or is none (126) from its own
+ * failures. */
+static void lower_errno(char *message)
+{
+	char *words = strrchr(message, ':');
+
+	if (words && words[1] == ' ' && words[2])
+		words[2] = (char)tolower((unsigned char)words[2]);
+}
+
 static int crun_failed(const struct paths *paths, int status, struct err *err)
 {
-	_cleanup_free_ char *log = NULL;
+	_cleanup_free_ char *log = NULL, *message = NULL;
 	size_t len;
 
 	if (file_read(AT_FDCWD, paths->log, LOG_MAX, &log, &len, NULL) < 0 || len == 0)
 		return err_set(
 			err, -EIO, "crun ended with status %d and no message", status);
-	return err_set(err, -EIO, "crun: %s", crun_log_message(log));
+	message = xstrdup(crun_log_message(log));
+	lower_errno(message);
+	return err_set(err, -EIO, "crun: %s", message);
 }
 
 static int run_crun(const struct crun_launch *how, const struct paths *paths,

@@ -346,6 +346,12 @@ static void test_create_fails(void **state)
 	(void)state;
 	assert_error(create_until("fail", "no such file", false, soon(), &err), -EIO,
 		"CreateContainer: create container c1: crun: no such file");
+	/* errno as docker looks for it, to end with 127 or 126. */
+	assert_error(create_until("fail", "sh: No such file or directory", false, soon(),
+			     &err),
+		-EIO,
+		"CreateContainer: create container c1: crun: sh: no such file or "
+		"directory");
 	assert_error(create_until("fail", "no tty", true, soon(), &err), -EIO,
 		"CreateContainer: create container c1: crun: no tty");
 	assert_error(create_until("none", "", false, now_ms(), &err), -ETIMEDOUT,
