@@ -65,6 +65,7 @@ help:
 	@echo 'make check        all tests; TESTS="unit lint" for some of them, JOBS=1 one after the other'
 	@echo 'make bench        BENCH="build ../other/build" ROUNDS=5: builds, factories and runc compared'
 	@echo 'make check-trixie  the quickstart and all tests in a Debian 13 that mmdebstrap makes below build/'
+	@echo 'make check-docker  tests through the real dockerd: 23 or later of this host, else a Debian 13 has'
 	@echo 'make soak         CYCLES=200 READERS=300 FUZZ_RUNS=1000000: as many clones, readers of all of'
 	@echo '                  their memory, executions of each fuzz target'
 	@echo 'make fuzz         FUZZ=<name> SECONDS=60 or RUNS=<n>: libFuzzer on tests/fuzz/fuzz_<name>.c'

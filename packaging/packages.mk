@@ -18,7 +18,11 @@ PACKAGES_world = mount iproute2 iputils-ping:ping perl
 PACKAGES_test = runc:runc mount iproute2 libcmocka-dev perl shellcheck mandoc \
 	containernetworking-plugins curl:curl protobuf-compiler:protoc e2fsprogs xfsprogs
 
-# For `make check-trixie`, which installs the rest in a Debian 13 of its own.
+# For `make check-docker`, on a host with Debian 13 or a dockerd of its own.
+PACKAGES_docker = docker.io:dockerd docker-cli:docker iptables:iptables bsdutils:script procps:ps
+
+# For `make check-trixie` and, on other hosts, `make check-docker`: the rest is installed in a Debian 13
+# of their own.
 PACKAGES_trixie = mmdebstrap
 
 # For `make fuzz` and `make soak`: the compiler, and its sanitizers' library.

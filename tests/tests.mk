@@ -5,7 +5,8 @@
 # $(B)/tests/<kind>/test_*.t; tests/fuzz/fuzz_*.c (a LLVMFuzzerTestOneInput) become fuzz_*.t, which
 # replay tests/fuzz/corpus/<name>/. All are linked with tests/lib/*.c and with every library of ours
 # but the agent's; test_guest_*.c and fuzz_guest_*.c with what the agent is made of.
-# Shell programs: tests/{lint,unit,integration,system}/*.t as they lie.
+# Shell programs: tests/{lint,unit,integration,system,docker}/*.t as they lie.
+# Those of docker/ are for `make check-docker`.
 
 TESTS	 = lint unit fuzz integration system
 # A test that hangs is a failure, not a hang. Not a measure: many times what the longest needs, and a
@@ -20,6 +21,7 @@ T_unit	 = $(call test_c_t,unit,test) $(wildcard tests/unit/*.t)
 T_fuzz	 = $(call test_c_t,fuzz,fuzz)
 T_integration = $(call test_c_t,integration,test) $(wildcard tests/integration/*.t)
 T_system = $(wildcard tests/system/*.t)
+T_docker = $(wildcard tests/docker/*.t)
 TEST_FILES = $(foreach t,$(TESTS),$(T_$(t)))
 # Reports what a container sees of its identity; goes into the system tests' image.
 PROBE	 = $(PLAIN)/tests/system/probe
@@ -76,9 +78,10 @@ TEST_ENV = STENCIL_SOURCE=$(CURDIR) STENCIL_BUILD=$(abspath $(B)) \
 	CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C.UTF-8
 
 # Lint and unit tests need no guest, and nothing to run it; both are there for the others.
-CHECK_GUEST = $(filter integration system,$(TESTS))
+CHECK_GUEST = $(filter integration system docker,$(TESTS))
+CHECK_DEPS = build $(if $(CHECK_GUEST),guest run world) test $(filter docker,$(TESTS))
 check:
-	@$(MAKE) --no-print-directory deps DEPS='build $(if $(CHECK_GUEST),guest run world) test'
+	@$(MAKE) --no-print-directory deps DEPS='$(CHECK_DEPS)'
 	@$(MAKE) --no-print-directory all tests $(if $(CHECK_GUEST),guest $(BUSYBOX))
 	@$(TEST_ENV) prove --jobs $(JOBS) --timer --failures --comments --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
@@ -95,11 +98,22 @@ soak:
 		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t'
 .PHONY: soak
 
-# The quickstart and all tests in a Debian 13. What is in MAKEFLAGS here is not for the make in there.
+# What is in MAKEFLAGS here is not for the make in there.
+TRIXIE	 = $(MAKE) --no-print-directory deps DEPS=trixie && \
+	MAKEFLAGS= STENCIL_BUILD=$(abspath $(PLAIN)) tests/trixie
+
+# The quickstart and all tests in a Debian 13.
 check-trixie:
-	@$(MAKE) --no-print-directory deps DEPS=trixie
-	@MAKEFLAGS= STENCIL_BUILD=$(abspath $(PLAIN)) tests/trixie TESTS='$(TESTS)' $(if $(SAN),SAN=$(SAN))
-.PHONY: check-trixie
+	@$(TRIXIE) 'quickstart check' TESTS='$(TESTS)' $(if $(SAN),SAN=$(SAN))
+
+# Here, where there is a dockerd that can be told of a shim; otherwise in a Debian 13.
+check-docker:
+	@if tests/docker/usable; then \
+		$(MAKE) --no-print-directory check TESTS=docker; \
+	else \
+		$(TRIXIE) check-docker $(if $(SAN),SAN=$(SAN)); \
+	fi
+.PHONY: check-trixie check-docker
 
 # ---- the bench ---------------------------------------------------------------------------------
 
