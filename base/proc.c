@@ -2,14 +2,17 @@
 /* Processes: see proc.h. */
 #include "base/proc.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -100,6 +103,58 @@ int pidfd_kill(int pidfd, int signal)
 int pidfd_wait(int pidfd, int64_t deadline)
 {
 	return wait_fd(pidfd, POLLIN, deadline);
+}
+
+static void set_attributes(posix_spawnattr_t *attr, const struct proc_program *program)
+{
+	sigset_t none, all;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_setsigmask(attr, &none);
+	posix_spawnattr_setsigdefault(attr, &all);
+	posix_spawnattr_setflags(
+		attr, (short)(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+			      (program->session ? POSIX_SPAWN_SETSID : 0)));
+}
+
+int proc_spawn(const struct proc_program *program, pid_t *ret_pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	int high[PROC_FDS_MAX], r = 0;
+
+	assert(program->n_fds <= PROC_FDS_MAX);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	for (unsigned int i = 0; i < program->n_fds; i++) {
+		/* Above those that the program gets: none is overwritten before its
+		 * turn. */
+		high[i] = fcntl(program->fds[i], F_DUPFD_CLOEXEC, PROC_FDS_MAX);
+		if (high[i] < 0)
+			r = errno;
+		posix_spawn_file_actions_adddup2(&actions, high[i], (int)i);
+	}
+	if (program->folder)
+		posix_spawn_file_actions_addchdir_np(&actions, program->folder);
+	set_attributes(&attr, program);
+	if (r == 0)
+		r = posix_spawn(ret_pid, program->path, &actions, &attr, program->argv,
+			program->env);
+	for (unsigned int i = 0; i < program->n_fds; i++)
+		close_fd(high[i]);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+int proc_reap(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
 }
 
 void proc_reset_signals(void)

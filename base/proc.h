@@ -43,6 +43,23 @@ int pidfd_kill(int pidfd, int signal);
 /* Waits for the end of the process, child or not: 0 or -ETIMEDOUT. Does not reap. */
 int pidfd_wait(int pidfd, int64_t deadline);
 
+/* A program of the host's to run: with these descriptors and no other, no signal blocked
+ * or ignored. */
+#define PROC_FDS_MAX 8
+struct proc_program {
+	char *const *argv, *const *env; /* each with NULL at the end */
+	const char *path;
+	const char *folder; /* that it begins in; NULL: ours */
+	const int *fds;     /* its 0, 1, …; not taken */
+	unsigned int n_fds;
+	bool session; /* it leads one of its own, and so a process group */
+};
+
+/* 0 or a negative errno. */
+int proc_spawn(const struct proc_program *program, pid_t *ret_pid);
+/* Waits for a child of ours and reaps it; its status as of waitpid(2). */
+int proc_reap(pid_t pid);
+
 /* Of a forked child, before it executes another program: no signal is handled, ignored or
  * blocked. System calls only. */
 void proc_reset_signals(void);

@@ -6,9 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -20,8 +18,6 @@
 #define TERM_MS  2000  /* from there to a SIGKILL */
 
 #define WORDS_MAX 64
-#define FD_FIRST  3
-#define HIGH_FD   16 /* above those that the program gets */
 
 struct logger {
 	char *name;
@@ -99,44 +95,18 @@ static int split_uri(char *uri, char *argv[WORDS_MAX], struct err *err)
 
 /* ---- starting it ---- */
 
-/* [0] is the program's and high, [1] ours. */
+/* [0] is the program's, [1] ours. */
 static int make_pipe(int fds[2], bool we_write, struct err *err)
 {
 	int pair[2];
 
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "cannot make a pipe");
-	fds[0] = fcntl(pair[we_write ? 0 : 1], F_DUPFD_CLOEXEC, HIGH_FD);
+	fds[0] = pair[we_write ? 0 : 1];
 	fds[1] = pair[we_write ? 1 : 0];
-	close(pair[we_write ? 0 : 1]);
-	if (fds[0] < 0 || (we_write && fcntl(fds[1], F_SETFL, O_NONBLOCK) < 0))
+	if (we_write && fcntl(fds[1], F_SETFL, O_NONBLOCK) < 0)
 		return err_sys(err, errno, "cannot prepare a pipe");
 	return 0;
-}
-
-static int spawn_program(
-	char *const *argv, char *const *env, int pipes[3][2], pid_t *ret_pid)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	int r;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	for (int fd = 0; fd < FD_FIRST; fd++)
-		posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
-	for (int i = 0; i < 3; i++)
-		posix_spawn_file_actions_adddup2(&actions, pipes[i][0], FD_FIRST + i);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	r = posix_spawn(ret_pid, argv[0], &actions, &attr, argv, env);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return -r;
 }
 
 static int run_program(struct logger *l, const struct logger_config *config,
@@ -145,14 +115,20 @@ static int run_program(struct logger *l, const struct logger_config *config,
 	_cleanup_free_ char *uri = xstrdup(config->uri);
 	_cleanup_free_ char *id = xasprintf("CONTAINER_ID=%s", config->container_id);
 	_cleanup_free_ char *ns = xasprintf("CONTAINER_NAMESPACE=%s", config->namespace);
+	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const int fds[] = {
+		null_fd, null_fd, null_fd, pipes[0][0], pipes[1][0], pipes[2][0]};
 	char *const env[] = {id, ns, NULL};
 	char *argv[WORDS_MAX];
+	struct proc_program program = {
+		.argv = argv, .env = env, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
 	int r = split_uri(uri, argv, err);
 
 	if (r < 0)
 		return r;
 	l->name = xstrdup(argv[0]);
-	r = spawn_program(argv, env, pipes, &l->pid);
+	program.path = argv[0];
+	r = proc_spawn(&program, &l->pid);
 	if (r < 0)
 		return err_sys(err, r, "cannot run %s", err_quote(l->name, 256));
 	r = pidfd_of(l->pid, &l->pidfd);
@@ -210,8 +186,7 @@ void logger_end(struct logger *l)
 			pidfd_kill(l->pidfd, SIGKILL);
 	}
 	if (l->pid > 0)
-		while (waitpid(l->pid, NULL, 0) < 0 && errno == EINTR)
-			;
+		proc_reap(l->pid);
 	close_fd(l->pidfd);
 	free(l->name);
 	free(l);
