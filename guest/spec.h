@@ -9,11 +9,11 @@
 
 /*
  * What names something of the host was taken out or replaced there (shim/spec_guest.h, or
- * Kata's runtime): hooks, devices, CPU numbers, the network namespace. A container
- * without an ipc or uts namespace shares the pod's, which is the guest's; those with a
- * path are the business of namespaces.h. Here goes what the guest's kernel has not:
- * labels of security modules, huge pages, swap, and what cgroup version 2 doesn't know;
- * and what only the agent knows is filled in.
+ * Kata's runtime): the host's hooks, devices, CPU numbers, the network namespace. A
+ * container without an ipc or uts namespace shares the pod's, which is the guest's;
+ * those with a path are the business of namespaces.h. Here goes what the guest's kernel
+ * has not: labels of security modules, huge pages, swap, and what cgroup version 2
+ * doesn't know; and what only the agent knows is filled in.
  */
 struct spec_place {
 	const char *container_id;

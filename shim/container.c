@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "shim/cmdline.h"
 #include "shim/oci/from_json.h"
+#include "shim/pod_errands.h"
 #include "shim/spec.h"
 #include "shim/task_events.h"
 
@@ -235,6 +236,9 @@ void containers_lost(struct pod *pod)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
+	pthread_mutex_lock(&pod->lock);
+	errands_give_up_locked(pod, NULL, ERRAND_CREATE_HOOKS);
+	pthread_mutex_unlock(&pod->lock);
 	for (;;) {
 		struct process *p = NULL;
 

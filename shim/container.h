@@ -20,6 +20,7 @@ struct container {
 	struct trees *trees;  /* what the file server has of it */
 	struct disks *disks;  /* and what the VM has */
 	unsigned int apart;   /* types of namespaces (namespaces.h); as size */
+	struct hooks *hooks;  /* NULL: none */
 	struct process *init;
 	struct process *execs;
 };

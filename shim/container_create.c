@@ -14,6 +14,9 @@
 #include "shim/namespaces.h"
 #include "shim/options.h"
 #include "shim/container.h"
+#include "shim/container_hooks.h"
+#include "shim/hooks.h"
+#include "shim/pod_errands.h"
 #include "shim/pod_images.h"
 #include "shim/pod_standins.h"
 #include "shim/sandbox.h"
@@ -23,12 +26,14 @@
 struct creation {
 	struct pod *pod;
 	const Containerd__Task__V2__CreateTaskRequest *request;
+	struct errand errand;
 	struct spec spec;
+	struct hooks *hooks; /* until there is a container */
 	struct container *container;
 	char *hostname, *netns, *root, *folder;
 	struct guest_spec guest;
 	struct namespace_fit namespaces;
-	bool started_pod, netns_is_new;
+	bool begun, started_pod, netns_is_new;
 	struct trees_config trees_config;
 };
 
@@ -37,6 +42,7 @@ static void creation_done(struct creation *c)
 	guest_spec_done(&c->guest);
 	close_fd(c->namespaces.ipc_fd);
 	close_fd(c->namespaces.uts_fd);
+	hooks_free(c->hooks);
 	spec_done(&c->spec);
 	free(c->hostname);
 	free(c->netns);
@@ -143,6 +149,8 @@ static int read_spec(struct creation *c, struct err *err)
 			err_quote(c->request->bundle, 256));
 	r = spec_load(fd, &c->spec, err);
 	if (r == 0)
+		r = hooks_read(c->spec.json, &c->hooks, err);
+	if (r == 0)
 		r = load_config(c, err);
 	if (r == 0)
 		r = check_network(c, err);
@@ -181,6 +189,7 @@ static void new_container(struct creation *c)
 	container->bundle = xstrdup(request->bundle);
 	container->size = size_of_spec(c);
 	container->apart = c->namespaces.apart;
+	container->hooks = steal_ptr(c->hooks);
 	container->init = process_new(container, "",
 		&(struct process_streams){.terminal = request->terminal,
 			.in = request->stdin,
@@ -248,7 +257,8 @@ static int start_pod(struct creation *c, struct err *err)
 	struct pod_needs needs = {.hostname = c->hostname,
 		.netns = c->netns,
 		.netns_is_new = c->netns_is_new,
-		.trees = c->container->trees};
+		.trees = c->container->trees,
+		.errand = &c->errand};
 	struct pod_size wanted = {0};
 	int r = pod_size_of_spec(&c->spec, &c->pod->size, err);
 
@@ -356,17 +366,37 @@ static int add_container(struct creation *c, struct err *err)
 	struct pod *pod = c->pod;
 
 	pthread_mutex_lock(&pod->lock);
-	if (pod->life != POD_READY || pod->creation_void) {
+	if (pod->life != POD_READY || c->errand.is_void) {
+		bool given_up = c->errand.is_void;
+
 		pthread_mutex_unlock(&pod->lock);
 		return err_set(err, -ECONNRESET, "%s",
-			pod->creation_void ? "containerd has given it up"
-					   : "the VM has ended");
+			given_up ? "containerd has given it up" : "the VM has ended");
 	}
 	c->container->next = pod->containers;
 	pod->containers = c->container;
 	task_publish_create(pod, c->request, c->container->init->pid);
 	pthread_mutex_unlock(&pod->lock);
 	return 0;
+}
+
+/* They may last. The pod's first container has nobody beside it to wait for that; others
+ * change the pod meanwhile. */
+static int run_hooks(struct creation *c, struct err *err)
+{
+	int r;
+
+	c->begun = true;
+	if (!container_has_create_hooks(c->container))
+		return 0;
+	if (!pod_has_vm(c->pod))
+		return container_run_create_hooks(c->container, &c->errand, err);
+	pod_change_end(c->pod);
+	r = container_run_create_hooks(c->container, &c->errand, err);
+	pod_change_take_back(c->pod);
+	if (r == 0 && !pod_has_vm(c->pod))
+		return err_set(err, -ECONNRESET, "the pod has ended during its hooks");
+	return r;
 }
 
 /* Side by side: the file trees in their thread, everything else here. */
@@ -378,9 +408,11 @@ static int build_container(struct creation *c, struct err *err)
 	if (r == 0)
 		r = open_disks(c, err);
 	if (r == 0)
-		r = start_trees(c, err);
-	if (r == 0)
 		r = stand_in(c, err);
+	if (r == 0)
+		r = run_hooks(c, err);
+	if (r == 0)
+		r = start_trees(c, err);
 	if (r == 0)
 		r = pod_has_vm(c->pod) ? pod_size_fit(c->pod, &c->container->size, err)
 				       : start_pod(c, err);
@@ -416,17 +448,17 @@ static int make_container(struct creation *c, struct err *err)
 		trees_free(steal_ptr(c->container->trees));
 		disks_free(steal_ptr(c->container->disks));
 		process_join(c->container->init);
-		process_unref(c->container->init);
+		standin_end(c->container->init->standin);
 	}
 	return r;
 }
 
-static void set_creating(struct pod *pod, const char *id)
+/* Nobody knows it. What its hooks have begun is theirs to end. */
+static void drop_container(struct creation *c)
 {
-	pthread_mutex_lock(&pod->lock);
-	pod->creating = id;
-	pod->creation_void = false;
-	pthread_mutex_unlock(&pod->lock);
+	if (c->begun)
+		container_run_poststop(c->container);
+	process_unref(c->container->init);
 }
 
 int container_create(struct pod *pod,
@@ -439,13 +471,17 @@ int container_create(struct pod *pod,
 
 	r = name_check("container id", request->id, err);
 	if (r == 0)
-		r = pod_change_begin(pod, err);
+		r = errand_begin(&c.errand, pod, ERRAND_CREATE, request->id, err);
 	if (r < 0)
 		return r;
-	set_creating(pod, request->id);
-	r = make_container(&c, err);
-	set_creating(pod, NULL);
-	pod_change_end(pod);
+	r = pod_change_begin(pod, err);
+	if (r == 0) {
+		r = make_container(&c, err);
+		pod_change_end(pod);
+	}
+	errand_end(&c.errand, pod);
+	if (r < 0 && c.container)
+		drop_container(&c);
 	creation_done(&c);
 	if (r < 0)
 		log_error("container %s was not made: %s", request->id, err->text);

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "shim/container.h"
+#include "shim/container_hooks.h"
+#include "shim/pod_errands.h"
 #include "shim/task_events.h"
 
 void container_remove_in_guest(struct container *c, const struct pod_use *use)
@@ -119,6 +121,7 @@ static void remove_container(struct container *c)
 	struct pod *pod = c->pod;
 	bool is_last = !pod->sandbox && pod->containers == c && !c->next;
 
+	container_end_poststart(c);
 	/* Else the guest need not tidy up what ends with it. */
 	if (!is_last || has_unwritten(c)) {
 		remove_from_pod(c, is_last);
@@ -148,6 +151,8 @@ int container_delete(struct process *init, struct err *err)
 		process_end(&call, 0);
 	}
 	pod_change_end(pod);
+	if (r == 0)
+		container_run_poststop(init->container);
 	return r;
 }
 
@@ -156,11 +161,9 @@ int container_delete(struct process *init, struct err *err)
 static void void_creation(struct pod *pod, const char *id)
 {
 	pthread_mutex_lock(&pod->lock);
-	if (pod->creating && strcmp(pod->creating, id) == 0) {
-		pod->creation_void = true;
-		if (pod->vm && pod->life == POD_STARTING)
-			vm_kill(pod->vm);
-	}
+	if (errands_give_up_locked(pod, id, ERRAND_CREATE | ERRAND_CREATE_HOOKS) &&
+		pod->vm && pod->life == POD_STARTING)
+		vm_kill(pod->vm);
 	pthread_mutex_unlock(&pod->lock);
 }
 

@@ -11,6 +11,7 @@
 #include "base/proc.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "shim/pod_errands.h"
 #include "shim/sandbox.h"
 
 void pod_init(struct pod *pod, struct events *events)
@@ -58,6 +59,15 @@ void pod_change_end(struct pod *pod)
 	pthread_mutex_unlock(&pod->lock);
 }
 
+void pod_change_take_back(struct pod *pod)
+{
+	pthread_mutex_lock(&pod->lock);
+	while (pod->changing)
+		pthread_cond_wait(&pod->changed, &pod->lock);
+	pod->changing = true;
+	pthread_mutex_unlock(&pod->lock);
+}
+
 bool pod_begin_end(struct pod *pod)
 {
 	bool first;
@@ -65,9 +75,10 @@ bool pod_begin_end(struct pod *pod)
 	pthread_mutex_lock(&pod->lock);
 	first = !pod->ending;
 	pod->ending = true;
+	errands_give_up_locked(pod, NULL, ERRAND_ALL);
 	if (pod->vm)
 		vm_kill(pod->vm);
-	while (pod->changing)
+	while (pod->changing || pod_makes_container_locked(pod))
 		pthread_cond_wait(&pod->changed, &pod->lock);
 	pthread_mutex_unlock(&pod->lock);
 	return first;

@@ -29,6 +29,7 @@
  *     one thread at a time, between pod_change_begin() and pod_change_end();
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
  */
+struct errand;
 struct pod_disk;
 struct pod_image;
 struct sandbox;
@@ -50,8 +51,7 @@ struct pod {
 	bool vm_ended;              /* by itself */
 	struct files_client *files; /* the file server, as long as vm */
 	struct container *containers;
-	const char *creating; /* id of the container that is being made, or NULL */
-	bool creation_void;   /* … and that nobody wants any more */
+	struct errand *errands; /* pod_errands.h */
 
 	int nics; /* not plugged yet; -1: not known yet */
 
@@ -79,6 +79,9 @@ void pod_done(struct pod *pod);
 /* Waits for and takes the right to change the pod. -ESHUTDOWN: it is about to end. */
 int pod_change_begin(struct pod *pod, struct err *err);
 void pod_change_end(struct pod *pod);
+/* For who is making a container and has let others change the pod meanwhile; in a pod
+ * that is ending, too. */
+void pod_change_take_back(struct pod *pod);
 
 /* ---- its VM; for whoever changes the pod ---- */
 
@@ -87,7 +90,9 @@ struct pod_needs {
 	const char *netns;    /* path; "" for none */
 	bool netns_is_new;    /* … and it goes with the pod's processes */
 	uint64_t cpu_millis, memory_bytes;
-	struct trees *trees; /* of the first container; NULL: none */
+	/* Of the first container; NULL: none. */
+	struct trees *trees;
+	const struct errand *errand;
 };
 
 /*
@@ -117,8 +122,9 @@ void pod_kill_vm(struct pod *pod);
 void pod_give_up(struct pod *pod, const char *what);
 
 /*
- * Nothing is made from now on, and what is being made fails: its VM is killed. Returns
- * when nobody changes the pod any more; false if it was ending already.
+ * Nothing is made from now on, and what is being made fails: its VM is killed, and its
+ * hooks. Returns when nobody changes the pod or makes a container any more; false if it
+ * was ending already.
  */
 bool pod_begin_end(struct pod *pod);
 

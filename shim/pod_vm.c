@@ -15,6 +15,7 @@
 #include "shim/container.h"
 #include "shim/pod.h"
 #include "shim/pod_disks.h"
+#include "shim/pod_errands.h"
 #include "shim/pod_files.h"
 #include "shim/pod_images.h"
 #include "shim/pod_net.h"
@@ -146,7 +147,7 @@ static void *run_image_job(void *arg)
 /* ---- the start ---- */
 
 /* From here on others may kill it. */
-static int make_vm(struct pod *pod, struct err *err)
+static int make_vm(struct pod *pod, const struct errand *errand, struct err *err)
 {
 	struct vm_options options = {.config = &pod->config,
 		.namespace = pod->state.namespace,
@@ -162,7 +163,7 @@ static int make_vm(struct pod *pod, struct err *err)
 	pthread_mutex_lock(&pod->lock);
 	pod->vm = vm;
 	pod->vm_ended = false;
-	if (pod->ending || pod->creation_void)
+	if (pod->ending || (errand && errand->is_void))
 		vm_kill(vm);
 	pthread_mutex_unlock(&pod->lock);
 	return 0;
@@ -285,7 +286,7 @@ int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
 	if (!move_life(pod, POD_START))
 		return err_set(err, -EBUSY, "the pod is %s", pod_state_name(pod->life));
 	restart_trace(pod);
-	r = make_vm(pod, err);
+	r = make_vm(pod, needs->errand, err);
 	if (r == 0)
 		r = start_vm_and_net(pod, needs, err);
 	if (r == 0)
@@ -375,6 +376,9 @@ void pod_stop(struct pod *pod)
 {
 	if (!move_life(pod, POD_STOP))
 		return;
+	pthread_mutex_lock(&pod->lock);
+	errands_give_up_locked(pod, NULL, ERRAND_CREATE_HOOKS);
+	pthread_mutex_unlock(&pod->lock);
 	undo_pod(pod);
 	pthread_mutex_lock(&pod->lock);
 	sandbox_note_end_locked(pod);

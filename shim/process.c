@@ -12,6 +12,8 @@
 #include "base/util.h"
 #include "shim/cmdline.h"
 #include "shim/container.h"
+#include "shim/container_hooks.h"
+#include "shim/hooks.h"
 #include "shim/pod_standins.h"
 #include "shim/task_events.h"
 
@@ -66,6 +68,7 @@ static void container_unref(struct container *c)
 	free(c->bundle);
 	trees_free(c->trees);
 	disks_free(c->disks);
+	hooks_free(c->hooks);
 	free(c);
 }
 
@@ -387,6 +390,8 @@ int process_start(struct process *p, struct err *err)
 	else
 		end_failed_start(p);
 	process_end(&call, r);
+	if (r == 0 && p == init)
+		container_run_poststart(init->container);
 	return r;
 }
 

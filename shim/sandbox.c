@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "shim/container.h"
+#include "shim/pod_errands.h"
 #include "shim/pod_size.h"
 #include "shim/proto/cri_sandbox.pb-c.h"
 
@@ -334,6 +335,7 @@ int sandbox_shutdown(struct pod *pod, struct err *err)
 		return r;
 	pthread_mutex_lock(&pod->lock);
 	pod->ending = true;
+	errands_give_up_locked(pod, NULL, ERRAND_ALL);
 	pthread_mutex_unlock(&pod->lock);
 	containers_end_all(pod);
 	r = state_remove(&pod->state, err);

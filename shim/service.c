@@ -9,6 +9,7 @@
 #include "agent-client/proto/empty.pb-c.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "shim/pod_errands.h"
 #include "shim/sandbox_service.h"
 
 /* Handlers run everything from libnl to a cold boot; only touched pages count. */
@@ -321,8 +322,11 @@ HANDLER(shutdown, ShutdownRequest)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&pod->lock);
-	has_containers = pod->containers || pod->sandbox;
+	has_containers =
+		pod->containers || pod->sandbox || pod_makes_container_locked(pod);
 	pod->ending = !has_containers;
+	if (pod->ending)
+		errands_give_up_locked(pod, NULL, ERRAND_ALL);
 	pthread_mutex_unlock(&pod->lock);
 	if (!has_containers) {
 		pod_stop(pod);

@@ -22,7 +22,6 @@ static const struct {
 	const char *key;
 	const char *why;
 } host_only[] = {
-	{"", "hooks", "hooks are programs of the host"},
 	{"linux", "intelRdt", "classes of the cache are the host's"},
 	{"linux.resources", "blockIO", "block devices have other numbers in the guest"},
 	{"linux.resources", "network", "traffic classes are the host's"},
@@ -261,6 +260,67 @@ static void note_dropped(void *user, const char *path)
 		(const char *)user, err_quote(path, 128));
 }
 
+/* What is found on the host, and executed where the guest's kernel runs. */
+static int share_hook(
+	struct json_object *hook, const char *cid, struct guest_spec *g, struct err *err)
+{
+	_cleanup_free_ char *place = NULL;
+	const char *path;
+	int r;
+
+	if (!json_object_is_type(hook, json_type_object))
+		return err_set(err, -EINVAL, "it is no object");
+	r = json_get_string(hook, "path", &path, err);
+	if (r < 0)
+		return r;
+	if (*path != '/')
+		return err_set(err, -EINVAL, "the path %s is not absolute",
+			err_quote(path, 256));
+	if (g->n_binds >= SPEC_BINDS_MAX)
+		return err_set(err, -E2BIG, "there are more than %d bind mounts",
+			SPEC_BINDS_MAX);
+	g->binds = xreallocarray(g->binds, g->n_binds + 1, sizeof(*g->binds));
+	g->binds[g->n_binds] = (struct spec_bind){
+		{xstrdup(path), false, ROOTFS_READONLY_TOP}, .follows = false};
+	place = xasprintf(AGENT_SHARED_DIR "/%s/mounts/%u", cid, g->n_binds++);
+	json_set_string(hook, "path", place);
+	return 0;
+}
+
+/*
+ * crun's are createContainer's, in the container's namespaces before it has its root, and
+ * startContainer's, in its root. The former's paths are the host's: each file is shared
+ * with the guest as the source of a bind mount is. The others are the host's, hooks.h.
+ */
+static int guest_hooks(
+	struct json_object *spec, const char *cid, struct guest_spec *g, struct err *err)
+{
+	struct json_object *all, *list, *kept;
+	int r = json_get_object_opt(spec, "hooks", &all, err);
+
+	if (r < 0 || !all)
+		return r;
+	r = json_get_array_opt(all, "createContainer", &list, err);
+	for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++) {
+		r = share_hook(json_object_array_get_idx(list, i), cid, g, err);
+		if (r < 0)
+			err_wrap(err, "createContainer hook %zu", i);
+	}
+	if (r < 0)
+		return r;
+	kept = json_object_new_object();
+	if (list)
+		json_object_object_add(kept, "createContainer", json_object_get(list));
+	if (json_object_object_get_ex(all, "startContainer", &list))
+		json_object_object_add(kept, "startContainer", json_object_get(list));
+	json_object_object_del(spec, "hooks");
+	if (json_object_object_length(kept) > 0)
+		json_object_object_add(spec, "hooks", kept);
+	else
+		json_object_put(kept);
+	return 0;
+}
+
 static int fit_to_guest(
 	struct spec *spec, const char *cid, struct guest_spec *g, struct err *err)
 {
@@ -271,6 +331,8 @@ static int fit_to_guest(
 	r = spec_take_devices(spec->json, cid, &g->devices, &g->n_devices, err);
 	if (r == 0)
 		r = guest_mounts(spec->json, cid, g, err);
+	if (r == 0)
+		r = guest_hooks(spec->json, cid, g, err);
 	if (r < 0)
 		return r;
 	json_set_string(json_at(spec->json, "root"), "path", root);

@@ -11,17 +11,18 @@
 
 /*
  * A spec passes two filters, and no field is the business of both:
- * - here goes what would name something of the host: hooks, devices that the guest does
- *   not get, CPU numbers, traffic classes, cgroup files; namespaces, by namespaces.h.
- *   Sources of bind mounts and the root are replaced by the places where the guest finds
- *   them.
+ * - here goes what would name something of the host: its hooks (hooks.h), devices that
+ *   the guest does not get, CPU numbers, traffic classes, cgroup files; namespaces, by
+ *   namespaces.h. Sources of bind mounts, the programs of createContainer hooks and the
+ *   root are replaced by the places where the guest finds them.
  * - guest/spec.h takes what the guest's kernel has not, and adds what only the agent
  *   knows: the cgroup, the pod's pid namespace. (And guest/devices.h the numbers of block
  *   devices.)
  */
 
 /*
- * Bind mounts whose source is on the host. Their sources become
+ * Bind mounts whose source is on the host, and after them the programs of createContainer
+ * hooks, which nothing is mounted on. Their sources become
  * AGENT_SHARED_DIR/<cid>/mounts/<n>, n from 0 in the order of the spec.
  */
 struct spec_bind {

@@ -368,6 +368,36 @@ static void test_guest_propagation(void **state)
 	}
 }
 
+/* The host's are not the guest's business; programs of the host that it is to execute are
+ * shared with it. */
+static void test_guest_hooks(void **state)
+{
+	struct guest_spec g;
+	struct spec s;
+
+	(void)state;
+	LOAD(&s, "{" PROCESS ",\"mounts\":[{\"destination\":\"/d\",\"type\":\"bind\","
+		 "\"source\":\"/srv\"}],\"hooks\":{\"prestart\":[{\"path\":\"/a\"}],"
+		 "\"createContainer\":[{\"path\":\"/bin/x\",\"args\":[\"x\"]}],"
+		 "\"startContainer\":[{\"path\":\"/bin/y\"}]}}");
+	assert_ok(spec_for_guest(&s, "c1", &g, err));
+	assert_int_equal(g.n_binds, 2);
+	assert_string_equal(g.binds[1].tree.path, "/bin/x");
+	assert_false(g.binds[1].follows);
+	assert_int_equal(g.oci->n_mounts, 1);
+	assert_int_equal(g.oci->hooks->n_prestart, 0);
+	assert_string_equal(
+		g.oci->hooks->createcontainer[0]->path, AGENT_SHARED_DIR "/c1/mounts/1");
+	assert_string_equal(g.oci->hooks->createcontainer[0]->args[0], "x");
+	assert_string_equal(g.oci->hooks->startcontainer[0]->path, "/bin/y");
+	guest_spec_done(&g);
+	spec_done(&s);
+	LOAD(&s, "{" PROCESS ",\"hooks\":{\"createContainer\":[{\"path\":\"x\"}]}}");
+	assert_err(spec_for_guest(&s, "c1", &g, err), -EINVAL,
+		"config.json: createContainer hook 0: the path x is not absolute");
+	spec_done(&s);
+}
+
 static void test_guest_fields(void **state)
 {
 	struct guest_spec g;
@@ -432,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_guest_mounts),
 		cmocka_unit_test(test_guest_propagation),
 		cmocka_unit_test(test_guest_fields),
+		cmocka_unit_test(test_guest_hooks),
 		cmocka_unit_test(test_guest_refused),
 	};
 
