@@ -20,7 +20,10 @@ small_end()
 	umount "${small[@]}" && rmdir /run/mount && small=() # the folder is mount(8)'s
 }
 at_exit small_end
+single=$WORLD_DIR/single
+echo single >"$single"
 binds=(--mount "type=bind,src=$volume,dst=/v,options=rbind:rw"
+	--mount "type=bind,src=$single,dst=/single,options=rbind:rw"
 	--mount "type=bind,src=$WORLD_DIR/readonly,dst=/ro,options=rbind:ro"
 	--mount "type=bind,src=$WORLD_DIR/full,dst=/full,options=rbind:rw")
 
@@ -252,6 +255,69 @@ is "$wrong" '' "shared pages: a pod and the host write at once, $rounds rounds"
 for who in one two host; do
 	talk_end "$who"
 done
+
+# ---- what the host changes is seen at once ------------------------------------------------------
+
+# Each line is a command of the pod's shell, each answer what that says, without a moment between.
+talk_start shell in_container one sh -c 'while read -r line; do eval "$line"; done'
+# As a kubelet writes a ConfigMap: a folder beside the old one, then a link in its place.
+map=$volume/map
+mkdir -p "$map"
+ln -s ..data/key "$map/key"
+map_write() # ROUND
+{
+	mkdir "$map/..$1"
+	echo "value $1" >"$map/..$1/key"
+	ln -s "..$1" "$map/..data_tmp"
+	mv -T "$map/..data_tmp" "$map/..data"
+	[ "$1" = 0 ] || rm -r "$map/..$(($1 - 1))"
+}
+map_write 0
+wrong=
+for ((round = 0; round <= 20; round++)); do
+	[ "$round" = 0 ] || map_write "$round"
+	say shell 'cat /v/map/key; echo /v/map/..[0-9]*; readlink /v/map/..data'
+	seen="$(answer shell), $(answer shell), $(answer shell)"
+	[ "$seen" = "value $round, /v/map/..$round, ..$round" ] || { wrong="round $round: $seen"; break; }
+done
+is "$wrong" '' 'a ConfigMap that is swapped: value, folders and link, 20 times'
+
+# What has another length has another content, whatever the clock's tick.
+wrong=
+for ((round = 1; round <= 20; round++)); do
+	printf '%*s\n' "$round" x >"$single"
+	say shell 'wc -c </single; stat -c %s /single; tail -c 2 /single'
+	seen="$(answer shell), $(answer shell), $(answer shell)"
+	[ "$seen" = "$((round + 1)), $((round + 1)), x" ] || { wrong="round $round: $seen"; break; }
+done
+is "$wrong" '' 'a volume of a single file that is written in place, 20 times'
+echo another >"$WORLD_DIR/renamed"
+mv "$WORLD_DIR/renamed" "$single"
+ask shell 'tail -c 2 /single' x 'one that is replaced stays what it was, as a bind mount does'
+
+log=$volume/log
+echo first >"$log"
+ask shell 'exec 3</v/log; read -r line <&3; echo $line' first 'a log is read'
+mv "$log" "$log.1"
+echo late >>"$log.1"
+echo fresh >"$log"
+ask shell 'read -r line <&3; echo $line' late 'rotated: who has it open reads on in the old one'
+ask shell 'cat /v/log; [ /v/log -ef /v/log.1 ] && echo same' fresh 'and by its name there is the new one'
+ask shell '[ /v/log -ef /proc/$$/fd/3 ] || echo other' other 'which a program can tell'
+cp "$log" "$log.2"
+: >"$log"
+ask shell 'stat -c %s /v/log' 0 'copied and truncated: it is empty'
+echo again >>"$log"
+ask shell 'cat /v/log' again 'and what comes is read'
+
+ask shell '[ -e /v/comes ] || echo missing' missing 'a name that is not there'
+echo here >"$volume/comes"
+ask shell 'cat /v/comes' here 'comes'
+chmod 600 "$volume/comes"
+ask shell 'stat -c %a /v/comes' 600 'changes its mode'
+rm "$volume/comes"
+ask shell '[ -e /v/comes ] || echo missing' missing 'and goes'
+talk_end shell
 
 # A pod that is killed leaves no lock.
 talk_start killed container killed "${binds[@]}" -- files_probe locks /v/locks.killed posix
