@@ -30,6 +30,9 @@
  * that have it. By this driver, which leaves it mounted until the guest ends. */
 #define AGENT_SHM_DIR    "/run/kata-containers/shm"
 #define AGENT_SHM_DRIVER "stencil-shm"
+/* A device of the guest's own by its name, vm_path: its numbers take the place of those
+ * that linux.devices has for container_path. With "/dev": all that it has. */
+#define AGENT_NODE_DEVICE "stencil-node"
 /* No folder, but how a spec names another container's namespace: <container id>/ and its
  * file in /proc/<pid>/ns. */
 #define AGENT_NAMESPACES_DIR "/run/kata-containers/namespaces"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A container's devices that the host plugs: see devices.h. */
+/* A container's devices: see devices.h. */
 #include "guest/devices.h"
 
 #include <errno.h>
@@ -7,15 +7,17 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "agent-client/agent.h"
 #include "base/json.h"
 #include "base/util.h"
 #include "guest/block.h"
+#include "guest/nodes.h"
 
 /* One device's numbers, on the host and here. */
 struct renumbering {
 	struct json_object *device; /* of the spec */
 	int64_t major, minor;
-	dev_t dev;
+	struct device_found found;
 };
 
 static bool is_path(struct json_object *device, const char *path)
@@ -58,9 +60,9 @@ static bool is_rule_for(struct json_object *rule, const struct renumbering *r)
 
 	return json_object_is_type(rule, json_type_object) &&
 	       json_get_string(rule, "type", &type, NULL) == 0 &&
-	       strcmp(type, "b") == 0 && json_get_i64(rule, "major", &n, NULL) == 0 &&
-	       n == r->major && json_get_i64(rule, "minor", &n, NULL) == 0 &&
-	       n == r->minor;
+	       strcmp(type, r->found.is_block ? "b" : "c") == 0 &&
+	       json_get_i64(rule, "major", &n, NULL) == 0 && n == r->major &&
+	       json_get_i64(rule, "minor", &n, NULL) == 0 && n == r->minor;
 }
 
 static void renumber_rule(
@@ -68,7 +70,7 @@ static void renumber_rule(
 {
 	for (size_t i = 0; i < n; i++) {
 		if (is_rule_for(rule, &all[i])) {
-			set_numbers(rule, all[i].dev);
+			set_numbers(rule, all[i].found.dev);
 			return;
 		}
 	}
@@ -84,13 +86,13 @@ static void renumber_all(
 		i++)
 		renumber_rule(json_object_array_get_idx(rules, i), all, n);
 	for (size_t i = 0; i < n; i++)
-		set_numbers(all[i].device, all[i].dev);
+		set_numbers(all[i].device, all[i].found.dev);
 }
 
 /* All are looked up before the first is changed: what one device has there may be
  * another's number here. */
-int devices_renumber(Grpc__Device *const *devices, const dev_t *devs, size_t n,
-	struct json_object *spec, struct err *err)
+int devices_renumber(Grpc__Device *const *devices, const struct device_found *found,
+	size_t n, struct json_object *spec, struct err *err)
 {
 	struct renumbering all[DEVICES_MAX];
 
@@ -99,32 +101,74 @@ int devices_renumber(Grpc__Device *const *devices, const dev_t *devs, size_t n,
 
 		if (r < 0)
 			return r;
-		all[i].dev = devs[i];
+		all[i].found = found[i];
 	}
 	renumber_all(spec, all, n);
 	return 0;
 }
 
+/* ---- finding them ---- */
+
+static int find_disk(
+	const Grpc__Device *device, struct device_found *ret, struct err *err)
+{
+	struct block block;
+	int r = block_find(device->id, &block, err);
+
+	if (r == 0)
+		*ret = (struct device_found){true, block.dev};
+	return r;
+}
+
+static int find_own(const Grpc__Device *device, struct device_found *ret, struct err *err)
+{
+	struct stat st;
+	int r = node_find(device->vm_path, &st, err);
+
+	if (r == 0)
+		*ret = (struct device_found){S_ISBLK(st.st_mode), st.st_rdev};
+	return r;
+}
+
+static int find_one(const Grpc__Device *device, struct device_found *ret, struct err *err)
+{
+	static const struct {
+		const char *type;
+		int (*find)(const Grpc__Device *device, struct device_found *ret,
+			struct err *err);
+	} types[] = {{"blk", find_disk}, {AGENT_NODE_DEVICE, find_own}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strcmp(device->type, types[i].type) == 0)
+			return types[i].find(device, ret, err);
+	return err_set(err, -EOPNOTSUPP,
+		"device type %s is not known, blk and " AGENT_NODE_DEVICE " are",
+		err_quote(device->type, 64));
+}
+
+static bool is_all(const Grpc__Device *device)
+{
+	return strcmp(device->type, AGENT_NODE_DEVICE) == 0 &&
+	       strcmp(device->vm_path, "/dev") == 0;
+}
+
 int devices_find(
 	Grpc__Device *const *devices, size_t n, struct json_object *spec, struct err *err)
 {
-	dev_t devs[DEVICES_MAX];
+	struct device_found found[DEVICES_MAX] = {{0}};
+	/* Behind the others, whose paths it leaves to them. */
+	bool all = n > 0 && is_all(devices[n - 1]);
+	int r;
 
+	n -= all;
 	if (n > DEVICES_MAX)
 		return err_set(
 			err, -E2BIG, "%zu devices, at most %d fit", n, DEVICES_MAX);
 	for (size_t i = 0; i < n; i++) {
-		struct block block;
-		int r;
-
-		if (strcmp(devices[i]->type, "blk") != 0)
-			return err_set(err, -EOPNOTSUPP,
-				"device type %s is not known, blk is",
-				err_quote(devices[i]->type, 64));
-		r = block_find(devices[i]->id, &block, err);
+		r = find_one(devices[i], &found[i], err);
 		if (r < 0)
 			return r;
-		devs[i] = block.dev;
 	}
-	return devices_renumber(devices, devs, n, spec, err);
+	r = devices_renumber(devices, found, n, spec, err);
+	return r == 0 && all ? nodes_add(spec, err) : r;
 }

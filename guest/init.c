@@ -16,6 +16,7 @@
 #include "guest/cgroup.h"
 #include "guest/modpack.h"
 #include "guest/modules.h"
+#include "guest/nodes.h"
 
 /* Tasks that no container gets: the agent's, crun's and the kernel's own. */
 #define TASKS_RESERVED ((uint64_t)512)
@@ -175,6 +176,8 @@ int init_guest(struct err *err)
 		r = modules_load_listed(err);
 	if (r == 0)
 		r = modpack_init(err);
+	if (r == 0)
+		r = nodes_init(err);
 	if (r == 0)
 		r = enable_controllers(err);
 	if (r == 0)

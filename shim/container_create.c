@@ -293,14 +293,30 @@ static Grpc__Storage **list_storages(const struct creation *c, size_t *ret_n)
 	return all;
 }
 
+/* As the list of storages. */
+static Grpc__Device **list_devices(const struct creation *c, size_t *ret_n)
+{
+	size_t n_disks;
+	Grpc__Device **disks = disks_devices(c->container->disks, &n_disks);
+	const struct spec_nodes *nodes = &c->guest.nodes;
+	Grpc__Device **all = xreallocarray(NULL, n_disks + nodes->n + 1, sizeof(*all));
+
+	memcpy(all, disks, n_disks * sizeof(*all));
+	for (size_t i = 0; i < nodes->n; i++)
+		all[n_disks + i] = nodes->all[i];
+	*ret_n = n_disks + nodes->n;
+	return all;
+}
+
 static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
 	_cleanup_free_ Grpc__Storage **storages = list_storages(c, &request.n_storages);
+	_cleanup_free_ Grpc__Device **devices = list_devices(c, &request.n_devices);
 	int r;
 
 	request.storages = storages;
-	request.devices = disks_devices(c->container->disks, &request.n_devices);
+	request.devices = devices;
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest.oci;

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "shim/spec_nodes.h"
 
 struct device_words {
 	const char *path, *type;
@@ -79,7 +80,12 @@ static int take_device(struct taking *t, struct json_object *o, struct err *err)
 	if (r < 0)
 		return r;
 	find_access(t->spec, &d, &reads, &writes);
-	if (strcmp(d.type, "b") != 0 || (!reads && !writes)) {
+	if (strcmp(d.type, "b") != 0 ||
+		spec_node_is_free_loop((unsigned int)d.major, (unsigned int)d.minor)) {
+		json_object_array_add(t->kept, json_object_get(o));
+		return 0;
+	}
+	if (!reads && !writes) {
 		t->left++;
 		return 0;
 	}
@@ -126,10 +132,8 @@ int spec_take_devices(struct json_object *spec, const char *cid, struct spec_dev
 		return err_wrap(err, "linux.devices");
 	}
 	if (t.left > 0)
-		log_info(
-			"container %s: %u of linux.devices are left out: only block "
-			"devices that the container is given by their numbers are passed "
-			"to the guest",
+		log_info("container %s: %u of linux.devices are left out: block devices "
+			 "are passed to the guest where a rule names their numbers",
 			cid, t.left);
 	json_object_object_add(linux_, "devices", t.kept);
 	*ret = t.devices;

@@ -19,9 +19,9 @@ struct spec_device {
 /*
  * Those of linux.devices that a rule of the device cgroup names by their numbers, as it
  * is for "--device" and a pod's block volumes. Without one they are there because all of
- * the host's are ("--privileged"), which is no reason to take the host's disks: these,
- * and devices of other kinds, go out of linux.devices, and the log tells of it once.
- * *ret is for spec_devices_free().
+ * the host's are ("--privileged"), which is no reason to take the host's disks: these go
+ * out of linux.devices, and the log tells of it once. What is no disk stays for
+ * spec_nodes.h. *ret is for spec_devices_free().
  */
 int spec_take_devices(struct json_object *spec, const char *cid, struct spec_device **ret,
 	unsigned int *ret_n, struct err *err);

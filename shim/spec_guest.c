@@ -247,6 +247,7 @@ void guest_spec_done(struct guest_spec *g)
 	if (g->oci)
 		grpc__spec__free_unpacked(g->oci, NULL);
 	free_binds(g->binds, g->n_binds);
+	spec_nodes_done(&g->nodes);
 	if (g->shm)
 		grpc__storage__free_unpacked(g->shm, NULL);
 	spec_devices_free(g->devices, g->n_devices);
@@ -329,6 +330,8 @@ static int fit_to_guest(
 
 	drop_host_only(spec->json, cid);
 	r = spec_take_devices(spec->json, cid, &g->devices, &g->n_devices, err);
+	if (r == 0)
+		r = spec_take_nodes(spec->json, &g->nodes, err);
 	if (r == 0)
 		r = guest_mounts(spec->json, cid, g, err);
 	if (r == 0)

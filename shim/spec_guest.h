@@ -8,6 +8,7 @@
 #include "shim/rootfs.h"
 #include "shim/spec.h"
 #include "shim/spec_devices.h"
+#include "shim/spec_nodes.h"
 
 /*
  * A spec passes two filters, and no field is the business of both:
@@ -16,7 +17,7 @@
  *   namespaces.h. Sources of bind mounts, the programs of createContainer hooks and the
  *   root are replaced by the places where the guest finds them.
  * - guest/spec.h takes what the guest's kernel has not, and adds what only the agent
- *   knows: the cgroup, the pod's pid namespace. (And guest/devices.h the numbers of block
+ *   knows: the cgroup, the pod's pid namespace. (And guest/devices.h the numbers of
  *   devices.)
  */
 
@@ -38,6 +39,7 @@ struct guest_spec {
 	unsigned int n_binds;
 	struct spec_device *devices;
 	unsigned int n_devices;
+	struct spec_nodes nodes;
 	Grpc__Storage *shm; /* what its /dev/shm is a bind mount of; NULL: it is none */
 };
 

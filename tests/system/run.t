@@ -69,6 +69,25 @@ works 'its cgroup is the root of what it sees' cgroup --memory-limit 209715200 \
 	--mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro -- cat /sys/fs/cgroup/memory.max
 is "$(cat "$OUT")" 209715200 'and its limits are where programs look for them'
 
+# ---- devices ------------------------------------------------------------------------------------
+
+# The sockets of a network namespace of its own; the driver is loaded when it is opened.
+# shellcheck disable=SC2016 # expanded in the container
+works 'devices that any kernel has' devices --cap-add CAP_NET_ADMIN --device /dev/net/tun --device /dev/fuse -- sh -c '
+	cat </dev/fuse 2>&1 | sed "s/.*: //"
+	tunctl -t tap7 >/dev/null && cat /sys/class/net/tap7/tun_flags; ls /dev'
+is "$(sed -n 1,2p "$OUT")" $'Operation not permitted\n0x1802' 'are the guest'"'"'s own, and work'
+unlike "$(cat "$OUT")" 'loop' 'others are not there'
+# shellcheck disable=SC2016 # expanded in the container
+works 'loop devices in a privileged container' loop --privileged -- sh -ec '
+	truncate -s 1M /tmp/file; device=$(losetup -f); losetup "$device" /tmp/file
+	echo text >"$device"; head -n 1 /tmp/file; losetup -d "$device"; ls /dev | grep -c "^v[dp]" || true'
+is "$(cat "$OUT")" $'text\n0' 'work, and the disks and channels of the VM are not there'
+mknod "$WORLD_DIR/card" c 250 7
+refused 'a device of the host is named' \
+	"linux.devices: $WORLD_DIR/card is a device of the host \(250:7\), and a VM can't have that" card \
+	--device "$WORLD_DIR/card" -- true
+
 # ---- standard input, terminal -------------------------------------------------------------------
 
 input()

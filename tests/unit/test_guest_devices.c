@@ -40,7 +40,8 @@ static struct json_object *parse(const char *text)
 static void test_renumber(void **state)
 {
 	Grpc__Device a = device("/dev/a"), b = device("/data"), *list[] = {&a, &b};
-	const dev_t devs[] = {makedev(254, 16), makedev(7, 1)};
+	const struct device_found found[] = {
+		{true, makedev(254, 16)}, {true, makedev(7, 1)}};
 	_cleanup_json_ struct json_object *spec = parse(SPEC(
 		DEVICE("/data", NUMBERS(254, 16)) "," DEVICE("/dev/a", NUMBERS(7, 1)),
 		RULE("a", NUMBERS(-1, -1), "m") "," RULE("c", NUMBERS(7, 1),
@@ -54,7 +55,26 @@ static void test_renumber(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	if (devices_renumber(list, devs, 2, spec, &err) < 0)
+	if (devices_renumber(list, found, 2, spec, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_true(json_object_equal(spec, wanted));
+}
+
+/* Rules for devices of the other type with the same numbers stay. */
+static void test_renumber_char(void **state)
+{
+	Grpc__Device a = device("/dev/x"), *list[] = {&a};
+	const struct device_found found = {false, makedev(10, 229)};
+	_cleanup_json_ struct json_object *spec = parse(SPEC(
+		"{\"path\":\"/dev/x\",\"type\":\"c\"," NUMBERS(10, 7) "}",
+		RULE("c", NUMBERS(10, 7), "rw") "," RULE("b", NUMBERS(10, 7), "rw")));
+	_cleanup_json_ struct json_object *wanted = parse(SPEC(
+		"{\"path\":\"/dev/x\",\"type\":\"c\"," NUMBERS(10, 229) "}",
+		RULE("c", NUMBERS(10, 229), "rw") "," RULE("b", NUMBERS(10, 7), "rw")));
+	struct err err = ERR_INIT;
+
+	(void)state;
+	if (devices_renumber(list, &found, 1, spec, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_true(json_object_equal(spec, wanted));
 }
@@ -64,10 +84,10 @@ static void refuse(const char *text, char *path, int code, const char *why)
 	Grpc__Device a = device(path), *list[] = {&a};
 	_cleanup_json_ struct json_object *spec = parse(text);
 	_cleanup_json_ struct json_object *before = parse(text);
-	const dev_t dev = makedev(1, 2);
+	const struct device_found found = {true, makedev(1, 2)};
 	struct err err = ERR_INIT;
 
-	assert_error(devices_renumber(list, &dev, 1, spec, &err), code, why);
+	assert_error(devices_renumber(list, &found, 1, spec, &err), code, why);
 	assert_true(json_object_equal(spec, before));
 }
 
@@ -87,7 +107,7 @@ static void test_refused(void **state)
 		"\"devices\" is object where array is wanted");
 	scsi.type = "scsi\n";
 	assert_error(devices_find(list, 1, spec, &err), -EOPNOTSUPP,
-		"device type scsi\\x0a is not known, blk is");
+		"device type scsi\\x0a is not known, blk and stencil-node are");
 	scsi.type = "blk";
 	assert_error(devices_find(list, 1, spec, &err), -EINVAL,
 		" is no PCI address, 0000:01:1f.0 is");
@@ -101,6 +121,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_renumber),
+		cmocka_unit_test(test_renumber_char),
 		cmocka_unit_test(test_refused),
 	};
 

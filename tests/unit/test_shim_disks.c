@@ -123,14 +123,14 @@ static struct json_object *json(const char *text)
 static void test_devices(void **state)
 {
 	_cleanup_json_ struct json_object *spec =
-		json(SPEC(DEVICE("/a", "b", 7, 1) "," DEVICE("/dev/fuse", "c", 7,
+		json(SPEC(DEVICE("/a", "b", 9, 1) "," DEVICE("/dev/fuse", "c", 7,
 				  1) "," DEVICE("/b", "b", 8, 0) "," DEVICE("/none", "b",
 				  8, 1) "," DEVICE("/c", "b", 8, 2),
-			DENY "," RULE("c", 7, 1, "rw") "," RULE("b", 7, 1, "m") "," RULE(
-				"b", 7, 1, "wr") "," RULE("b", 8, 0, "rm") "," RULE("b",
+			DENY "," RULE("c", 7, 1, "rw") "," RULE("b", 9, 1, "m") "," RULE(
+				"b", 9, 1, "wr") "," RULE("b", 8, 0, "rm") "," RULE("b",
 				8, 2, "m") ",3"));
-	_cleanup_json_ struct json_object *wanted =
-		json("[" DEVICE("/a", "b", 7, 1) "," DEVICE("/b", "b", 8, 0) "]");
+	_cleanup_json_ struct json_object *wanted = json("[" DEVICE("/a", "b", 9,
+		1) "," DEVICE("/dev/fuse", "c", 7, 1) "," DEVICE("/b", "b", 8, 0) "]");
 	struct spec_device *devices;
 	unsigned int n;
 
@@ -138,7 +138,7 @@ static void test_devices(void **state)
 	assert_ok(spec_take_devices(spec, "c1", &devices, &n, err));
 	assert_int_equal(n, 2);
 	assert_string_equal(devices[0].path, "/a");
-	assert_int_equal(devices[0].dev, makedev(7, 1));
+	assert_int_equal(devices[0].dev, makedev(9, 1));
 	assert_false(devices[0].readonly);
 	assert_string_equal(devices[1].path, "/b");
 	assert_true(devices[1].readonly);
@@ -174,7 +174,7 @@ static void refuse(const char *text, int code, const char *why)
 
 static void test_devices_refused(void **state)
 {
-	_cleanup_free_ char *many = xstrdup(DEVICE("/a", "b", 7, 1)), *text = NULL;
+	_cleanup_free_ char *many = xstrdup(DEVICE("/a", "b", 9, 1)), *text = NULL;
 
 	(void)state;
 	refuse("{\"linux\":{\"devices\":7}}", -EINVAL,
@@ -185,12 +185,12 @@ static void test_devices_refused(void **state)
 	refuse(SPEC(DEVICE("/a", "b", -1, 5), RULE("b", -1, 5, "r")), -EINVAL,
 		"linux.devices: /a has numbers that no device has");
 	for (unsigned int i = 0; i < SPEC_DEVICES_MAX; i++) {
-		char *more = xasprintf("%s," DEVICE("/a", "b", 7, 1), many);
+		char *more = xasprintf("%s," DEVICE("/a", "b", 9, 1), many);
 
 		free(many);
 		many = more;
 	}
-	text = xasprintf(SPEC("%s", "%s"), many, RULE("b", 7, 1, "r"));
+	text = xasprintf(SPEC("%s", "%s"), many, RULE("b", 9, 1, "r"));
 	refuse(text, -E2BIG, "linux.devices: there are more than 32 block devices");
 }
 

@@ -296,7 +296,7 @@ static const char full[] =
 	"{\"destination\":\"/etc/hosts\",\"source\":\"/srv/"
 	"hosts\",\"options\":[\"bind\"]}],"
 	"\"linux\":{\"cgroupsPath\":\"/a/b\",\"devices\":[{\"path\":\"/dev/"
-	"x\",\"type\":\"c\"}],"
+	"x\",\"type\":\"c\",\"major\":1,\"minor\":5}],"
 	"\"namespaces\":[{\"type\":\"mount\"}],"
 	"\"resources\":{\"cpu\":{\"quota\":100000,\"cpus\":\"0-1\"}}}}";
 
@@ -411,7 +411,9 @@ static void test_guest_fields(void **state)
 	assert_null(g.oci->hooks);
 	assert_string_equal(
 		g.oci->linux->cgroupspath, "/a/b"); /* the agent's to replace */
-	assert_int_equal(g.oci->linux->n_devices, 0);
+	assert_int_equal(g.oci->linux->n_devices, 1);
+	assert_int_equal(g.nodes.n, 1);
+	assert_string_equal(g.nodes.all[0]->vm_path, "/dev/zero");
 	assert_string_equal(g.oci->linux->resources->cpu->cpus, "");
 	assert_int_equal(g.oci->linux->resources->cpu->quota, 100000);
 	guest_spec_done(&g);

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The devices of a spec that the guest has, too: see spec_nodes.h. */
+#include "shim/spec_nodes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "agent-client/agent.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/util.h"
+
+/* LOOP_MAJOR */
+#define LOOP_MAJOR 7
+
+struct device {
+	const char *path; /* in the container */
+	bool is_block;
+	unsigned int major, minor; /* on the host */
+};
+
+/* ---- what a device of the host is ---- */
+
+static char *sysfs_path(const struct device *d, const char *file)
+{
+	return xasprintf("/sys/dev/%s/%u:%u%s%s", d->is_block ? "block" : "char",
+		d->major, d->minor, *file ? "/" : "", file);
+}
+
+/* The kernel keeps those without a parent in hardware below one folder. */
+static bool is_virtual(const struct device *d)
+{
+	_cleanup_free_ char *path = sysfs_path(d, "");
+	char target[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return strstr(target, "/devices/virtual/");
+}
+
+bool spec_node_is_free_loop(unsigned int major, unsigned int minor)
+{
+	const struct device d = {.is_block = true, .major = major, .minor = minor};
+	_cleanup_free_ char *path = sysfs_path(&d, "loop/backing_file");
+
+	return major == LOOP_MAJOR && access(path, F_OK) < 0;
+}
+
+/* By the kernel's word; the caller's, or NULL. */
+static char *name_of_driver(const struct device *d)
+{
+	_cleanup_free_ char *path = sysfs_path(d, "uevent"), *text = NULL;
+	const char *at;
+	size_t len;
+
+	if (file_read(AT_FDCWD, path, 4096, &text, &len, NULL) < 0)
+		return NULL;
+	at = strstr(text, "DEVNAME=");
+	if (!at)
+		return NULL;
+	at += strlen("DEVNAME=");
+	return xasprintf("/dev/%.*s", (int)strcspn(at, "\n"), at);
+}
+
+/* Of one whose module is not loaded the kernel knows nothing: its node has its name, if
+ * the container has it at the same place. */
+static char *name_of_node(const struct device *d)
+{
+	struct stat st;
+
+	if (strncmp(d->path, "/dev/", 5) != 0 || lstat(d->path, &st) < 0 ||
+		!(d->is_block ? S_ISBLK(st.st_mode) : S_ISCHR(st.st_mode)) ||
+		st.st_rdev != makedev(d->major, d->minor))
+		return NULL;
+	return xstrdup(d->path);
+}
+
+static int find_name(const struct device *d, char **ret, struct err *err)
+{
+	_cleanup_free_ char *sysfs = sysfs_path(d, "");
+	bool has_driver = access(sysfs, F_OK) == 0;
+
+	*ret = has_driver ? name_of_driver(d) : name_of_node(d);
+	if (*ret && (d->is_block || !has_driver || is_virtual(d)))
+		return 0;
+	err_set(err, -EPERM,
+		"%s is a device of the host (%u:%u%s%s), and a VM can't have that",
+		err_quote(d->path, 256), d->major, d->minor, *ret ? ", " : "",
+		*ret ? err_quote(*ret, 128) : "");
+	free(steal_ptr(*ret));
+	return err->code;
+}
+
+/* ---- linux.devices ---- */
+
+static void add_device(
+	struct spec_nodes *list, const char *vm_path, const char *container_path)
+{
+	Grpc__Device *d = xnew0(Grpc__Device);
+
+	grpc__device__init(d);
+	d->type = xstrdup(AGENT_NODE_DEVICE);
+	d->vm_path = xstrdup(vm_path);
+	d->container_path = xstrdup(container_path);
+	list->all = xreallocarray(list->all, list->n + 1, sizeof(*list->all));
+	list->all[list->n++] = d;
+}
+
+static int read_number(
+	struct json_object *entry, const char *key, unsigned int *ret, struct err *err)
+{
+	uint64_t n;
+	int r = json_get_u64_opt(entry, key, 0, &n, err);
+
+	if (r == 0 && n > UINT_MAX)
+		r = err_set(err, -EINVAL, "%s is too large", key);
+	if (r == 0)
+		*ret = (unsigned int)n;
+	return r;
+}
+
+static int fit_device(struct json_object *entry, struct spec_nodes *list, struct err *err)
+{
+	_cleanup_free_ char *name = NULL;
+	struct device d = {0};
+	const char *type;
+	int r = json_get_string(entry, "path", &d.path, err);
+
+	if (r == 0)
+		r = json_get_string(entry, "type", &type, err);
+	/* A FIFO is no device. */
+	if (r < 0 || strcmp(type, "p") == 0)
+		return r;
+	d.is_block = strcmp(type, "b") == 0;
+	r = read_number(entry, "major", &d.major, err);
+	if (r == 0)
+		r = read_number(entry, "minor", &d.minor, err);
+	/* Others are plugged. */
+	if (r == 0 && d.is_block && !spec_node_is_free_loop(d.major, d.minor))
+		return 0;
+	if (r == 0)
+		r = find_name(&d, &name, err);
+	if (r == 0)
+		add_device(list, name, d.path);
+	return r;
+}
+
+/* ---- the rules of the cgroup ---- */
+
+static int64_t number_of(struct json_object *rule, const char *key)
+{
+	int64_t n = -1;
+
+	json_get_i64_opt(rule, key, -1, &n, NULL);
+	return n;
+}
+
+static bool allows_all(struct json_object *rule)
+{
+	const char *type = "", *access = "";
+	bool allow = false;
+
+	json_get_bool_opt(rule, "allow", false, &allow, NULL);
+	json_get_string_opt(rule, "type", "a", &type, NULL);
+	json_get_string_opt(rule, "access", "", &access, NULL);
+	return allow && (*type == '\0' || strcmp(type, "a") == 0) &&
+	       number_of(rule, "major") < 0 && number_of(rule, "minor") < 0 &&
+	       strchr(access, 'r') && strchr(access, 'w');
+}
+
+/* Documentation/admin-guide/devices.txt: what the kernel gives to whoever asks first. In
+ * the guest that is something else. */
+static bool is_dynamic(int64_t major)
+{
+	return (major >= 234 && major <= 254) || (major >= 384 && major <= 511);
+}
+
+static bool is_of_device(struct json_object *rule, struct json_object *devices)
+{
+	for (size_t i = 0; devices && i < json_object_array_length(devices); i++) {
+		struct json_object *d = json_object_array_get_idx(devices, i);
+
+		if (number_of(d, "major") == number_of(rule, "major") &&
+			number_of(d, "minor") == number_of(rule, "minor"))
+			return true;
+	}
+	return false;
+}
+
+/* Numbers that stand for no device of the container's are kept where they mean the same
+ * in every kernel. */
+static void drop_dynamic(struct json_object *resources, struct json_object *rules,
+	struct json_object *devices)
+{
+	struct json_object *kept = json_object_new_array();
+
+	for (size_t i = 0; i < json_object_array_length(rules); i++) {
+		struct json_object *rule = json_object_array_get_idx(rules, i);
+		int64_t major = number_of(rule, "major");
+
+		if (is_dynamic(major) && !is_of_device(rule, devices))
+			log_info("a rule for devices %" PRId64
+				 ":* is left out: they are others in the guest",
+				major);
+		else
+			json_object_array_add(kept, json_object_get(rule));
+	}
+	json_object_object_add(resources, "devices", kept);
+}
+
+static bool has_allow_all(struct json_object *rules)
+{
+	for (size_t i = 0; rules && i < json_object_array_length(rules); i++)
+		if (allows_all(json_object_array_get_idx(rules, i)))
+			return true;
+	return false;
+}
+
+static bool is_disk(struct json_object *device)
+{
+	const char *type = "";
+
+	json_get_string_opt(device, "type", "", &type, NULL);
+	return strcmp(type, "b") == 0 &&
+	       !spec_node_is_free_loop((unsigned int)number_of(device, "major"),
+		       (unsigned int)number_of(device, "minor"));
+}
+
+/* Those that are plugged, and all that the guest has. */
+static int take_all(
+	struct json_object *linux_, struct json_object *devices, struct spec_nodes *ret)
+{
+	struct json_object *kept;
+
+	if (!devices || json_object_array_length(devices) == 0)
+		return 0;
+	kept = json_object_new_array();
+	for (size_t i = 0; i < json_object_array_length(devices); i++) {
+		struct json_object *d = json_object_array_get_idx(devices, i);
+
+		if (is_disk(d))
+			json_object_array_add(kept, json_object_get(d));
+	}
+	json_object_object_add(linux_, "devices", kept);
+	add_device(ret, "/dev", "/dev");
+	return 0;
+}
+
+int spec_take_nodes(struct json_object *spec, struct spec_nodes *ret, struct err *err)
+{
+	struct json_object *linux_, *resources = NULL, *devices = NULL, *rules = NULL;
+	size_t n;
+	int r = json_get_object_opt(spec, "linux", &linux_, err);
+
+	*ret = (struct spec_nodes){0};
+	if (r == 0 && linux_)
+		r = json_get_array_opt(linux_, "devices", &devices, err);
+	if (r == 0 && linux_)
+		r = json_get_object_opt(linux_, "resources", &resources, err);
+	if (r == 0 && resources)
+		r = json_get_array_opt(resources, "devices", &rules, err);
+	if (r < 0)
+		return err_wrap(err, "linux");
+	if (has_allow_all(rules))
+		return take_all(linux_, devices, ret);
+	if (rules)
+		drop_dynamic(resources, rules, devices);
+	n = devices ? json_object_array_length(devices) : 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = fit_device(json_object_array_get_idx(devices, i), ret, err);
+	return r < 0 ? err_wrap(err, "linux.devices") : 0;
+}
+
+void spec_nodes_done(struct spec_nodes *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		grpc__device__free_unpacked(list->all[i], NULL);
+	free(list->all);
+	*list = (struct spec_nodes){0};
+}
