@@ -107,7 +107,9 @@ static void set_limits(const struct image_maker *m)
 	set_limit(RLIMIT_AS, MAKER_MEMORY_BYTES);
 	set_limit(RLIMIT_CPU, MAKER_CPU_SECONDS);
 	set_limit(RLIMIT_NOFILE, MAKER_FDS);
-	fail_below_zero(setpriority(PRIO_PROCESS, 0, m->niceness), "setpriority");
+	/* Less nice than templated itself it can't be made. */
+	if (getpriority(PRIO_PROCESS, 0) < m->niceness)
+		fail_below_zero(setpriority(PRIO_PROCESS, 0, m->niceness), "setpriority");
 }
 
 static void join_cgroup(const struct image_maker *m)
