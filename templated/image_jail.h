@@ -49,8 +49,8 @@ void image_jail_leave(struct image_jail *jail);
 struct image_maker {
 	const char *root;
 	const char *program;
-	uint64_t max_bytes; /* of the image: more ends it by SIGXFSZ */
-	int niceness; /* or what it is already, if that is more */
+	uint64_t max_bytes;    /* of the image: more ends it by SIGXFSZ */
+	int niceness;          /* or what it is already, if that is more */
 	const int *cgroup_fds; /* as cgroup_create() opens them */
 	int output_fd;         /* its standard output and error */
 };
