@@ -82,10 +82,12 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 		Types__Interface)                                                        \
 	CALL_RET(update_routes, UpdateRoutes, UpdateRoutesRequest, Grpc__Routes)         \
 	CALL(add_arp_neighbors, AddARPNeighbors, AddARPNeighborsRequest)                 \
+	CALL(update_network, UpdateNetwork, UpdateNetworkRequest)                        \
 	CALL(create_sandbox, CreateSandbox, CreateSandboxRequest)                        \
 	CALL(destroy_sandbox, DestroySandbox, DestroySandboxRequest)                     \
 	CALL_RET(list_interfaces, ListInterfaces, ListInterfacesRequest,                 \
 		Grpc__Interfaces)                                                        \
+	CALL_RET(list_routes, ListRoutes, ListRoutesRequest, Grpc__Routes)               \
 	CALL_RET(get_guest_details, GetGuestDetails, GuestDetailsRequest,                \
 		Grpc__GuestDetailsResponse)                                              \
 	CALL(online_cpu_mem, OnlineCPUMem, OnlineCPUMemRequest)                          \

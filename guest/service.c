@@ -64,6 +64,7 @@ static const struct ttrpc_method methods[] = {
 		handle_list_routes),
 	AGENT("AddARPNeighbors", add_arpneighbors_request, EMPTY,
 		handle_add_arp_neighbors),
+	AGENT("UpdateNetwork", update_network_request, EMPTY, handle_update_network),
 	AGENT("OnlineCPUMem", online_cpumem_request, EMPTY, handle_online_cpu_mem),
 	AGENT("ReseedRandomDev", reseed_random_dev_request, EMPTY,
 		handle_reseed_random_dev),

@@ -58,6 +58,7 @@ SERVICE_HANDLER(handle_list_interfaces);
 SERVICE_HANDLER(handle_update_routes); /* routes.c */
 SERVICE_HANDLER(handle_list_routes);
 SERVICE_HANDLER(handle_add_arp_neighbors);
+SERVICE_HANDLER(handle_update_network); /* network_update.c */
 
 SERVICE_HANDLER(handle_online_cpu_mem); /* hotplug.c */
 SERVICE_HANDLER(handle_copy_file);      /* copy.c */

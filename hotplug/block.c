@@ -85,34 +85,10 @@ int plug_block(
 
 /* ---- taking it back ---- */
 
-static bool is_device(void *user, struct json_object *data)
-{
-	const char *device;
-
-	return data && json_get_string(data, "device", &device, NULL) == 0 &&
-	       strcmp(device, user) == 0;
-}
-
-/* QEMU asks the guest, which lets go of it in its own time. */
-static int del_disk(struct qmp *q, char *device, int64_t deadline, struct err *err)
-{
-	struct json_object *args = json_object_new_object();
-	struct qmp_event_wait gone = {.mark = qmp_mark(q),
-		.name = "DEVICE_DELETED",
-		.match = is_device,
-		.user = device,
-		.deadline = deadline};
-	int r;
-
-	json_set_string(args, "id", device);
-	r = qmp_command(q, "device_del", args, deadline, err);
-	return r < 0 ? r : qmp_wait_event(q, &gone, NULL, err);
-}
-
 int unplug_block(struct qmp *q, const char *id, int64_t deadline, struct err *err)
 {
 	_cleanup_free_ char *device = xasprintf("dev-%s", id);
-	int r = del_disk(q, device, deadline, err);
+	int r = unplug_device(q, device, deadline, err);
 
 	if (r == 0)
 		r = del_node(q, id, deadline, err);

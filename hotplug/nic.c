@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plugging a network card in front of a tap. See plug.h. */
+/* Plugging a network card in front of a tap, and unplugging it: see plug.h. */
 #include <errno.h>
 
 #include "base/util.h"
@@ -50,8 +50,6 @@ static int add_card(
 	json_set_string(args, "mac", mac);
 	/* Nothing boots from it; the option ROM's file is not in QEMU's jail either. */
 	json_set_string(args, "romfile", "");
-	if (nic->mtu > 0)
-		json_set_u64(args, "host_mtu", nic->mtu);
 	return plug_device(q, "virtio-net-pci", device, args, deadline, err);
 }
 
@@ -68,4 +66,15 @@ int plug_nic(struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct
 	if (r < 0)
 		err_wrap(err, "cannot plug network card %s", nic->id);
 	return r;
+}
+
+int unplug_nic(struct qmp *q, const char *id, int64_t deadline, struct err *err)
+{
+	_cleanup_free_ char *device = xasprintf("dev-%s", id);
+	int r;
+
+	r = unplug_device(q, device, deadline, err);
+	if (r == 0)
+		r = del_netdev(q, id, deadline, err);
+	return r < 0 ? err_wrap(err, "cannot unplug network card %s", id) : 0;
 }

@@ -63,10 +63,13 @@ struct plug_nic {
 	struct plug_port port;
 	int tap_fd; /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
 	uint8_t mac[6];
-	uint16_t mtu; /* host_mtu offered to the guest; 0: none */
 };
+/* No MTU is offered: the guest could never have a larger one later. */
 int plug_nic(
 	struct qmp *q, const struct plug_nic *nic, int64_t deadline, struct err *err);
+/* Asks the guest to let go of it, waits until it has, and closes QEMU's end of the tap.
+ * -ETIMEDOUT: it has not, and may yet. */
+int unplug_nic(struct qmp *q, const char *id, int64_t deadline, struct err *err);
 
 /* ---- images: files that nobody writes ---- */
 

@@ -42,3 +42,5 @@ int plug_device(struct qmp *q, const char *driver, const char *id,
 /* plug_block(), without a word about what the disk is. */
 int plug_add_block(
 	struct qmp *q, const struct plug_block *block, int64_t deadline, struct err *err);
+/* device_del, and the event that says that it has gone. */
+int unplug_device(struct qmp *q, const char *id, int64_t deadline, struct err *err);

@@ -12,6 +12,7 @@
 #include "shim/annotations.h"
 #include "shim/cmdline.h"
 #include "shim/namespaces.h"
+#include "shim/net.h"
 #include "shim/options.h"
 #include "shim/container.h"
 #include "shim/container_hooks.h"
@@ -33,7 +34,7 @@ struct creation {
 	char *hostname, *netns, *root, *folder;
 	struct guest_spec guest;
 	struct namespace_fit namespaces;
-	bool begun, started_pod, netns_is_new;
+	bool begun, started_pod;
 	struct trees_config trees_config;
 };
 
@@ -232,7 +233,6 @@ static int stand_in(struct creation *c, struct err *err)
 {
 	struct process *init = c->container->init;
 	struct pod *pod = c->pod;
-	int r;
 
 	if (pod->netns_fd < 0 && *c->netns &&
 		net_open_path(c->netns, &pod->netns_fd, err) < 0)
@@ -241,14 +241,8 @@ static int stand_in(struct creation *c, struct err *err)
 		pod->ipcns_fd = steal_fd(&c->namespaces.ipc_fd);
 	if (pod->utsns_fd < 0)
 		pod->utsns_fd = steal_fd(&c->namespaces.uts_fd);
-	c->netns_is_new = pod->netns_fd < 0;
-	r = process_stand_in(init, c->guest.oci->process,
+	return process_stand_in(init, c->guest.oci->process,
 		pod->sandbox ? pod->sandbox->hostname : c->hostname, err);
-	if (r == 0 && c->netns_is_new) {
-		free(c->netns);
-		c->netns = xasprintf("/proc/%u/ns/net", init->pid);
-	}
-	return r;
 }
 
 /* The pod starts with its first container. */
@@ -256,7 +250,6 @@ static int start_pod(struct creation *c, struct err *err)
 {
 	struct pod_needs needs = {.hostname = c->hostname,
 		.netns = c->netns,
-		.netns_is_new = c->netns_is_new,
 		.trees = c->container->trees,
 		.errand = &c->errand};
 	struct pod_size wanted = {0};

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pod's network namespace: opening, joining, leaving. See net.h. */
+/* A pod's network namespace: opening, hearing of changes, joining, leaving: see net.h. */
 #include "shim/net.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/rtnetlink.h>
 #include <netlink/errno.h>
 #include <netlink/socket.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include "base/io.h"
@@ -20,58 +23,80 @@
 
 struct opener {
 	int netns_fd;
-	struct nl_sock *sock;
-	int *tun_fds;
-	unsigned int n_tuns;
+	struct nl_sock *sock, *events; /* events: NULL is fine */
+	int tun_fd;
+	bool wants_tun;
 	struct err err;
 };
+
+/* Whatever a view is made of. */
+static int join_groups(struct nl_sock *events)
+{
+	return nl_socket_add_memberships(events, RTNLGRP_LINK, RTNLGRP_NEIGH,
+		RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE,
+		RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE, RTNLGRP_NONE);
+}
 
 static void *open_inside(void *arg)
 {
 	struct opener *o = arg;
-	int r;
+	int r = 0;
 
 	if (setns(o->netns_fd, CLONE_NEWNET) < 0) {
 		err_sys(&o->err, errno, "cannot enter it");
 		return NULL;
 	}
-	r = nl_connect(o->sock, NETLINK_ROUTE);
+	if (o->sock)
+		r = nl_connect(o->sock, NETLINK_ROUTE);
+	if (r == 0 && o->events)
+		r = nl_connect(o->events, NETLINK_ROUTE);
+	if (r == 0 && o->events)
+		r = join_groups(o->events);
 	if (r < 0) {
 		netlink_err(&o->err, r, "cannot open a route socket in it");
 		return NULL;
 	}
-	for (unsigned int i = 0; i < o->n_tuns; i++) {
-		/* QEMU gets it, and may have CAP_FOWNER: the device stays as it is. */
-		o->tun_fds[i] = open_readonly_mount("/dev/net/tun", O_RDWR);
-		if (o->tun_fds[i] < 0) {
-			err_sys(&o->err, o->tun_fds[i], "cannot open /dev/net/tun");
-			return NULL;
-		}
-	}
+	/* QEMU gets it, and may have CAP_FOWNER: the device stays as it is. */
+	if (o->wants_tun)
+		o->tun_fd = open_readonly_mount("/dev/net/tun", O_RDWR);
+	if (o->wants_tun && o->tun_fd < 0)
+		err_sys(&o->err, o->tun_fd, "cannot open /dev/net/tun");
 	return NULL;
 }
 
-int net_open_inside(int netns_fd, struct nl_sock **ret_sock, int *tun_fds,
-	unsigned int n_tuns, struct err *err)
+/*
+ * Sockets and /dev/net/tun belong for ever to the namespace they were opened in, so that
+ * is all that has to happen there: a thread that ends at once does it, and no thread of
+ * ours ever changes its namespace and comes back.
+ */
+static int run_inside(struct opener *o, struct err *err)
 {
-	_cleanup_(nl_sock) struct nl_sock *sock = nl_socket_alloc();
-	struct opener o = {
-		.netns_fd = netns_fd, .sock = sock, .tun_fds = tun_fds, .n_tuns = n_tuns};
 	pthread_t thread;
-	int r;
+	int r = thread_start(open_inside, o, 0, false, &thread);
 
-	if (!sock)
-		return err_set(err, -ENOMEM, "out of memory");
-	r = thread_start(open_inside, &o, 0, false, &thread);
 	if (r < 0)
 		return err_sys(err, r, "cannot start a thread");
 	pthread_join(thread, NULL);
-	if (o.err.code < 0) {
-		for (unsigned int i = 0; i < n_tuns; i++)
-			close_fd(steal_fd(&tun_fds[i]));
-		return err_copy(err, &o.err);
-	}
+	return o->err.code < 0 ? err_copy(err, &o->err) : 0;
+}
+
+static int open_sockets(int netns_fd, struct nl_sock **ret_sock,
+	struct nl_sock **ret_events, struct err *err)
+{
+	_cleanup_(nl_sock) struct nl_sock *sock = nl_socket_alloc(), *events = NULL;
+	struct opener o = {.netns_fd = netns_fd, .sock = sock};
+	int r;
+
+	if (ret_events)
+		o.events = events = nl_socket_alloc();
+	if (!sock || (ret_events && !events))
+		return err_set(err, -ENOMEM, "out of memory");
+	r = run_inside(&o, err);
+	if (r < 0)
+		return r;
 	*ret_sock = steal_ptr(sock);
+	if (ret_events)
+		*ret_events = steal_ptr(events);
 	return 0;
 }
 
@@ -99,32 +124,19 @@ int net_open_path(const char *path, int *ret_fd, struct err *err)
 	return 0;
 }
 
-/* ---- scan ---- */
+/* ---- looking at it ---- */
 
-static int scan_namespace(struct net *net, const char *path, struct err *err)
-{
-	_cleanup_(nl_sock) struct nl_sock *sock = NULL;
-	int r;
-
-	r = net_open_path(path, &net->netns_fd, err);
-	if (r == 0)
-		r = net_open_inside(net->netns_fd, &sock, NULL, 0, err);
-	if (r == 0)
-		r = net_read(net, sock, err);
-	return r;
-}
-
-int net_scan(const char *netns, struct net **ret, struct err *err)
+int net_new(int netns_fd, struct net **ret, struct err *err)
 {
 	struct net *net = xnew0(struct net);
-	int r;
+	int r = 0;
 
-	net->netns_fd = -1;
-	for (unsigned int i = 0; i < NET_INTERFACES_MAX; i++)
-		net->interfaces[i].tap_fd = -1;
-	r = scan_namespace(net, netns, err);
+	net->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
+	if (net->netns_fd < 0)
+		r = err_sys(err, errno, "cannot keep the network namespace");
+	if (r == 0)
+		r = open_sockets(net->netns_fd, &net->sock, &net->events, err);
 	if (r < 0) {
-		err_wrap(err, "network namespace %s", err_quote(netns, 256));
 		net_free(net);
 		return r;
 	}
@@ -132,33 +144,87 @@ int net_scan(const char *netns, struct net **ret, struct err *err)
 	return 0;
 }
 
+void net_free(struct net *net)
+{
+	if (!net)
+		return;
+	for (unsigned int i = 0; i < net->n_nics; i++)
+		close_fd(net->nics[i].tap_fd);
+	nl_socket_free(net->sock);
+	nl_socket_free(net->events);
+	close_fd(net->netns_fd);
+	free(net);
+}
+
+int net_events_fd(const struct net *net)
+{
+	return nl_socket_get_fd(net->events);
+}
+
+void net_forget_events(struct net *net)
+{
+	char buf[16];
+
+	/* What they say does not matter, nor that some were lost (ENOBUFS): all is read
+	 * again. */
+	while (recv(net_events_fd(net), buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC) >=
+			0 ||
+		errno == ENOBUFS)
+		continue;
+}
+
+int net_scan(struct net *net, struct net_view **ret, struct err *err)
+{
+	_cleanup_(net_view) struct net_view *view = xnew0(struct net_view);
+	int r = net_read(net->sock, view, err);
+
+	if (r == 0)
+		*ret = steal_ptr(view);
+	return r;
+}
+
 /* ---- join and leave ---- */
 
-int net_join(struct net *net, struct err *err)
+struct net_nic *net_find_nic(struct net *net, int index)
 {
-	_cleanup_(nl_sock) struct nl_sock *sock = NULL;
-	int tun_fds[NET_INTERFACES_MAX], r;
+	for (unsigned int i = 0; i < net->n_nics; i++)
+		if (net->nics[i].index == index)
+			return &net->nics[i];
+	return NULL;
+}
 
-	if (net->n_interfaces == 0)
-		return 0;
-	for (unsigned int i = 0; i < NET_INTERFACES_MAX; i++)
-		tun_fds[i] = -1;
-	r = net_open_inside(net->netns_fd, &sock, tun_fds, net->n_interfaces, err);
-	for (unsigned int i = 0; i < net->n_interfaces && r == 0; i++) {
-		r = net_join_one(sock, &net->interfaces[i], tun_fds[i], err);
-		if (r == 0)
-			net->interfaces[i].tap_fd = steal_fd(&tun_fds[i]);
-		else
-			err_wrap(err, "cannot join interface %s to a tap",
-				err_quote(net->interfaces[i].name, 16));
-	}
-	for (unsigned int i = 0; i < net->n_interfaces; i++)
-		close_fd(tun_fds[i]);
+int net_join(struct net *net, const struct net_interface *i, struct net_nic **ret,
+	struct err *err)
+{
+	struct opener o = {.netns_fd = net->netns_fd, .tun_fd = -1, .wants_tun = true};
+	struct net_nic *nic;
+	int r = 0;
+
+	if (net->n_nics == NET_NICS_MAX)
+		r = err_set(err, -E2BIG, "there are %d already", NET_NICS_MAX);
+	if (r == 0)
+		r = run_inside(&o, err);
+	nic = &net->nics[net->n_nics];
+	if (r == 0)
+		r = net_join_one(net->sock, i, o.tun_fd, nic, err);
 	if (r < 0) {
-		struct err ignored; /* the first failure is the one to tell */
-
-		net_leave(net, &ignored);
+		close_fd(o.tun_fd);
+		return err_wrap(
+			err, "cannot join interface %s to a tap", err_quote(i->name, 16));
 	}
+	nic->tap_fd = o.tun_fd;
+	nic->port = NET_UNPLUGGED;
+	net->n_nics++;
+	*ret = nic;
+	return 0;
+}
+
+int net_follow_mtu(struct net *net, struct net_nic *nic, uint32_t mtu, struct err *err)
+{
+	int r = nic->mtu == mtu ? 0 : net_set_tap_mtu(net->sock, nic->tap_name, mtu, err);
+
+	if (r == 0)
+		nic->mtu = mtu;
 	return r;
 }
 
@@ -170,38 +236,27 @@ static void keep_first(struct err *first, const struct err *e)
 		*first = *e;
 }
 
-static void leave_one(struct nl_sock *sock, struct net_interface *i, struct err *first)
+int net_leave_nic(struct net *net, struct net_nic *nic, struct err *err)
 {
-	struct err e = ERR_INIT;
+	struct err first = ERR_INIT, e = ERR_INIT;
 
-	if (i->tap_fd < 0)
-		return;
-	if (net_unfilter(sock, i->index, &e) < 0)
-		keep_first(first, &e);
-	if (net_delete_tap(sock, i->tap_name, &e) < 0)
-		keep_first(first, &e);
-	close(steal_fd(&i->tap_fd));
+	if (net_unfilter(net->sock, nic->index, &e) < 0)
+		keep_first(&first, &e);
+	if (net_delete_tap(net->sock, nic->tap_name, &e) < 0)
+		keep_first(&first, &e);
+	close_fd(nic->tap_fd);
+	*nic = net->nics[--net->n_nics];
+	return first.code < 0 ? err_copy(err, &first) : 0;
 }
 
 int net_leave(struct net *net, struct err *err)
 {
-	_cleanup_(nl_sock) struct nl_sock *sock = NULL;
-	struct err first = ERR_INIT;
-	bool joined = false;
-	int r;
+	struct err first = ERR_INIT, e = ERR_INIT;
 
-	for (unsigned int i = 0; i < net->n_interfaces; i++)
-		joined = joined || net->interfaces[i].tap_fd >= 0;
-	if (!joined)
-		return 0;
-	r = net_open_inside(net->netns_fd, &sock, NULL, 0, err);
-	if (r < 0)
-		return r;
-	for (unsigned int i = 0; i < net->n_interfaces; i++)
-		leave_one(sock, &net->interfaces[i], &first);
-	if (first.code < 0)
-		return err_copy(err, &first);
-	return 0;
+	while (net->n_nics > 0)
+		if (net_leave_nic(net, &net->nics[net->n_nics - 1], &e) < 0)
+			keep_first(&first, &e);
+	return first.code < 0 ? err_copy(err, &first) : 0;
 }
 
 static int cleanup_all(struct nl_sock *sock, struct err *err)
@@ -243,7 +298,7 @@ int net_cleanup(const char *netns, struct err *err)
 	if (r == -ENOENT || r == -EPERM)
 		return 0;
 	if (r == 0)
-		r = net_open_inside(fd, &sock, NULL, 0, &e);
+		r = open_sockets(fd, &sock, NULL, &e);
 	if (r == 0)
 		r = cleanup_all(sock, &e);
 	if (r < 0) {
@@ -251,24 +306,4 @@ int net_cleanup(const char *netns, struct err *err)
 		err_wrap(err, "network namespace %s", err_quote(netns, 256));
 	}
 	return r;
-}
-
-void net_free(struct net *net)
-{
-	if (!net)
-		return;
-	for (unsigned int i = 0; i < net->n_interfaces; i++) {
-		close_fd(net->interfaces[i].tap_fd);
-		if (net->agent_interfaces)
-			types__interface__free_unpacked(net->agent_interfaces[i], NULL);
-	}
-	for (size_t i = 0; i < net->n_agent_routes; i++)
-		types__route__free_unpacked(net->agent_routes[i], NULL);
-	for (size_t i = 0; i < net->n_agent_neighbors; i++)
-		types__arpneighbor__free_unpacked(net->agent_neighbors[i], NULL);
-	free(net->agent_interfaces);
-	free(net->agent_routes);
-	free(net->agent_neighbors);
-	close_fd(net->netns_fd);
-	free(net);
 }

@@ -1,61 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pod's network namespace: what is in it, and a tap joined to each interface. */
+/* A pod's network namespace: looking at it, hearing of changes, a tap joined to each of
+ * its interfaces that the guest gets a NIC for. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent-client/agent.h"
 #include "base/err.h"
+#include "base/util.h"
+#include "shim/net_view.h"
 
-/*
- * net_scan() reads the namespace with libnl: every interface but lo that has a hardware
- * address, its MTU, MAC, addresses (IPv4 and IPv6, link-local IPv6 left out), and the
- * routes and static neighbours that go through it. net_join() makes a tap beside each in
- * the same namespace and redirects all packets between the two with tc (ingress qdisc,
- * matchall or, in a kernel without it, u32; mirred egress redirect); the interface keeps
- * its addresses so that a CNI's later checks see what they made. net_leave() undoes that
- * exactly.
- */
-#define NET_INTERFACES_MAX 32
+struct nl_sock;
 
-struct net_interface {
-	char name[16]; /* IFNAMSIZ */
-	int index;
+/* A tap beside an interface, in the same namespace, to which tc redirects all packets of
+ * the two. The interface keeps its addresses, so that a CNI's later checks see what they
+ * made. */
+struct net_nic {
+	int index; /* of the interface */
 	uint8_t mac[6];
 	uint32_t mtu;
-	int tap_fd;        /* -1 until joined */
+	int tap_fd;
 	char tap_name[16]; /* "tap<index>_stncl" */
+	unsigned int port; /* where it is plugged; NET_UNPLUGGED */
 };
+#define NET_UNPLUGGED UINT32_MAX
 
 struct net {
 	int netns_fd;
-	struct net_interface interfaces[NET_INTERFACES_MAX];
-	unsigned int n_interfaces;
-	/* For the agent, ready to send; owned here. device = the pod's name of it. Routes
-	 * without a gateway come first; what adding an address makes anyway is left out,
-	 * and of routes to one destination all but the best. At most AGENT_NET_LIST_MAX
-	 * each. */
-	Types__Interface **agent_interfaces;
-	Types__Route **agent_routes;
-	size_t n_agent_routes;
-	Types__ARPNeighbor **agent_neighbors;
-	size_t n_agent_neighbors;
+	struct nl_sock *sock, *events; /* in the namespace */
+	struct net_nic nics[NET_NICS_MAX];
+	unsigned int n_nics;
 };
 
 /* -ENOENT: there is no namespace (any more): no such file, or the file it was mounted
- * on. */
+ * on. -EPERM: it is the host's. */
 int net_open_path(const char *path, int *ret_fd, struct err *err);
 
-/* netns: a path ("/run/netns/x", "/proc/<pid>/ns/net"). Errors name it. */
-int net_scan(const char *netns, struct net **ret, struct err *err);
-/* All or nothing. -EEXIST: an interface has an ingress or clsact qdisc of somebody
- * else's. */
-int net_join(struct net *net, struct err *err);
-/* Removes taps, filters and the ingress qdiscs that net_join() made. Idempotent, works
- * when the namespace's interfaces are gone. */
+/* netns_fd is not taken. From here on events tell of changes. */
+int net_new(int netns_fd, struct net **ret, struct err *err);
+/* Closes what is open; leaves the namespace as it is. NULL is fine. */
+void net_free(struct net *net);
+
+/* Readable after a change of anything that a view has, and of more. */
+int net_events_fd(const struct net *net);
+/* What was told is forgotten: to be called before net_scan(), so that what comes later is
+ * not missed. */
+void net_forget_events(struct net *net);
+/* The caller's, net_view_free(). */
+int net_scan(struct net *net, struct net_view **ret, struct err *err);
+
+/* All or nothing. -EEXIST: it has an ingress or clsact qdisc of somebody else's. */
+int net_join(struct net *net, const struct net_interface *i, struct net_nic **ret,
+	struct err *err);
+struct net_nic *net_find_nic(struct net *net, int index);
+/* The interface's MTU has changed: the tap's follows. */
+int net_follow_mtu(struct net *net, struct net_nic *nic, uint32_t mtu, struct err *err);
+/* Removes tap and filters; fine if the interface is gone. The places of other NICs in the
+ * array change. */
+int net_leave_nic(struct net *net, struct net_nic *nic, struct err *err);
+/* The same of all. Idempotent. */
 int net_leave(struct net *net, struct err *err);
 /* The same for `delete` after a crash: finds what was made in netns by the taps' names
  * and the filters' priority; a namespace that is gone is fine. */
 int net_cleanup(const char *netns, struct err *err);
-void net_free(struct net *net); /* closes fds; leaves the namespace as it is */

@@ -12,28 +12,51 @@
 
 DEFINE_CLEANUP(nl_sock, struct nl_sock *, nl_socket_free);
 DEFINE_CLEANUP(nl_cache, struct nl_cache *, nl_cache_free);
-
-/*
- * Opens a route socket and n_tuns /dev/net/tun in the namespace. Both belong for ever to
- * the namespace they were opened in, so that is all that has to happen there: a thread
- * that ends at once does it, and no thread of ours ever changes its namespace and comes
- * back.
- */
-int net_open_inside(int netns_fd, struct nl_sock **ret_sock, int *tun_fds,
-	unsigned int n_tuns, struct err *err);
+DEFINE_CLEANUP(nl_msg, struct nl_msg *, nlmsg_free);
 
 /* "tap<n>_stncl": one of ours, perhaps of a shim that was killed. */
 bool net_is_tap_name(const char *name);
 
-/* Fills interfaces and the agent's messages of *net. */
-int net_read(struct net *net, struct nl_sock *sock, struct err *err);
-
 /* Makes the tap of one interface on the opened tun_fd (not taken) and joins the two. On
  * failure nothing stays but what closing tun_fd removes. */
-int net_join_one(
-	struct nl_sock *sock, struct net_interface *i, int tun_fd, struct err *err);
+int net_join_one(struct nl_sock *sock, const struct net_interface *i, int tun_fd,
+	struct net_nic *nic, struct err *err);
+int net_set_tap_mtu(
+	struct nl_sock *sock, const char *tap_name, uint32_t mtu, struct err *err);
 /* Takes an interface's ingress qdisc away if the filter on it is ours. Fine if it or its
  * interface is gone. */
 int net_unfilter(struct nl_sock *sock, int ifindex, struct err *err);
 /* Removes a tap even if somebody holds it open; fine if it is gone. */
 int net_delete_tap(struct nl_sock *sock, const char *name, struct err *err);
+
+/* ---- a view ---- */
+
+/* An empty message of the kernel's; does not fail. */
+struct nl_msg *net_message_new(int type, int flags);
+
+/* Reads all of the namespace. */
+int net_read(struct nl_sock *sock, struct net_view *view, struct err *err);
+
+/*
+ * What the kernel dumped, as a request; each adds at most one to the view, and what is
+ * not wanted is no error. -E2BIG.
+ */
+int net_add_links(
+	struct net_view *view, struct nl_msg *const *dumped, size_t n, struct err *err);
+int net_add_address(struct net_view *view, struct nlmsghdr *dumped, struct err *err);
+int net_add_route(struct net_view *view, struct nlmsghdr *dumped, struct err *err);
+int net_add_neighbour(struct net_view *view, struct nlmsghdr *dumped, struct err *err);
+int net_add_rule(struct net_view *view, struct nlmsghdr *dumped, struct err *err);
+/* After all routes. */
+int net_add_gone_prefixes(struct net_view *view, struct err *err);
+
+/* Appends a copy of the message. */
+int net_view_add(struct net_view *view, enum net_rank rank, int index, struct nl_msg *msg,
+	struct err *err);
+
+/* Copies attributes of one message or nest into another: those whose type is a bit of
+ * `types`. */
+#define NET_ATTRIBUTE(type) (UINT64_C(1) << (type))
+void net_copy_attributes(
+	struct nl_msg *to, struct nlattr *first, int len, uint64_t types);
+void net_put_u32(struct nl_msg *msg, int type, uint32_t value);

@@ -53,35 +53,36 @@ bool net_is_tap_name(const char *name)
 
 /* ---- the tap ---- */
 
-static int make_tap(struct net_interface *i, int tun_fd, struct err *err)
+static int make_tap(struct net_nic *nic, int tun_fd, struct err *err)
 {
 	/* TUN_EXCL: never one that is there already. VNET_HDR: the guest's offloads
 	 * work. */
 	struct ifreq ifr = {
 		.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL)};
 	int n = snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "tap%x" TAP_SUFFIX,
-		(unsigned int)i->index);
+		(unsigned int)nic->index);
 
 	if (n >= (int)sizeof(ifr.ifr_name))
-		return err_set(err, -ERANGE, "interface index %d is too large", i->index);
+		return err_set(
+			err, -ERANGE, "interface index %d is too large", nic->index);
 	if (ioctl(tun_fd, TUNSETIFF, &ifr) < 0)
 		return err_sys(err, errno, "cannot make the tap %s", ifr.ifr_name);
-	memcpy(i->tap_name, ifr.ifr_name, sizeof(i->tap_name));
+	memcpy(nic->tap_name, ifr.ifr_name, sizeof(nic->tap_name));
 	return 0;
 }
 
 /* Gives the tap its MTU and brings it up, with no IPv6 address and so no traffic of its
  * own. */
-static int start_tap(struct nl_sock *sock, const struct net_interface *i, int *ret_index,
-	struct err *err)
+static int start_tap(
+	struct nl_sock *sock, const struct net_nic *nic, int *ret_index, struct err *err)
 {
 	_cleanup_(link) struct rtnl_link *tap = NULL, *change = or_die(rtnl_link_alloc());
 	int r;
 
-	r = rtnl_link_get_kernel(sock, 0, i->tap_name, &tap);
+	r = rtnl_link_get_kernel(sock, 0, nic->tap_name, &tap);
 	if (r < 0)
-		return netlink_err(err, r, "cannot find the tap %s", i->tap_name);
-	rtnl_link_set_mtu(change, i->mtu);
+		return netlink_err(err, r, "cannot find the tap %s", nic->tap_name);
+	rtnl_link_set_mtu(change, nic->mtu);
 	/* Not every kernel has IPv6: then there is nothing to keep quiet. */
 	rtnl_link_inet6_set_addr_gen_mode(
 		change, rtnl_link_inet6_str2addrgenmode("none"));
@@ -89,20 +90,34 @@ static int start_tap(struct nl_sock *sock, const struct net_interface *i, int *r
 	if (r == -NLE_OPNOTSUPP || r == -NLE_AF_NOSUPPORT) {
 		rtnl_link_put(change);
 		change = or_die(rtnl_link_alloc());
-		rtnl_link_set_mtu(change, i->mtu);
+		rtnl_link_set_mtu(change, nic->mtu);
 		r = rtnl_link_change(sock, tap, change, 0);
 	}
 	if (r < 0)
-		return netlink_err(
-			err, r, "cannot give the tap %s the MTU %u", i->tap_name, i->mtu);
+		return netlink_err(err, r, "cannot give the tap %s the MTU %u",
+			nic->tap_name, nic->mtu);
 	rtnl_link_put(change);
 	change = or_die(rtnl_link_alloc());
 	rtnl_link_set_flags(change, IFF_UP);
 	r = rtnl_link_change(sock, tap, change, 0);
 	if (r < 0)
-		return netlink_err(err, r, "cannot bring up the tap %s", i->tap_name);
+		return netlink_err(err, r, "cannot bring up the tap %s", nic->tap_name);
 	*ret_index = rtnl_link_get_ifindex(tap);
 	return 0;
+}
+
+int net_set_tap_mtu(
+	struct nl_sock *sock, const char *tap_name, uint32_t mtu, struct err *err)
+{
+	_cleanup_(link) struct rtnl_link *tap = NULL, *change = or_die(rtnl_link_alloc());
+	int r = rtnl_link_get_kernel(sock, 0, tap_name, &tap);
+
+	rtnl_link_set_mtu(change, mtu);
+	if (r == 0)
+		r = rtnl_link_change(sock, tap, change, 0);
+	return r < 0 ? netlink_err(
+			       err, r, "cannot give the tap %s the MTU %u", tap_name, mtu)
+		     : 0;
 }
 
 int net_delete_tap(struct nl_sock *sock, const char *name, struct err *err)
@@ -226,20 +241,22 @@ int net_unfilter(struct nl_sock *sock, int ifindex, struct err *err)
 	return 0;
 }
 
-int net_join_one(
-	struct nl_sock *sock, struct net_interface *i, int tun_fd, struct err *err)
+int net_join_one(struct nl_sock *sock, const struct net_interface *i, int tun_fd,
+	struct net_nic *nic, struct err *err)
 {
 	struct err ignored;
 	int tap = 0, r;
 
-	r = make_tap(i, tun_fd, err);
+	*nic = (struct net_nic){.index = i->index, .mtu = i->mtu, .tap_fd = -1};
+	memcpy(nic->mac, i->mac, sizeof(nic->mac));
+	r = make_tap(nic, tun_fd, err);
 	if (r == 0)
-		r = start_tap(sock, i, &tap, err);
+		r = start_tap(sock, nic, &tap, err);
 	if (r == 0)
 		r = redirect_traffic(sock, i->name, i->index, tap, err);
 	if (r < 0)
 		return r;
-	r = redirect_traffic(sock, i->tap_name, tap, i->index, err);
+	r = redirect_traffic(sock, nic->tap_name, tap, i->index, err);
 	if (r < 0)
 		net_unfilter(sock, i->index, &ignored);
 	return r;

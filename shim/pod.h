@@ -12,7 +12,6 @@
 #include "files/client.h"
 #include "shim/events.h"
 #include "shim/factory.h"
-#include "shim/net.h"
 #include "shim/pod_life.h"
 #include "shim/pod_size.h"
 #include "shim/standin.h"
@@ -32,6 +31,7 @@
 struct errand;
 struct pod_disk;
 struct pod_image;
+struct pod_net;
 struct sandbox;
 struct trees;
 
@@ -62,7 +62,7 @@ struct pod {
 	struct pod_image *images; /* pod_images.h */
 	struct pod_disk *disks;   /* pod_disks.h */
 	struct factory_result factory;
-	struct net *net;
+	struct pod_net *net; /* NULL: no namespace */
 	/* Its namespaces on the host, from before its start to its end; else -1. */
 	int netns_fd, ipcns_fd, utsns_fd;
 	struct standins *standins; /* with the first container */
@@ -87,8 +87,9 @@ void pod_change_take_back(struct pod *pod);
 
 struct pod_needs {
 	const char *hostname; /* "" for none */
-	const char *netns;    /* path; "" for none */
-	bool netns_is_new;    /* … and it goes with the pod's processes */
+	/* The network namespace's path, for who cleans up after a crash. "": it goes with
+	 * the pod's processes, or there is none. */
+	const char *netns;
 	uint64_t cpu_millis, memory_bytes;
 	/* Of the first container; NULL: none. */
 	struct trees *trees;

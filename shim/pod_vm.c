@@ -94,20 +94,16 @@ static void set_nics(struct pod *pod, int n)
 	pthread_mutex_unlock(&pod->lock);
 }
 
-/* A namespace that is the pod's own goes with it, and with its path would be recorded a
- * pid that may be another process's by then. */
 static int join_net(struct pod *pod, const struct pod_needs *needs, struct err *err)
 {
 	int r;
 
 	free(pod->state.netns);
-	pod->state.netns = xstrdup(needs->netns_is_new ? "" : needs->netns);
-	r = net_scan(needs->netns, &pod->net, err);
-	set_nics(pod, r == 0 ? (int)pod->net->n_interfaces : 0);
+	pod->state.netns = xstrdup(needs->netns);
+	r = state_save(&pod->state, err); /* before there is something to undo */
 	if (r == 0)
-		r = state_save(&pod->state, err); /* before there is something to undo */
-	if (r == 0)
-		r = net_join(pod->net, err);
+		r = pod_net_join(pod, &pod->net, err);
+	set_nics(pod, r == 0 ? (int)pod_net_nics(pod->net) : 0);
 	return r < 0 ? err_wrap(err, "network") : 0;
 }
 
@@ -213,8 +209,8 @@ static int start_vm_and_net(
 	struct job job = {.pod = pod, .needs = needs};
 	int r;
 
-	set_nics(pod, *needs->netns ? -1 : 0);
-	if (!*needs->netns)
+	set_nics(pod, pod->netns_fd >= 0 ? -1 : 0);
+	if (pod->netns_fd < 0)
 		return start_vm(pod, needs, err);
 	trace_begin(&pod->trace, TRACE_NETWORK);
 	r = job_start(&job, run_net_job, err);
@@ -226,17 +222,12 @@ static int start_vm_and_net(
 
 static int plug_net(struct pod *pod, struct err *err)
 {
-	struct pod_use use;
 	int r;
 
 	if (!pod->net)
 		return 0;
-	r = pod_use_begin(pod, &use, err);
-	if (r < 0)
-		return r;
-	r = pod_net_plug(&use, pod->net, err);
+	r = pod_net_start(pod->net, err);
 	set_nics(pod, 0);
-	pod_use_end(&use);
 	trace_end(&pod->trace, TRACE_NETWORK);
 	return r < 0 ? err_wrap(err, "network") : 0;
 }
@@ -323,17 +314,6 @@ int pod_resize(
 
 /* ---- the stop ---- */
 
-static void leave_net(struct pod *pod)
-{
-	struct err err = ERR_INIT;
-
-	if (!pod->net)
-		return;
-	if (net_leave(pod->net, &err) < 0)
-		log_error("the pod's network namespace is not as it was: %s", err.text);
-	net_free(steal_ptr(pod->net));
-}
-
 /* Whoever has a use leaves soon: QEMU is dead. Then nobody can come by the VM any
  * more. */
 static struct vm *take_vm(struct pod *pod)
@@ -367,7 +347,7 @@ static void undo_pod(struct pod *pod)
 	pod_images_forget(pod);
 	pod_disks_forget(pod);
 	vm_free(vm);
-	leave_net(pod);
+	pod_net_end(steal_ptr(pod->net));
 	pod_close_namespaces(pod);
 	lease_release(&pod->factory.lease);
 }

@@ -14,6 +14,7 @@
 #include "shim/container.h"
 #include "shim/container_hooks.h"
 #include "shim/hooks.h"
+#include "shim/pod_net.h"
 #include "shim/pod_standins.h"
 #include "shim/task_events.h"
 
@@ -268,10 +269,15 @@ static void *wait_main(void *arg)
 	return NULL;
 }
 
+/* Docker gives a container its interfaces between its creation and its start. It finds
+ * them when it runs. */
 static int start_first(struct process *p, const struct pod_use *use, struct err *err)
 {
 	Grpc__StartContainerRequest request = GRPC__START_CONTAINER_REQUEST__INIT;
+	int r = pod_net_catch_up(use->pod->net, use->deadline, err);
 
+	if (r < 0)
+		return r;
 	request.container_id = p->container->id;
 	return agent_start_container(use->agent, &request, use->deadline, err);
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "shim/container.h"
+#include "shim/net.h"
 #include "shim/pod_errands.h"
 #include "shim/pod_size.h"
 #include "shim/proto/cri_sandbox.pb-c.h"
@@ -262,6 +263,8 @@ static int start_sandbox(struct pod *pod, struct err *err)
 		.netns = s->netns,
 		.cpu_millis = pod->size.cpu_millis,
 		.memory_bytes = pod->size.memory_bytes};
+	if (*s->netns && net_open_path(s->netns, &pod->netns_fd, err) < 0)
+		return err_wrap(err, "network namespace %s", err_quote(s->netns, 256));
 	r = pod_start(pod, &needs, err);
 	if (r < 0)
 		return r;

@@ -39,14 +39,14 @@ static int all_ports_used(struct err *err)
 		err, -ENOSPC, "all %d hot-plug ports of the VM are in use", VM_PORTS);
 }
 
-int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
+int vm_plug_nic(
+	struct vm *vm, const struct vm_nic *nic, unsigned int *ret_port, struct err *err)
 {
 	unsigned int port = take_port(vm, 0, 0);
 	char id[16];
 	struct plug_nic plug = {.id = id,
 		.port = {.bus = VM_PORTS_BUS, .slot = port},
-		.tap_fd = nic->tap_fd,
-		.mtu = nic->mtu};
+		.tap_fd = nic->tap_fd};
 	int r;
 
 	if (port == VM_PORTS)
@@ -56,6 +56,20 @@ int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err)
 	r = plug_nic(vm->qmp, &plug, vm_call_deadline(vm), err);
 	/* After any other error QEMU may have it still. */
 	if (r == -EREMOTEIO)
+		give_port(vm, port, 0);
+	if (r == 0)
+		*ret_port = port;
+	return r;
+}
+
+int vm_unplug_nic(struct vm *vm, unsigned int port, struct err *err)
+{
+	char id[16];
+	int r;
+
+	snprintf(id, sizeof(id), "nic%u", port);
+	r = unplug_nic(vm->qmp, id, vm_call_deadline(vm), err);
+	if (r == 0)
 		give_port(vm, port, 0);
 	return r;
 }

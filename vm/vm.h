@@ -106,12 +106,14 @@ int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct e
 struct vm_nic {
 	int tap_fd; /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
 	uint8_t mac[6];
-	uint16_t mtu; /* 0: none offered */
 };
 
 /* Plugs a NIC into the first free port; -ENOSPC when all VM_PORTS (vm/argv.h) are used.
  * The guest finds it by its MAC. One that QEMU refuses (-EREMOTEIO) uses none. */
-int vm_plug_nic(struct vm *vm, const struct vm_nic *nic, struct err *err);
+int vm_plug_nic(
+	struct vm *vm, const struct vm_nic *nic, unsigned int *ret_port, struct err *err);
+/* Takes it away, when the guest has let go of it; until then its port is in use. */
+int vm_unplug_nic(struct vm *vm, unsigned int port, struct err *err);
 
 /*
  * Plugs a file that nobody writes, of a multiple of 2 MiB, into the first free port: as

@@ -225,16 +225,34 @@ static inline void shim_ends(void)
 #define TASK(name)      Containerd__Task__V2__##name
 #define TASK_TYPE(name) (&containerd__task__v2__##name##__descriptor)
 
-static inline void create_task(struct ttrpc_client *client, const char *id)
+/* Answers the pid of what stands for it on the host. */
+static inline unsigned int create_only(struct ttrpc_client *client, const char *id)
 {
 	TASK(CreateTaskRequest) request = CONTAINERD__TASK__V2__CREATE_TASK_REQUEST__INIT;
-	TASK(StartRequest) start = CONTAINERD__TASK__V2__START_REQUEST__INIT;
+	TASK(CreateTaskResponse) *out = NULL;
 	_cleanup_free_ char *bundle = xasprintf(DIR_ "/%s", id);
+	unsigned int pid;
 
-	request.id = start.id = (char *)(uintptr_t)id;
+	request.id = (char *)(uintptr_t)id;
 	request.bundle = bundle;
-	call(client, "Create", &request, NULL, NULL);
+	call(client, "Create", &request, TASK_TYPE(create_task_response), &out);
+	pid = out->pid;
+	containerd__task__v2__create_task_response__free_unpacked(out, NULL);
+	return pid;
+}
+
+static inline void start_task(struct ttrpc_client *client, const char *id)
+{
+	TASK(StartRequest) start = CONTAINERD__TASK__V2__START_REQUEST__INIT;
+
+	start.id = (char *)(uintptr_t)id;
 	call(client, "Start", &start, NULL, NULL);
+}
+
+static inline void create_task(struct ttrpc_client *client, const char *id)
+{
+	create_only(client, id);
+	start_task(client, id);
 }
 
 static inline unsigned int wait_task(struct ttrpc_client *client, const char *id)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shim as others than containerd 1.6 drive it: the Sandbox API, and CRI-O's way. */
+/* The shim as others than containerd 1.6 drive it: the Sandbox API, CRI-O's
+ * and Docker's ways. */
 #include "tests/integration/shim_world.h"
 
 #include "shim/proto/containerd_sandbox.pb-c.h"
@@ -169,11 +170,61 @@ static void test_crio(void **state)
 	shim_ends();
 }
 
+/* ---- Docker ---- */
+
+static void run_shell(const char *command)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Its spec has a network namespace without a path. It gives the container an interface
+ * when that has been created, by the pid, and the first thing that runs finds it. */
+static void test_docker(void **state)
+{
+	_cleanup_free_ char *spec =
+		make_spec("", "while read a b; do case $a in eth0:) n=1;; esac; done "
+			      "</proc/net/dev; "
+			      "while read a b; do case $b in 10.7.0.2) m=10;; esac; done "
+			      "</proc/net/fib_trie; exit $((n + m))");
+	TASK(ShutdownRequest) shutdown = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
+	_cleanup_free_ char *address = NULL, *give = NULL;
+	struct ttrpc_client *client;
+
+	(void)state;
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	make_bundle("docked", spec);
+	address = start_shim_in("docked", "", CONTAINERD);
+	client = connect_to(address);
+	service = "containerd.task.v2.Task";
+	give = xasprintf(
+		"P=%u; ip link add v0 type veth peer name v1 && ip link set v1 netns $P && "
+		"nsenter --net=/proc/$P/ns/net sh -c 'ip link set v1 name eth0; "
+		"ip address add 10.7.0.2/16 dev eth0; ip link set eth0 up'",
+		create_only(client, "docked"));
+	run_shell(give);
+	start_task(client, "docked");
+	assert_int_equal(wait_task(client, "docked"), 11);
+	delete_task_of(client, "docked");
+	shutdown.id = (char *)"docked";
+	call(client, "Shutdown", &shutdown, NULL, NULL);
+	ttrpc_client_free(client);
+	shim_ends();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sandbox),
 		cmocka_unit_test(test_crio),
+		cmocka_unit_test(test_docker),
 	};
 
 	if (geteuid() != 0) {

@@ -195,8 +195,9 @@ static int make_tap(void)
 static int plug_nic_number(struct vm *vm, int tap_fd, unsigned int i, struct err *err)
 {
 	struct vm_nic nic = {.tap_fd = tap_fd, .mac = {2, 0, 0, 0, 0, (uint8_t)i}};
+	unsigned int port;
 
-	return vm_plug_nic(vm, &nic, err);
+	return vm_plug_nic(vm, &nic, &port, err);
 }
 
 /* The guest has a driver on it, and says so once it has. */
@@ -283,6 +284,7 @@ static void test_ports_run_out(void **state)
 {
 	_cleanup_(vm) struct vm *vm = template_clone("ports");
 	_cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int tap_fd = -1;
 	struct err err = ERR_INIT;
 
 	(void)state;
@@ -291,14 +293,19 @@ static void test_ports_run_out(void **state)
 		assert_error_names(plug_nic_number(vm, null_fd, 0, &err), -EREMOTEIO,
 			"cannot plug network card nic2");
 	for (unsigned int i = 2; i < VM_PORTS; i++) {
-		_cleanup_close_ int tap_fd = make_tap();
+		_cleanup_close_ int fd = make_tap();
 
-		check_result(plug_nic_number(vm, tap_fd, i, &err), &err);
+		check_result(plug_nic_number(vm, fd, i, &err), &err);
 	}
 	for (unsigned int i = 2; i < VM_PORTS; i++)
 		expect_nic_in_guest(vm, i);
 	assert_error(plug_nic_number(vm, null_fd, VM_PORTS, &err), -ENOSPC,
 		"all 32 hot-plug ports of the VM are in use");
+	/* One that goes leaves its port to the next, in the guest, too. */
+	check_result(vm_unplug_nic(vm, 7, &err), &err);
+	tap_fd = make_tap();
+	check_result(plug_nic_number(vm, tap_fd, VM_PORTS, &err), &err);
+	expect_nic_in_guest(vm, VM_PORTS);
 }
 
 /* ---- ends ---- */

@@ -12,12 +12,15 @@
  *
  * "probe queue KEY" makes a System V message queue of that key, which is there until its
  * ipc namespace ends; ipcs(1) shows it.
+ * "probe until COMMAND" runs a shell command again after each change of the network,
+ * until it succeeds.
  *
  * "probe memory" reads all physical memory of its VM once, by /proc/kcore, which needs a
  * privileged container.
  */
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +30,8 @@
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,6 +158,44 @@ static int make_queue(key_t key)
 	return 0;
 }
 
+/* Its exit status. */
+static int run_shell(const char *command)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* It hears of changes before it looks for the first time, so it misses none. */
+static int run_until(const char *command)
+{
+	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR,
+		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_IFADDR,
+		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	char message[8192];
+
+	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i],
+			    sizeof(groups[i])) < 0) {
+			perror("netlink");
+			return 1;
+		}
+	while (run_shell(command) != 0)
+		if (recv(fd, message, sizeof(message), 0) < 0) {
+			perror("netlink");
+			return 1;
+		}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned char bytes[16];
@@ -164,6 +207,8 @@ int main(int argc, char **argv)
 		return dirty(strtoul(argv[2], NULL, 10), argv[3]);
 	if (argc == 3 && strcmp(argv[1], "queue") == 0)
 		return make_queue((key_t)strtol(argv[2], NULL, 0));
+	if (argc == 3 && strcmp(argv[1], "until") == 0)
+		return run_until(argv[2]);
 	if (argc == 2 && strcmp(argv[1], "memory") == 0)
 		return read_memory();
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))

@@ -332,7 +332,7 @@ static void test_dimm(void **state)
 	COMMAND_ARGS(4, "device_add",                                                    \
 		"{\"bus\":\"ports\",\"addr\":\"1f\",\"disable-legacy\":\"on\","          \
 		"\"netdev\":\"n\",\"mac\":\"02:00:00:00:ab:ff\","                        \
-		"\"romfile\":\"\",\"host_mtu\":1400,\"driver\":\"virtio-net-pci\","      \
+		"\"romfile\":\"\",\"driver\":\"virtio-net-pci\","                        \
 		"\"id\":\"dev-n\"}")
 #define DEL_NETDEV(number) COMMAND_ARGS(number, "netdev_del", "{\"id\":\"n\"}")
 
@@ -341,8 +341,7 @@ static void test_nic(void **state)
 	const struct plug_nic nic = {.id = "n",
 		.port = {.bus = "ports", .slot = 31},
 		.tap_fd = STDERR_FILENO,
-		.mac = {2, 0, 0, 0, 0xab, 0xff},
-		.mtu = 1400};
+		.mac = {2, 0, 0, 0, 0xab, 0xff}};
 
 	(void)state;
 	SUCCEEDS(plug_nic(q, &nic, soon(), err), {NIC_GETFD, OK(2), PEER_FD},
@@ -358,6 +357,26 @@ static void test_nic(void **state)
 		"cannot plug network card n: QMP device_add: " REFUSAL,
 		{NIC_GETFD, OK(2), PEER_FD}, {ADD_NETDEV, OK(3), PEER_NONE},
 		{ADD_NIC, NO(4), PEER_NONE}, {DEL_NETDEV(5), OK(5), PEER_NONE});
+}
+
+#define DEL_NIC   "{\"execute\":\"device_del\",\"arguments\":{\"id\":\"dev-n\"},\"id\":2}"
+#define GONE(who) EVENT("DEVICE_DELETED", "{\"device\": \"" who "\", \"path\": \"/x\"}")
+#define PART_GONE EVENT("DEVICE_DELETED", "{\"path\":\"/p/virtio-backend\"}")
+
+/* Not before the guest has let go of it. */
+static void test_nic_unplugged(void **state)
+{
+	(void)state;
+	SUCCEEDS(unplug_nic(q, "n", soon(), err),
+		{DEL_NIC, OK(2) GONE("dev-m") PART_GONE GONE("dev-n"), PEER_NONE},
+		{DEL_NETDEV(3), OK(3), PEER_NONE});
+	FAILS(unplug_nic(q, "n", too_soon(), err), -ETIMEDOUT,
+		"cannot unplug network card n: waiting for QMP event "
+		"DEVICE_DELETED: it did not come in time (0 others lost)",
+		{DEL_NIC, OK(2) GONE("dev-m"), PEER_NONE});
+	FAILS(unplug_nic(q, "n", soon(), err), -EREMOTEIO,
+		"cannot unplug network card n: QMP device_del: " REFUSAL,
+		{DEL_NIC, NO(2), PEER_NONE});
 }
 
 /* ---- images ---- */
@@ -450,8 +469,7 @@ static void test_image(void **state)
 		"\"read-only\":false,\"discard\":\"unmap\"}")
 #define DEL_NODE(id)                                                                     \
 	COMMAND_ARGS(id, "blockdev-del", "{\"node-name\":\"i\"}"), OK(id), PEER_NONE
-#define DEL_BLK   COMMAND_ARGS(2, "device_del", "{\"id\":\"dev-i\"}")
-#define GONE(who) EVENT("DEVICE_DELETED", "{\"device\": \"" who "\", \"path\": \"/x\"}")
+#define DEL_BLK COMMAND_ARGS(2, "device_del", "{\"id\":\"dev-i\"}")
 
 static void test_block(void **state)
 {
@@ -510,6 +528,7 @@ int main(void)
 		cmocka_unit_test(test_bad_cpus),
 		cmocka_unit_test(test_dimm),
 		cmocka_unit_test(test_nic),
+		cmocka_unit_test(test_nic_unplugged),
 		cmocka_unit_test(test_image),
 		cmocka_unit_test(test_block),
 		cmocka_unit_test(test_unplug_block),
