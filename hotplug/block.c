@@ -42,6 +42,14 @@ static int add_disk(
 
 	plug_set_port(args, &block->port);
 	json_set_string(args, "drive", block->id);
+	/* QEMU would stop the VM when the host's disk is full, until somebody has made
+	 * room and tells it so. */
+	json_set_string(args, "werror", "report");
+	json_set_string(args, "rerror", "report");
+	if (block->logical_bytes) {
+		json_set_u64(args, "logical_block_size", block->logical_bytes);
+		json_set_u64(args, "physical_block_size", block->physical_bytes);
+	}
 	return plug_device(q, "virtio-blk-pci", device, args, deadline, err);
 }
 

@@ -101,6 +101,8 @@ struct plug_block {
 	int fd;         /* not taken: QEMU gets a duplicate, with all that it claims */
 	bool is_device; /* else fd is of a regular file */
 	bool readonly;  /* fd may be O_RDONLY, else it is O_RDWR */
+	/* What the guest takes for its sectors; 0: QEMU's, of 512 bytes. */
+	unsigned int logical_bytes, physical_bytes;
 };
 /* As virtio-blk. On failure nothing stays. */
 int plug_block(

@@ -13,7 +13,8 @@
 
 #include "base/util.h"
 
-#define NODE "disk"
+#define NODE               "disk"
+#define PHYSICAL_BYTES_MAX (2u << 20)
 
 /* A tmpfs that is mounted nowhere, for a device's node: /run, for one, has nodev. */
 static int mount_nowhere(void)
@@ -47,6 +48,34 @@ static bool is_readonly_device(int fd)
 	return ioctl(fd, BLKROGET, &readonly) == 0 && readonly;
 }
 
+/* A partition table or XFS on sectors of 4 KiB is none on others. */
+static int read_sectors(struct disk *disk, struct err *err)
+{
+	unsigned int physical = 0;
+	int logical = 0;
+
+	if (ioctl(disk->fd, BLKSSZGET, &logical) < 0 ||
+		ioctl(disk->fd, BLKPBSZGET, &physical) < 0)
+		return err_sys(err, errno, "cannot ask for the sectors of %u:%u",
+			major(disk->dev), minor(disk->dev));
+	disk->logical_bytes = (unsigned int)logical;
+	/* QEMU takes no smaller ones, and none beyond 2 MiB. */
+	disk->physical_bytes =
+		MIN(MAX(physical, disk->logical_bytes), PHYSICAL_BYTES_MAX);
+	return 0;
+}
+
+static int take_device(struct disk *disk, struct disk *ret, struct err *err)
+{
+	int r = read_sectors(disk, err);
+
+	if (r < 0)
+		disk_done(disk);
+	else
+		*ret = *disk;
+	return r;
+}
+
 int disk_open_device(dev_t dev, bool readonly, struct disk *ret, struct err *err)
 {
 	_cleanup_close_ int folder = make_node(dev, err);
@@ -55,16 +84,20 @@ int disk_open_device(dev_t dev, bool readonly, struct disk *ret, struct err *err
 	if (folder < 0)
 		return folder;
 	fd = openat(folder, NODE, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && !readonly && !(readonly = is_readonly_device(fd))) {
+	if (fd >= 0 && !readonly)
+		readonly = is_readonly_device(fd);
+	if (fd >= 0 && !readonly) {
 		close(fd);
 		fd = openat(folder, NODE, O_RDWR | O_CLOEXEC);
 	}
 	if (fd < 0)
 		return err_sys(err, errno, "cannot open block device %u:%u", major(dev),
 			minor(dev));
-	*ret = (struct disk){
-		.fd = steal_fd(&fd), .is_device = true, .readonly = readonly, .dev = dev};
-	return 0;
+	return take_device(&(struct disk){.fd = steal_fd(&fd),
+				   .is_device = true,
+				   .readonly = readonly,
+				   .dev = dev},
+		ret, err);
 }
 
 int disk_open_source(const struct disk_source *source, struct disk *ret, struct err *err)
@@ -90,12 +123,16 @@ int disk_open_source(const struct disk_source *source, struct disk *ret, struct 
 	if (!source->is_file && !source->readonly && is_readonly_device(fd))
 		return err_set(err, -EROFS, "%s is read-only, and to be mounted writable",
 			err_quote(source->path, 256));
-	*ret = (struct disk){.fd = steal_fd(&fd),
-		.is_device = !source->is_file,
-		.readonly = source->readonly,
-		.exclusive = !source->is_file,
-		.dev = source->is_file ? 0 : st.st_rdev};
-	return 0;
+	if (source->is_file) {
+		*ret = (struct disk){.fd = steal_fd(&fd), .readonly = source->readonly};
+		return 0;
+	}
+	return take_device(&(struct disk){.fd = steal_fd(&fd),
+				   .is_device = true,
+				   .readonly = source->readonly,
+				   .exclusive = true,
+				   .dev = st.st_rdev},
+		ret, err);
 }
 
 void disk_done(struct disk *disk)

@@ -13,6 +13,7 @@ struct disk {
 	bool readonly;
 	bool exclusive; /* the host can't mount it as long as fd is open somewhere */
 	dev_t dev;      /* the device's number */
+	unsigned int logical_bytes, physical_bytes; /* the device's sectors */
 };
 #define DISK_INIT ((struct disk){.fd = -1})
 

@@ -30,8 +30,11 @@ static struct pod_disk *find_disk(const struct pod *pod, const struct disk *disk
 static int plug_disk(const struct pod_use *use, const struct disk *disk,
 	struct pod_disk **ret, struct err *err)
 {
-	const struct vm_disk plug = {
-		.fd = disk->fd, .is_device = disk->is_device, .readonly = disk->readonly};
+	const struct vm_disk plug = {.fd = disk->fd,
+		.is_device = disk->is_device,
+		.readonly = disk->readonly,
+		.logical_bytes = disk->logical_bytes,
+		.physical_bytes = disk->physical_bytes};
 	struct pod_disk *new = xnew0(struct pod_disk);
 	int r = vm_plug_disk(use->vm, &plug, &new->port, err);
 

@@ -118,7 +118,9 @@ int vm_plug_disk(struct vm *vm, const struct vm_disk *disk, struct vm_disk_port 
 		.port = {.bus = VM_PORTS_BUS, .slot = port},
 		.fd = disk->fd,
 		.is_device = disk->is_device,
-		.readonly = disk->readonly};
+		.readonly = disk->readonly,
+		.logical_bytes = disk->logical_bytes,
+		.physical_bytes = disk->physical_bytes};
 	int r;
 
 	if (port == VM_PORTS)

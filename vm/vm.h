@@ -139,6 +139,7 @@ int vm_plug_image(struct vm *vm, const struct vm_image *image,
 struct vm_disk {
 	int fd; /* O_RDWR, or with readonly maybe O_RDONLY */
 	bool is_device, readonly;
+	unsigned int logical_bytes, physical_bytes; /* its sectors; 0: of 512 bytes */
 };
 struct vm_disk_port {
 	unsigned int number;

@@ -481,7 +481,11 @@ static void test_block(void **state)
 {
 	char path[] = "/tmp/stencil-disk-XXXXXX";
 	_cleanup_close_ int fd = mkstemp(path);
-	struct plug_block block = {"disk0", {"nowhere", 4}, fd, false, false};
+	struct plug_block block = {.id = "disk0",
+		.port = {"nowhere", 4},
+		.fd = fd,
+		.logical_bytes = 4096,
+		.physical_bytes = 4096};
 	_cleanup_free_ char *nodes = NULL;
 
 	(void)state;

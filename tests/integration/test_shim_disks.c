@@ -304,6 +304,31 @@ static void test_root_refused(void **state)
 	refuse("empty", &root, "mount the block device at ");
 }
 
+/* The host's disk is full: the guest is told, and goes on. */
+static void test_root_full(void **state)
+{
+	_cleanup_free_ char *spec = make_spec(IN_BOX,
+		"/dd if=/dev/zero of=/big bs=64k count=128 conv=fsync && exit 4; exit 9");
+	const char *const copy[] = {"cp", "--sparse=always", DIR_ "/full.ext4",
+		DIR_ "/small/full.ext4", NULL};
+	_cleanup_free_ char *disk = NULL;
+	Containerd__Types__Mount root;
+	char *options[] = {"loop"};
+
+	(void)state;
+	make_bundle("full", spec);
+	assert_int_equal(symlink("sh", DIR_ "/full/rootfs/dd"), 0);
+	disk = make_disk("full");
+	assert_int_equal(mkdir(DIR_ "/small", 0700), 0);
+	assert_int_equal(mount("small", DIR_ "/small", "tmpfs", 0, "size=6m"), 0);
+	assert_int_equal(run(copy), 0);
+	root = mount_of(DIR_ "/small/full.ext4", options, 1);
+	start("full", &root);
+	assert_int_equal(wait_task(client, "full"), 9);
+	delete_task_of(client, "full");
+	assert_int_equal(umount(DIR_ "/small"), 0);
+}
+
 /* ---- devices ---- */
 
 static void make_data(const char *text)
@@ -393,6 +418,7 @@ int main(void)
 		cmocka_unit_test(test_root_readonly),
 		cmocka_unit_test(test_root_device),
 		cmocka_unit_test(test_root_refused),
+		cmocka_unit_test(test_root_full),
 		cmocka_unit_test(test_device),
 		cmocka_unit_test(test_device_refused),
 		cmocka_unit_test(test_last),

@@ -33,7 +33,7 @@ if ! loop_make "$WORLD_DIR/data" 2>"$ERR"; then
 	exit
 fi
 data=$LOOP data_fd=$LOOP_FD
-loop_make "$WORLD_DIR/readonly" --read-only
+loop_make "$WORLD_DIR/readonly" --read-only --sector-size 4096
 readonly=$LOOP readonly_fd=$LOOP_FD
 
 # ---- a container's devices ----------------------------------------------------------------------
@@ -46,6 +46,18 @@ is "$(in_container one sh -c "wc -c <$data" | tr -d ' ')" 8388608 'has its size'
 is "$(in_container one stat -c '%F %a' "$data")" "block special file $(stat -c %a "$data")" \
 	'its mode is the one on the host'
 isnt "$(in_container one stat -c %t "$data")" "$(stat -c %t "$data")" "its numbers are the guest's"
+sectors()
+{
+	in_container one sh -c "stat -c '%t %T' $1 | (read -r a b; cat /sys/dev/block/\$((0x\$a)):\$((0x\$b))/queue/$2_block_size)"
+}
+is "$(sectors "$data" logical) $(sectors "$readonly" logical)" '512 4096' 'have the sectors of the host'
+modes= # of QEMU's descriptors of it; O_RDONLY is 0
+for fd in /proc/"$(qemu_pid one)"/fd/*; do
+	[ "$(stat -L -c %t:%T "$fd" 2>/dev/null)" != "$(stat -c %t:%T "$readonly")" ] ||
+		modes+=$(awk '$1 == "flags:" { print substr($2, length($2)) }' "${fd/\/fd\//\/fdinfo\/}")
+done
+# A wall's proof: docs/security.md.
+is "${modes//0/}${modes:+reads}" reads 'QEMU has the read-only one open for reading alone'
 capture in_container one sh -c "echo from the guest | dd of=$data bs=4k seek=1 conv=notrunc,fsync"
 done_well $? 'writes to one'
 is "$(dd if="$data" bs=4k skip=1 count=1 status=none iflag=direct | head -n 1)" 'from the guest' \
@@ -65,6 +77,7 @@ is "$(dd if="$data" bs=4k skip=2 count=1 status=none | head -n 1)" 'not synced' 
 
 capture container_detached all --privileged -- tail -f /dev/null
 done_well $? 'a privileged container'
+# A wall's proof: docs/security.md.
 is "$(disks_of all)" 0 "gets none of the host's disks"
 capture container_remove all
 

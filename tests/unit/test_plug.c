@@ -400,10 +400,12 @@ static void test_nic_unplugged(void **state)
 	COMMAND_ARGS(3, "blockdev-add",                                                   \
 		"{\"driver\":\"file\",\"node-name\":\"i\",\"filename\":\"/dev/fdset/7\"," \
 		"\"locking\":\"off\",\"read-only\":true}")
-#define ADD_BLK                                                                          \
+#define ADD_BLK ADD_BLK_WITH("")
+#define ADD_BLK_WITH(sectors)                                                            \
 	COMMAND_ARGS(4, "device_add",                                                    \
 		"{\"bus\":\"ports\",\"addr\":\"a\",\"disable-legacy\":\"on\","           \
-		"\"drive\":\"i\",\"driver\":\"virtio-blk-pci\","                         \
+		"\"drive\":\"i\",\"werror\":\"report\",\"rerror\":\"report\"," sectors   \
+		"\"driver\":\"virtio-blk-pci\","                                         \
 		"\"id\":\"dev-i\"}")
 #define REMOVE_FD(id)                                                                    \
 	{                                                                                \
@@ -474,7 +476,8 @@ static void test_image(void **state)
 static void test_block(void **state)
 {
 	_cleanup_close_ int fd = memfd_create("disk", MFD_CLOEXEC);
-	struct plug_block block = {"i", {"ports", 10}, fd, true, false};
+	struct plug_block block = {
+		.id = "i", .port = {"ports", 10}, .fd = fd, .is_device = true};
 
 	(void)state;
 	SUCCEEDS(plug_block(q, &block, soon(), err), ADD_FD,
@@ -487,6 +490,15 @@ static void test_block(void **state)
 		"cannot plug disk i: QMP device_add: " REFUSAL, ADD_FD,
 		{ADD_DEVICE_NODE, OK(3), PEER_NONE}, {ADD_BLK, NO(4), PEER_NONE},
 		{DEL_NODE(5)}, REMOVE_FD(6));
+	block.logical_bytes = 4096;
+	block.physical_bytes = 8192;
+	SUCCEEDS(plug_block(q, &block, soon(), err), ADD_FD,
+		{ADD_DEVICE_NODE, OK(3), PEER_NONE},
+		{ADD_BLK_WITH(
+			 "\"logical_block_size\":4096,\"physical_block_size\":8192,"),
+			OK(4), PEER_NONE},
+		REMOVE_FD(5));
+	block.logical_bytes = 0;
 	block.is_device = false;
 	block.readonly = true;
 	SUCCEEDS(plug_block(q, &block, soon(), err), ADD_FD, {ADD_NODE, OK(3), PEER_NONE},
