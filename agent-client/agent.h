@@ -71,6 +71,8 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	CALL(signal_process, SignalProcess, SignalProcessRequest)                        \
 	CALL_RET(wait_process, WaitProcess, WaitProcessRequest,                          \
 		Grpc__WaitProcessResponse)                                               \
+	CALL_RET(list_processes, ListProcesses, ListProcessesRequest,                    \
+		Grpc__ListProcessesResponse)                                             \
 	CALL(update_container, UpdateContainer, UpdateContainerRequest)                  \
 	CALL_RET(stats_container, StatsContainer, StatsContainerRequest,                 \
 		Grpc__StatsContainerResponse)                                            \

@@ -177,9 +177,9 @@ int cgroup_freeze(
 	return 0;
 }
 
-/* ---- signals ---- */
+/* ---- its processes ---- */
 
-static int signal_listed(int dirfd, int signal)
+static int visit_listed(int dirfd, cgroup_visitor visit, void *user)
 {
 	_cleanup_free_ char *text = NULL;
 	char *save = NULL;
@@ -188,18 +188,19 @@ static int signal_listed(int dirfd, int signal)
 
 	if (r < 0)
 		return r;
-	for (char *w = strtok_r(text, "\n", &save); w; w = strtok_r(NULL, "\n", &save)) {
+	for (char *w = strtok_r(text, "\n", &save); w && r == 0;
+		w = strtok_r(NULL, "\n", &save)) {
 		pid_t pid = (pid_t)strtol(w, NULL, 10);
 
 		/* 0: a process of a pid namespace that is not below ours. */
-		if (pid > 1 && kill(pid, signal) < 0 && errno != ESRCH)
-			return -errno;
+		if (pid > 1)
+			r = visit(user, pid);
 	}
-	return 0;
+	return r;
 }
 
 /* The processes of dirfd's group and of those below it. */
-static int signal_tree(int dirfd, unsigned int depth, int signal)
+static int visit_tree(int dirfd, unsigned int depth, cgroup_visitor visit, void *user)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
@@ -207,7 +208,7 @@ static int signal_tree(int dirfd, unsigned int depth, int signal)
 
 	if (r < 0)
 		return r;
-	r = signal_listed(dirfd, signal);
+	r = visit_listed(dirfd, visit, user);
 	while (r == 0 && (entry = readdir(dir))) {
 		_cleanup_close_ int below = -1;
 
@@ -217,11 +218,29 @@ static int signal_tree(int dirfd, unsigned int depth, int signal)
 			return -ELOOP;
 		below = openat(dirfd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (below >= 0)
-			r = signal_tree(below, depth - 1, signal);
+			r = visit_tree(below, depth - 1, visit, user);
 		else if (errno != ENOENT)
 			r = -errno;
 	}
 	return r;
+}
+
+int cgroup_visit(
+	const char *container_id, cgroup_visitor visit, void *user, struct err *err)
+{
+	_cleanup_close_ int dirfd = -1;
+	int r = cgroup_open(container_id, &dirfd, err);
+
+	if (r < 0)
+		return r;
+	r = visit_tree(dirfd, DEPTH_MAX, visit, user);
+	return r < 0 ? err_sys(err, r, "read the processes of container %s", container_id)
+		     : 0;
+}
+
+static int signal_one(void *user, pid_t pid)
+{
+	return kill(pid, *(const int *)user) < 0 && errno != ESRCH ? -errno : 0;
 }
 
 /* 1 and the name of a group below dirfd; 0 if there is none. */
@@ -287,7 +306,7 @@ static int signal_all(int dirfd, int signal)
 	/* Linux 5.14 and later: all at once, forks included. */
 	if (signal == SIGKILL && file_write_text(dirfd, "cgroup.kill", "1", NULL) == 0)
 		return 0;
-	return signal_tree(dirfd, DEPTH_MAX, signal);
+	return visit_tree(dirfd, DEPTH_MAX, signal_one, &signal);
 }
 
 int cgroup_signal(const char *container_id, int signal, struct err *err)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "agent-client/proto/oci.pb-c.h"
 #include "base/err.h"
@@ -21,6 +22,12 @@ int cgroup_update(
 /* Freezes or thaws; returns when the kernel says that all of it is. */
 int cgroup_freeze(
 	const char *container_id, bool frozen, int64_t deadline, struct err *err);
+
+/* Calls `visit` for every process of the group and the groups below it, while it answers
+ * 0. */
+typedef int (*cgroup_visitor)(void *user, pid_t pid);
+int cgroup_visit(
+	const char *container_id, cgroup_visitor visit, void *user, struct err *err);
 
 /* Sends signal to every process of the group and the groups below it. */
 int cgroup_signal(const char *container_id, int signal, struct err *err);

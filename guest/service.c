@@ -40,6 +40,8 @@ static const struct ttrpc_method methods[] = {
 	AGENT("PauseContainer", pause_container_request, EMPTY, handle_pause_container),
 	AGENT("ResumeContainer", resume_container_request, EMPTY,
 		handle_resume_container),
+	AGENT("ListProcesses", list_processes_request,
+		&grpc__list_processes_response__descriptor, handle_list_processes),
 	AGENT("StatsContainer", stats_container_request,
 		&grpc__stats_container_response__descriptor, handle_stats_container),
 	AGENT("ExecProcess", exec_process_request, EMPTY, handle_exec_process),

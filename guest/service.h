@@ -51,6 +51,7 @@ SERVICE_HANDLER(handle_close_stdin);
 SERVICE_HANDLER(handle_tty_win_resize);
 
 SERVICE_HANDLER(handle_stats_container); /* stats.c */
+SERVICE_HANDLER(handle_list_processes);  /* list.c */
 SERVICE_HANDLER(handle_get_oom_event);   /* oom.c */
 
 SERVICE_HANDLER(handle_update_interface); /* network.c */

@@ -51,6 +51,16 @@ int container_stats(
 int pod_metrics(struct pod *pod, void **ret_data, size_t *ret_len, struct err *err);
 #define STATS_TYPE_URL "io.containerd.cgroups.v1.Metrics"
 
+/*
+ * Adds the container's processes to an answer (pids.c). What containerd knows, the first
+ * one and execs, has the pid of what stands for it on the host; what these have started
+ * in the guest has CONTAINER_PID_BASE and its pid there, more than any pid of a host, so
+ * that nobody takes a stranger for it.
+ */
+#define CONTAINER_PID_BASE 10000000u
+int container_pids(
+	struct process *init, Containerd__Task__V2__PidsResponse *out, struct err *err);
+
 /* The VM has ended by itself: ends those that nobody waits for in the guest. */
 void containers_lost(struct pod *pod);
 /* All of them as if killed, and the pod stopped: for a shim that is told to end, after

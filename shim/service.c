@@ -220,22 +220,15 @@ HANDLER(close_io, CloseIORequest)
 HANDLER(pids, PidsRequest)
 {
 	Containerd__Task__V2__PidsResponse *out;
-	Containerd__V1__Types__ProcessInfo *info;
 	_cleanup_(process) struct process *p = NULL;
 	int r = process_find(service->pod, in->id, "", &p, err);
 
 	if (r < 0)
 		return r;
-	info = xnew0(Containerd__V1__Types__ProcessInfo);
-	containerd__v1__types__process_info__init(info);
-	info->pid = p->pid;
 	out = xnew0(Containerd__Task__V2__PidsResponse);
 	containerd__task__v2__pids_response__init(out);
-	out->processes = xreallocarray(NULL, 1, sizeof(*out->processes));
-	out->processes[0] = info;
-	out->n_processes = 1;
 	*ret_out = &out->base;
-	return 0;
+	return container_pids(p, out, err);
 }
 
 HANDLER(pause, PauseRequest)

@@ -146,6 +146,11 @@ timeout "$WAIT_SECONDS" ctr task exec --exec-id long "$WORLD-main" sleep 1000 >/
 event_wait '/tasks/exec-started.*"exec_id":"long"' 'an exec that runs on'
 exec_pid=$(sed -n 's/.*exec-started.*"exec_id":"long","pid":\([0-9]*\).*/\1/p' "$EVENTS")
 is "$(tr '\0' ' ' <"/proc/$exec_pid/cmdline")" 'sleep 1000 ' 'has a process of its own'
+capture ctr task ps "$WORLD-main"
+is "$(awk '$1 < 10000000 && $1 + 0 { print $1 }' "$OUT" | sort -n | xargs)" "$(printf '%s\n' "$pid" "$exec_pid" | sort -n | xargs)" \
+	'they are among the processes of the container'
+like "$(cat "$OUT")" "$exec_pid +.*long" 'an exec by its id'
+is "$(awk '$1 + 0 > 10000000' "$OUT" | wc -l)" 1 'and what the first one has started, as one of the guest'
 kill -KILL "$exec_pid"
 event_wait '/tasks/exit.*"id":"long".*"exit_status":137' 'whose end is that of the exec'
 is "$(ls -d "/proc/$exec_pid" 2>/dev/null)" '' 'and of which nothing is left'

@@ -129,6 +129,41 @@ static void test_freeze(void **state)
 		"open cgroup " CGROUPS "/stencil/c2: No such file or directory");
 }
 
+static int add_pid(void *user, pid_t pid)
+{
+	*(pid_t *)user += pid;
+	return 0;
+}
+
+static int refuse_pid(void *user, pid_t pid)
+{
+	(void)pid;
+	++*(int *)user;
+	return -EXFULL;
+}
+
+/* Of the group and those that the container made below it. */
+static void test_visit(void **state)
+{
+	struct err err = ERR_INIT;
+	static struct child a, b;
+	pid_t sum = 0;
+	int n = 0;
+
+	(void)state;
+	assert_int_equal(mkdir_parents(GROUP "/x/y", 0755, NULL), 0);
+	spawn_in(&a, GROUP, FOR_EVER);
+	spawn_in(&b, GROUP "/x/y", FOR_EVER);
+	assert_int_equal(cgroup_visit("c1", add_pid, &sum, &err), 0);
+	assert_int_equal(sum, a.pid + b.pid);
+	assert_error(cgroup_visit("c1", refuse_pid, &n, &err), -EXFULL,
+		"read the processes of container c1: Exchange full");
+	assert_int_equal(n, 1);
+	assert_int_equal(cgroup_signal("c1", SIGKILL, &err), 0);
+	assert_int_equal(end_of(&a), 128 + SIGKILL);
+	assert_int_equal(end_of(&b), 128 + SIGKILL);
+}
+
 /* Of the group and those that the container made below it. */
 static void test_signal(void **state)
 {
@@ -198,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_freeze),
+		TEST(test_visit),
 		TEST(test_signal),
 		TEST(test_destroy),
 		TEST(test_destroy_deep),
