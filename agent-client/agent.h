@@ -33,6 +33,8 @@
 /* A device of the guest's own by its name, vm_path: its numbers take the place of those
  * that linux.devices has for container_path. With "/dev": all that it has. */
 #define AGENT_NODE_DEVICE "stencil-node"
+/* Of a spec: the container holds what its pod shares, and its program is never run. */
+#define AGENT_PAUSE_ANNOTATION "io.stencil.pause"
 /* No folder, but how a spec names another container's namespace: <container id>/ and its
  * file in /proc/<pid>/ns. */
 #define AGENT_NAMESPACES_DIR "/run/kata-containers/namespaces"

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -30,6 +31,16 @@ int cgroup_open(const char *container_id, int *ret_dirfd, struct err *err)
 		return err_sys(err, errno, "open cgroup %s", path);
 	*ret_dirfd = fd;
 	return 0;
+}
+
+int cgroup_create(const char *container_id, int *ret_dirfd, struct err *err)
+{
+	_cleanup_free_ char *path =
+		xasprintf(GUEST_CGROUP_DIR CGROUP_PARENT "/%s", container_id);
+
+	if (mkdir(path, 0755) < 0)
+		return err_sys(err, errno, "make cgroup %s", path);
+	return cgroup_open(container_id, ret_dirfd, err);
 }
 
 /* The number at text, which ends with its word; strtoull(3) alone takes signs, and what

@@ -13,6 +13,8 @@
 #define CGROUP_PARENT "/stencil"
 
 int cgroup_open(const char *container_id, int *ret_dirfd, struct err *err);
+/* What crun does for others. */
+int cgroup_create(const char *container_id, int *ret_dirfd, struct err *err);
 
 /* Applies what is set of memory limit and reservation, cpu shares, quota and period,
  * pids. */

@@ -17,6 +17,7 @@
 #include "guest/namespaces.h"
 #include "guest/oci/to_json.h"
 #include "guest/oom.h"
+#include "guest/pause.h"
 #include "guest/pidns.h"
 #include "guest/service.h"
 #include "guest/spec.h"
@@ -112,14 +113,15 @@ static int create_container(struct sandbox *s, struct container *c,
 	struct namespaces joined = {.n = 0};
 	int r;
 
+	c->is_pause = pause_is_asked(req);
+	if (c->is_pause)
+		return pause_create(s, c, req, err);
 	r = storage_mount(req->storages, req->n_storages, &c->mounts, &c->n_mounts, err);
 	if (r == 0)
 		r = write_bundle(s, c, req, &joined, err);
 	if (r == 0)
 		r = launch_init(s, c, req->oci->process->terminal, request, err);
 	namespaces_close(&joined);
-	if (r == 0)
-		oom_watch(s, c);
 	return r;
 }
 
@@ -148,6 +150,8 @@ SERVICE_HANDLER(handle_create_container)
 	if (r < 0)
 		return r;
 	r = create_container(s, c, req, request, err);
+	if (r == 0)
+		oom_watch(s, c);
 	if (r < 0) {
 		tear_down(c, deadline_after_ms(UNDO_MS), NULL);
 		sandbox_drop(s, c);
@@ -190,7 +194,11 @@ static int release_init(struct container *c, const ProtobufCMessage *in, int64_t
 	struct err *err)
 {
 	(void)in, (void)deadline;
-	return crun_release(c->id, err);
+	if (!c->is_pause)
+		return crun_release(c->id, err);
+	return child_has_ended(&c->init->child)
+		       ? err_set(err, -ESRCH, "the container's first process has ended")
+		       : 0;
 }
 
 static int freeze_container(struct container *c, const ProtobufCMessage *in,

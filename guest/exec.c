@@ -76,6 +76,11 @@ SERVICE_HANDLER(handle_exec_process)
 	r = id_check("exec id", req->exec_id, err);
 	if (r == 0)
 		r = sandbox_find(s, req->container_id, &c, err);
+	if (r == 0 && c->is_pause)
+		return err_set(err, -EOPNOTSUPP,
+			"container %s holds its pod, and has no files: nothing can be run "
+			"in it",
+			c->id);
 	if (r == 0)
 		r = container_enter(s, c, CONTAINER_DO_EXEC, &before, err);
 	if (r < 0)

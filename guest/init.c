@@ -97,24 +97,24 @@ static int make_dev_links(struct err *err)
 	return 0;
 }
 
-/* Hands every controller the kernel has to the groups below the root. One by one: cgroup2
- * takes all of a write or nothing. */
-static int enable_controllers(struct err *err)
+/* Hands every controller that a group has to those below it. One by one: cgroup2 takes
+ * all of a write or nothing. */
+static int enable_controllers(const char *group, struct err *err)
 {
+	_cleanup_free_ char *controllers = xasprintf("%s/cgroup.controllers", group);
+	_cleanup_free_ char *control = xasprintf("%s/cgroup.subtree_control", group);
 	_cleanup_free_ char *list = NULL;
 	char *save = NULL, word[64];
 	size_t len;
 	int r;
 
-	r = file_read(
-		AT_FDCWD, GUEST_CGROUP_DIR "/cgroup.controllers", 4096, &list, &len, err);
+	r = file_read(AT_FDCWD, controllers, 4096, &list, &len, err);
 	if (r < 0)
 		return r;
 	for (char *c = strtok_r(list, " \n", &save); c;
 		c = strtok_r(NULL, " \n", &save)) {
 		snprintf(word, sizeof(word), "+%s", c);
-		r = file_write_text(
-			AT_FDCWD, GUEST_CGROUP_DIR "/cgroup.subtree_control", word, err);
+		r = file_write_text(AT_FDCWD, control, word, err);
 		if (r < 0)
 			return r;
 	}
@@ -179,7 +179,7 @@ int init_guest(struct err *err)
 	if (r == 0)
 		r = nodes_init(err);
 	if (r == 0)
-		r = enable_controllers(err);
+		r = enable_controllers(GUEST_CGROUP_DIR, err);
 	if (r == 0)
 		r = set_loopback_up(err);
 	if (r == 0)
@@ -188,5 +188,7 @@ int init_guest(struct err *err)
 		r = mkdir_parents(GUEST_SHARED_ROOT "/shared", 0755, err);
 	if (r == 0)
 		r = keep_tasks_back(err);
+	if (r == 0)
+		r = enable_controllers(GUEST_CGROUP_DIR CGROUP_PARENT, err);
 	return r;
 }

@@ -65,6 +65,7 @@ struct container {
 	struct process *init; /* one of processes, or NULL */
 	char **mounts;        /* storages mounted for it, to be unmounted backwards */
 	size_t n_mounts;
+	bool is_pause;      /* see pause.h; from its making on */
 	uint64_t oom_kills; /* of its cgroup, as far as told to the host */
 };
 

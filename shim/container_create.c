@@ -34,6 +34,7 @@ struct creation {
 	char *hostname, *netns, *root, *folder;
 	struct guest_spec guest;
 	struct namespace_fit namespaces;
+	bool is_pause; /* the agent needs no files for it, and runs no program */
 	bool begun, started_pod;
 	struct trees_config trees_config;
 };
@@ -123,6 +124,20 @@ static unsigned int list_tasks(struct pod *pod, struct namespace_task **ret)
 	return n;
 }
 
+/* Of a pause container's program nothing is wanted but that it waits, which the agent
+ * does for it; see guest/pause.h. */
+static void find_pause(struct creation *c)
+{
+	struct json_object *annotations = json_at(c->spec.json, "annotations");
+
+	c->is_pause = c->spec.is_pause && !c->request->terminal &&
+		      !c->namespaces.own_users &&
+		      !json_at(c->spec.json, "hooks.createContainer") &&
+		      !json_at(c->spec.json, "hooks.startContainer");
+	if (c->is_pause)
+		json_set_string(annotations, AGENT_PAUSE_ANNOTATION, "true");
+}
+
 /* Nobody else makes or removes a container meanwhile. */
 static int fit_namespaces(struct creation *c, struct err *err)
 {
@@ -167,6 +182,8 @@ static int read_spec(struct creation *c, struct err *err)
 	json_set_bool(c->spec.process, "terminal", c->request->terminal);
 	sandbox_add_sysctls(c->pod, c->spec.json);
 	r = fit_namespaces(c, err);
+	if (r == 0)
+		find_pause(c);
 	if (r == 0)
 		r = spec_for_guest(&c->spec, c->request->id, &c->guest, err);
 	if (r == 0)
@@ -304,12 +321,14 @@ static Grpc__Device **list_devices(const struct creation *c, size_t *ret_n)
 static int create_in_guest(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	Grpc__CreateContainerRequest request = GRPC__CREATE_CONTAINER_REQUEST__INIT;
-	_cleanup_free_ Grpc__Storage **storages = list_storages(c, &request.n_storages);
-	_cleanup_free_ Grpc__Device **devices = list_devices(c, &request.n_devices);
+	_cleanup_free_ Grpc__Storage **storages = NULL;
+	_cleanup_free_ Grpc__Device **devices = NULL;
 	int r;
 
-	request.storages = storages;
-	request.devices = devices;
+	if (!c->is_pause) {
+		request.storages = storages = list_storages(c, &request.n_storages);
+		request.devices = devices = list_devices(c, &request.n_devices);
+	}
 	request.container_id = c->container->id;
 	request.exec_id = c->container->id;
 	request.oci = c->guest.oci;
@@ -341,6 +360,27 @@ static int seal_root(struct creation *c, const struct pod_use *use, struct err *
 	return r;
 }
 
+static int build_with_files(
+	struct creation *c, const struct pod_use *use, struct err *err)
+{
+	/* A pod's first container has its image already. */
+	int r = c->started_pod ? 0 : pod_images_plug(c->pod, c->container->trees, err);
+
+	if (r == 0)
+		r = disks_plug(c->container->disks, use, err);
+	if (r == 0)
+		r = give_trees(c, use, err);
+	if (r == 0)
+		r = create_in_guest(c, use, err);
+	if (r == 0)
+		r = seal_root(c, use, err);
+	if (r < 0 && !c->started_pod) {
+		trees_withdraw(c->container->trees, use->files);
+		disks_unplug(c->container->disks, use);
+	}
+	return r;
+}
+
 /* In a pod that is there. */
 static int build_in_pod(struct creation *c, struct err *err)
 {
@@ -349,22 +389,10 @@ static int build_in_pod(struct creation *c, struct err *err)
 
 	if (r < 0)
 		return r;
-	/* A pod's first container has its image already. */
-	r = c->started_pod ? 0 : pod_images_plug(c->pod, c->container->trees, err);
+	r = process_join_vm(c->container->init, &use, err);
 	if (r == 0)
-		r = disks_plug(c->container->disks, &use, err);
-	if (r == 0)
-		r = process_join_vm(c->container->init, &use, err);
-	if (r == 0)
-		r = give_trees(c, &use, err);
-	if (r == 0)
-		r = create_in_guest(c, &use, err);
-	if (r == 0)
-		r = seal_root(c, &use, err);
-	if (r < 0 && !c->started_pod) {
-		trees_withdraw(c->container->trees, use.files);
-		disks_unplug(c->container->disks, &use);
-	}
+		r = c->is_pause ? create_in_guest(c, &use, err)
+				: build_with_files(c, &use, err);
 	pod_use_end(&use);
 	return r;
 }
@@ -414,13 +442,13 @@ static int build_container(struct creation *c, struct err *err)
 	int r;
 
 	r = process_open(c->container->init, err);
-	if (r == 0)
+	if (r == 0 && !c->is_pause)
 		r = open_disks(c, err);
 	if (r == 0)
 		r = stand_in(c, err);
 	if (r == 0)
 		r = run_hooks(c, err);
-	if (r == 0)
+	if (r == 0 && !c->is_pause)
 		r = start_trees(c, err);
 	if (r == 0)
 		r = pod_has_vm(c->pod) ? pod_size_fit(c->pod, &c->container->size, err)

@@ -248,7 +248,7 @@ static int fit_list(struct fitting *f, struct json_object *list, struct err *err
 {
 	int r = 0;
 
-	f->has_user = has_type(list, "user");
+	f->has_user = f->ret->own_users = has_type(list, "user");
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
 		r = fit_one(f, json_object_array_get_idx(list, i), err);
 	return r;

@@ -47,6 +47,7 @@ struct namespace_pod {
 
 struct namespace_fit {
 	unsigned int apart; /* a bit for each type in which it is not in the guest's */
+	bool own_users;     /* … and it has users of its own */
 	bool sandbox_pidns; /* it wants the pid namespace that the agent has */
 	/* Those that a new pod's spec names, the caller's; else -1: new ones. */
 	int ipc_fd, uts_fd;

@@ -12,13 +12,18 @@
 #include "shim/cmdline.h"
 #include "shim/pod_size.h"
 
-/* How the kinds of CRI say that a container belongs to a sandbox that exists. */
+/*
+ * How the kinds of CRI say that a container belongs to a sandbox that exists, or that it
+ * is there to hold one, which has a name. (Somebody who drives containerd by hand may
+ * call any container a sandbox, and has no such name.)
+ */
 static const struct {
-	const char *type_key, *type_container, *sandbox_key;
+	const char *type_key, *sandbox_key, *name_key;
 } cri_annotations[] = {
-	{"io.kubernetes.cri.container-type", "container", "io.kubernetes.cri.sandbox-id"},
-	{"io.kubernetes.cri-o.ContainerType", "container",
-		"io.kubernetes.cri-o.SandboxID"},
+	{"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id",
+		"io.kubernetes.cri.sandbox-name"},
+	{"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID",
+		"io.kubernetes.cri-o.SandboxName"},
 };
 
 static int read_group(struct spec *s, struct err *err)
@@ -35,7 +40,10 @@ static int read_group(struct spec *s, struct err *err)
 			annotations, cri_annotations[i].type_key, "", &type, err);
 		if (r < 0)
 			return r;
-		if (strcmp(type, cri_annotations[i].type_container) != 0)
+		s->is_pause |= strcmp(type, "sandbox") == 0 &&
+			       json_object_object_get_ex(
+				       annotations, cri_annotations[i].name_key, NULL);
+		if (strcmp(type, "container") != 0)
 			continue;
 		r = json_get_string(
 			annotations, cri_annotations[i].sandbox_key, &s->sandbox_id, err);

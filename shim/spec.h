@@ -19,6 +19,7 @@ struct spec {
 	struct json_object *process;
 	/* Of the pod that it is in; NULL: it is a sandbox itself. */
 	const char *sandbox_id;
+	bool is_pause;         /* it is there to hold a pod, as its CRI says */
 	const char *hostname;  /* "" if none */
 	const char *root_path; /* as written: relative to the bundle, or absolute */
 	bool root_readonly;

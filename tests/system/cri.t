@@ -187,6 +187,38 @@ shares() # RUNTIME
 shares runc
 shares stencil
 
+# ---- the pause container ----------------------------------------------------------------------------
+
+# What is asked of it: that it has a process, which holds a process namespace, ends as pause does, and
+# takes its pod's others with it only where these share that namespace.
+cri_well 'a pod whose containers share their processes' cri_run_pod holds stencil
+holds=$POD
+cri_well 'a container that shares them' cri_run "$holds" shares '' -- sleep 1000
+shares=$CONTAINER
+cri_well 'and one that does not' cri_run "$holds" apart 'linux {
+	security_context { namespace_options { pid: CONTAINER } } }' -- sleep 1000
+apart=$CONTAINER
+cri_exec "$shares" cat /proc/1/comm
+is "$TEXT" pause 'the first process only waits'
+capture ctr -n k8s.io task exec --exec-id x "$holds" true
+ok $((! $?)) 'nothing can be run in the pause container'
+like "$(cat "$ERR")" "container $holds holds its pod, and has no files: nothing can be run in it" 'and it says so'
+capture ctr -n k8s.io task metrics "$holds"
+done_well $? 'it has statistics'
+capture ctr -n k8s.io task pause "$holds" && capture ctr -n k8s.io task resume "$holds"
+done_well $? 'it can be paused and resumed'
+capture ctr -n k8s.io task kill -s SIGUSR1 "$holds"
+is "$(cri_pod_state "$holds")" SANDBOX_READY 'a signal that pause does not know is nothing to it'
+events_start
+capture ctr -n k8s.io task kill -s SIGTERM "$holds"
+event_wait "/tasks/exit {\"container_id\":\"$holds\"" 'SIGTERM ends it'
+unlike "$(grep -F "/tasks/exit {\"container_id\":\"$holds\"" "$EVENTS")" exit_status 'with 0'
+event_wait "/tasks/exit .*$shares.*\"exit_status\":137" 'and with it whoever shares its process namespace'
+events_stop
+is "$(cri_container_state "$apart")" CONTAINER_RUNNING 'the other one runs on'
+cri_well 'a command in it' cri_exec "$apart" true
+cri_well 'the pod is removed' cri_remove_pod "$holds"
+
 # ---- containerd is killed ---------------------------------------------------------------------------
 
 cri_kill_containerd

@@ -10,6 +10,7 @@
 
 #include "guest/identity.h"
 #include "guest/init.h"
+#include "guest/pause.h"
 #include "guest/pidns.h"
 
 static struct guest guest;
@@ -317,6 +318,36 @@ static void test_pidns(void **state)
 	assert_int_equal(count_fds(), fds);
 }
 
+/* As Kubernetes' pause: of what has a default only SIGTERM and SIGINT end it. */
+static void test_pause_process(void **state)
+{
+	static const struct {
+		bool own_pidns, obeys;
+		int first, second, status;
+	} rows[] = {
+		{true, true, SIGUSR1, SIGTERM, 0},
+		{false, true, SIGHUP, SIGINT, 0},
+		{true, false, SIGTERM, SIGKILL, 128 + SIGKILL},
+		{false, true, SIGUSR1, SIGKILL, 128 + SIGKILL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct pause_config config = {.own_pidns = rows[i].own_pidns,
+			.obeys = rows[i].obeys,
+			.cgroup_fd = -1};
+		struct child child = {0};
+		struct err err = ERR_INIT;
+
+		assert_int_equal(pause_start(&config, &child, &err), 0);
+		assert_int_equal(child_kill(&child, rows[i].first), 0);
+		assert_int_equal(child_kill(&child, rows[i].second), 0);
+		assert_int_equal(child_wait(&child, -1, soon()), 0);
+		assert_int_equal(child.status, rows[i].status);
+		child_done(&child);
+	}
+}
+
 /* ---- what needs no sandbox ---- */
 
 static int set_clock(int64_t sec, int64_t usec, struct err *err)
@@ -394,6 +425,7 @@ int main(void)
 		TEST(test_identity_refused),
 		TEST(test_dns_largest),
 		TEST(test_pidns),
+		TEST(test_pause_process),
 		TEST(test_clock_refused),
 		TEST(test_entropy_refused),
 		TEST(test_details),

@@ -114,11 +114,19 @@ static void test_groups(void **state)
 		 ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\","
 		 "\"io.kubernetes.cri.sandbox-id\":\"pod1\"}}");
 	assert_null(s.sandbox_id);
+	assert_false(s.is_pause);
+	spec_done(&s);
+	LOAD(&s, "{" PROCESS
+		 ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\","
+		 "\"io.kubernetes.cri.sandbox-name\":\"pod1\"}}");
+	assert_null(s.sandbox_id);
+	assert_true(s.is_pause);
 	spec_done(&s);
 	LOAD(&s, "{" PROCESS
 		 ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"container\","
 		 "\"io.kubernetes.cri.sandbox-id\":\"pod1\"}}");
 	assert_string_equal(s.sandbox_id, "pod1");
+	assert_false(s.is_pause);
 	spec_done(&s);
 	LOAD(&s, "{" PROCESS
 		 ",\"annotations\":{\"io.kubernetes.cri-o.ContainerType\":\"container\","
