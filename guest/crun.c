@@ -111,13 +111,20 @@ const char *crun_log_message(const char *log)
 
 /* errno's words as Go writes them: by "no such file or directory" and "permission
  * denied" docker tells a program that is not there (127) or is none (126) from its own
- * failures. */
-static void lower_errno(char *message)
+ * failures. Newer cruns say of the latter "not executable: Operation not permitted". */
+static char *word_message(const char *message)
 {
-	char *words = strrchr(message, ':');
+	const char *words = strrchr(message, ':');
+	char *copy;
 
-	if (words && words[1] == ' ' && words[2])
-		words[2] = (char)tolower((unsigned char)words[2]);
+	if (!words || words[1] != ' ')
+		return xstrdup(message);
+	if (strstr(message, "is not executable"))
+		return xasprintf(
+			"%.*s: permission denied", (int)(words - message), message);
+	copy = xstrdup(message);
+	copy[words - message + 2] = (char)tolower((unsigned char)words[2]);
+	return copy;
 }
 
 static int crun_failed(const struct paths *paths, int status, struct err *err)
@@ -128,8 +135,7 @@ static int crun_failed(const struct paths *paths, int status, struct err *err)
 	if (file_read(AT_FDCWD, paths->log, LOG_MAX, &log, &len, NULL) < 0 || len == 0)
 		return err_set(
 			err, -EIO, "crun ended with status %d and no message", status);
-	message = xstrdup(crun_log_message(log));
-	lower_errno(message);
+	message = word_message(crun_log_message(log));
 	return err_set(err, -EIO, "crun: %s", message);
 }
 

@@ -352,6 +352,13 @@ static void test_create_fails(void **state)
 		-EIO,
 		"CreateContainer: create container c1: crun: sh: no such file or "
 		"directory");
+	assert_error(
+		create_until("fail",
+			"`/x` exists but it is not executable: Operation not permitted",
+			false, soon(), &err),
+		-EIO,
+		"CreateContainer: create container c1: crun: `/x` exists but it is not "
+		"executable: permission denied");
 	assert_error(create_until("fail", "no tty", true, soon(), &err), -EIO,
 		"CreateContainer: create container c1: crun: no tty");
 	assert_error(create_until("none", "", false, now_ms(), &err), -ETIMEDOUT,
