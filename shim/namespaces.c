@@ -87,8 +87,7 @@ enum owner {
 	OWNER_ADOPTED, /* the pod's from now on */
 };
 
-/* Of "/proc/7/ns/ipc" and all paths that lead there: 7. Of others 0. */
-static pid_t pid_of_path(const char *path)
+pid_t namespace_pid_of_path(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *folder = xstrndup(path, slash ? (size_t)(slash - path) : 0);
@@ -136,7 +135,7 @@ static bool is_adoptable(const struct namespace_pod *pod, size_t type, pid_t pid
 static int find_owner(const struct namespace_pod *pod, size_t type, const char *path,
 	const struct namespace_task **ret_task, struct err *err)
 {
-	pid_t pid = pid_of_path(path);
+	pid_t pid = namespace_pid_of_path(path);
 	struct stat st;
 
 	*ret_task = find_task(pod, pid);

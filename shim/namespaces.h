@@ -28,6 +28,9 @@
  * type: as in a spec ("network", "mount", …). */
 bool namespace_is_hosts(const char *type, const struct stat *st);
 
+/* Of "/proc/7/ns/ipc" and all paths that lead there: 7. Of others 0. */
+pid_t namespace_pid_of_path(const char *path);
+
 /* -EPERM with this ending for each refusal. */
 int namespace_refuse(const char *type, const char *path, struct err *err);
 

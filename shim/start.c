@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "shim/bootstrap.h"
 #include "shim/delete.h"
+#include "shim/join.h"
 #include "shim/options.h"
 #include "shim/spec.h"
 #include "shim/state.h"
@@ -170,7 +171,10 @@ static int start_sandbox(const struct cmdline *cmd, const struct config *c,
 
 	state_init(&s, c, cmd, bundle);
 	if (is_served(s.socket)) {
-		r = write_address(bundle, s.socket, ret_address, err);
+		/* Its first container comes again, while others of the pod live. */
+		r = state_link(s.dir, bundle, err);
+		if (r == 0)
+			r = write_address(bundle, s.socket, ret_address, err);
 	} else {
 		r = clear_stale(c, &s, err);
 		if (r == 0)
@@ -208,15 +212,27 @@ static int link_sandbox(const struct cmdline *cmd, const struct config *c,
 	return state_link(dir, bundle, err);
 }
 
-static int start_or_join(const struct cmdline *cmd, const char *sandbox,
+/* The sandbox that a container joins; NULL: it has its own. */
+static char *choose_sandbox(
+	const struct cmdline *cmd, const struct config *c, const struct spec *spec)
+{
+	if (spec->sandbox_id)
+		return xstrdup(spec->sandbox_id);
+	return spec->netns ? join_find_sandbox(spec->netns, c->state_dir, cmd->namespace)
+			   : NULL;
+}
+
+static int start_or_join(const struct cmdline *cmd, const struct spec *spec,
 	const char *bundle, char **ret_answer, struct err *err)
 {
-	_cleanup_free_ char *socket = NULL, *address = NULL;
+	_cleanup_free_ char *socket = NULL, *address = NULL, *sandbox = NULL;
 	struct config config;
 	int r;
 
 	config_init(&config);
 	r = load_config(&config, err);
+	if (r == 0)
+		sandbox = choose_sandbox(cmd, &config, spec);
 	if (r == 0 && !sandbox) {
 		r = start_sandbox(cmd, &config, bundle, &address, err);
 	} else if (r == 0) {
@@ -250,11 +266,11 @@ int start_shim(const struct cmdline *cmd, char **ret_answer, struct err *err)
 		return err_sys(
 			err, errno, "cannot open the bundle %s", err_quote(bundle, 256));
 	if (faccessat(bundle_fd, SPEC_FILE, F_OK, 0) < 0 && errno == ENOENT)
-		return start_or_join(cmd, NULL, bundle, ret_answer, err);
+		return start_or_join(cmd, &spec, bundle, ret_answer, err);
 	r = spec_load(bundle_fd, &spec, err);
 	if (r < 0)
 		return r;
-	r = start_or_join(cmd, spec.sandbox_id, bundle, ret_answer, err);
+	r = start_or_join(cmd, &spec, bundle, ret_answer, err);
 	spec_done(&spec);
 	return r;
 }
