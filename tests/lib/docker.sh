@@ -76,11 +76,12 @@ docker_remove_all()
 # What dockerd keeps of containers, and may not when there are none.
 docker_leftovers()
 {
-	find "$DOCKER_DIR/exec" -path '*/containerd/*' -o -path '*/netns/*'
-	find "$DOCKER_DIR/root/containers" -mindepth 1
+	find "$DOCKER_DIR/exec/containerd" "$DOCKER_DIR/root/containers" -mindepth 1
+	awk -v dir="$DOCKER_DIR/" 'index($5, dir) == 1 && !/netns[/]default / { print $5 }' /proc/self/mountinfo
 }
 
-# It leaves its bridge, its images and its networks, with which it would go on.
+# It leaves a mount of its own network namespace, its bridge, its images and its networks, with which
+# it would go on.
 docker_stop()
 {
 	local status=0 name
@@ -92,6 +93,7 @@ docker_stop()
 	for name in $(ip -o link show type bridge | sed -n 's/^[0-9]*: \([^:]*\):.*/\1/p'); do
 		ip link delete "$name" || status=1
 	done
+	! mountpoint -q "$DOCKER_DIR/exec/netns/default" || umount -n "$DOCKER_DIR/exec/netns/default" || status=1
 	rm -r --one-file-system "$DOCKER_DIR" || status=1
 	[ ! -d /run/docker ] || find /run/docker -depth -type d -empty -delete
 	return "$status"

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Networks through the real dockerd: addresses, names, ports, and what changes while a container runs.
+. "${BASH_SOURCE[0]%/*}/../lib/system.sh"
+# shellcheck source=/dev/null
+. "${BASH_SOURCE[0]%/*}/../lib/docker.sh"
+system_template
+docker_start
+
+# One that serves a word at a port; $IP is its address.
+serve() # NAME WORD RUN-ARGUMENT...
+{
+	runs "a server, $1" --detach --name "$1" "${@:3}" "$DOCKER_IMAGE" \
+		sh -c "echo ready; exec nc -ll -p 7000 -e echo $2"
+	says "$1" ready
+	ok $? "$1 is ready"
+	IP=$(dock inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1")
+}
+
+# ---- the bridge ---------------------------------------------------------------------------------
+
+serve plain one
+docks 'exec' exec plain ip -o address show dev eth0
+like "$(cat "$OUT")" "inet $IP/16" 'bridge: the container has the address that docker tells'
+is "$(timeout "$WAIT_SECONDS" "$STENCIL_BUSYBOX" nc "$IP" 7000 </dev/null)" one 'bridge: the host reaches it'
+runs 'bridge: another one reaches it' --rm "$DOCKER_IMAGE" nc "$IP" 7000
+is "$(cat "$OUT")" one 'bridge: by its address'
+runs 'run --network none' --rm --network none "$DOCKER_IMAGE" sh -c 'ls /sys/class/net'
+is "$(cat "$OUT")" lo 'none: lo alone'
+runs 'run --mac-address' --rm --mac-address 02:42:00:00:00:99 "$DOCKER_IMAGE" cat /sys/class/net/eth0/address
+is "$(cat "$OUT")" 02:42:00:00:00:99 '--mac-address: it has that'
+docks 'rm' rm --force plain
+
+# ---- ports --------------------------------------------------------------------------------------
+
+serve published two --publish 7001:7000
+is "$(timeout "$WAIT_SECONDS" "$STENCIL_BUSYBOX" nc 127.0.0.1 7001 </dev/null)" two '--publish: from the host, by lo'
+gateway=$(dock network inspect --format '{{(index .IPAM.Config 0).Gateway}}' bridge)
+runs '--publish: from another one' --rm "$DOCKER_IMAGE" nc "$gateway" 7001
+is "$(cat "$OUT")" two "--publish: by the host's address"
+docks 'rm' rm --force published
+
+# ---- a network of one's own ---------------------------------------------------------------------
+
+docks 'network create' network create --subnet 10.77.0.0/24 own
+serve named three --network own --ip 10.77.0.9
+is "$IP" 10.77.0.9 '--ip: it has that'
+runs 'own network: another one' --rm --network own "$DOCKER_IMAGE" nc 10.77.0.9 7000
+is "$(cat "$OUT")" three 'own network: reaches it by its address'
+
+# ---- changes while it runs ----------------------------------------------------------------------
+
+serve moving four
+docks 'network connect' network connect --ip 10.77.0.20 own moving
+docks 'exec' exec named sh -c 'until nc -w 1 10.77.0.20 7000; do :; done'
+is "$(cat "$OUT")" four 'network connect: it is reached by its new address'
+docks 'exec' exec moving ls /sys/class/net
+is "$(sort "$OUT" | paste -sd' ')" 'eth0 eth1 lo' 'network connect: a second interface'
+docks 'network disconnect' network disconnect own moving
+docks 'exec' exec moving sh -c 'while [ -e /sys/class/net/eth1 ]; do :; done; ls /sys/class/net'
+is "$(sort "$OUT" | paste -sd' ')" 'eth0 lo' 'network disconnect: it is gone'
+docks 'rm' rm --force named moving
+docks 'network rm' network rm own
+
+docker_end
