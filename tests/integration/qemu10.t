@@ -13,7 +13,7 @@ diag "$("$QEMU10" --version | head -n 1): $QEMU10"
 
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
-for test in test_vm test_holds test_readonly test_templated; do
+for test in test_vm test_holds test_readonly test_templated test_shim_disks; do
 	STENCIL_QEMU=$QEMU10 "$STENCIL_BUILD/tests/integration/$test.t" >"$log" 2>&1 </dev/null
 	status=$?
 	while IFS= read -r line; do

@@ -45,15 +45,18 @@ static inline void write_text(const char *path, mode_t mode, const char *text)
 static inline int world_enter(void **state)
 {
 	const char *guest = getenv("STENCIL_GUEST");
+	const char *qemu = getenv("STENCIL_QEMU");
 	_cleanup_free_ char *files = build_file("stencil-files");
 	_cleanup_free_ char *text =
 		xasprintf("[hypervisor]\nkernel = %s/vmlinuz\ninitrd = %s/initrd.img\n"
+			  "%s%s\n"
 			  "[factory]\nenable_template = false\n"
 			  "[runtime]\nfile_server = %s\nstate_dir = " DIR_ "/state\n"
 			  "cgroup_parent = stencil-test-%d\n"
 			  "boot_timeout_ms = %d\ncall_timeout_ms = %d\n",
 			guest ? guest : "build/guest", guest ? guest : "build/guest",
-			files, (int)getpid(), PATIENCE_MS, PATIENCE_MS);
+			qemu ? "path = " : "", qemu ? qemu : "", files, (int)getpid(),
+			PATIENCE_MS, PATIENCE_MS);
 
 	(void)state;
 	/* Shims are this process's to wait for when who started them has ended. */
