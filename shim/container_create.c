@@ -268,6 +268,7 @@ static int start_pod(struct creation *c, struct err *err)
 	struct pod_needs needs = {.hostname = c->hostname,
 		.netns = c->netns,
 		.trees = c->container->trees,
+		.disks = c->container->disks,
 		.errand = &c->errand};
 	struct pod_size wanted = {0};
 	int r = pod_size_of_spec(&c->spec, &c->pod->size, err);
@@ -360,14 +361,22 @@ static int seal_root(struct creation *c, const struct pod_use *use, struct err *
 	return r;
 }
 
+/* A pod's first container has its disks and its image already. */
+static int plug_in_pod(struct creation *c, const struct pod_use *use, struct err *err)
+{
+	int r;
+
+	if (c->started_pod)
+		return 0;
+	r = disks_plug(c->container->disks, use, err);
+	return r == 0 ? pod_images_plug(c->pod, c->container->trees, err) : r;
+}
+
 static int build_with_files(
 	struct creation *c, const struct pod_use *use, struct err *err)
 {
-	/* A pod's first container has its image already. */
-	int r = c->started_pod ? 0 : pod_images_plug(c->pod, c->container->trees, err);
+	int r = plug_in_pod(c, use, err);
 
-	if (r == 0)
-		r = disks_plug(c->container->disks, use, err);
 	if (r == 0)
 		r = give_trees(c, use, err);
 	if (r == 0)

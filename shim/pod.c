@@ -96,6 +96,18 @@ bool pod_has_vm(struct pod *pod)
 	return has;
 }
 
+unsigned int pod_reserved_ports(struct pod *pod)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&pod->lock);
+	while (pod->nics < 0)
+		pthread_cond_wait(&pod->changed, &pod->lock);
+	n = (unsigned int)pod->nics;
+	pthread_mutex_unlock(&pod->lock);
+	return n;
+}
+
 void pod_kill_vm(struct pod *pod)
 {
 	pthread_mutex_lock(&pod->lock);

@@ -29,6 +29,7 @@
  *   - whoever talks to the VM has a use of it, and pod_stop() waits for the last of them.
  */
 struct errand;
+struct disks;
 struct pod_disk;
 struct pod_image;
 struct pod_net;
@@ -93,17 +94,21 @@ struct pod_needs {
 	uint64_t cpu_millis, memory_bytes;
 	/* Of the first container; NULL: none. */
 	struct trees *trees;
+	struct disks *disks;
 	const struct errand *errand;
 };
 
 /*
- * A VM of the best factory, made unique, with its file server and the first container's
- * image; side by side with that the network, and then with the NICs what the pod needs of
- * CPU and memory. Ready when the guest has acknowledged all of it. On failure nothing
- * stays.
+ * A VM of the best factory, made unique, with its file server, and the first container's
+ * disks and image; side by side with that the network, and then with the NICs what the
+ * pod needs of CPU and memory. Ready when the guest has acknowledged all of it. On
+ * failure nothing stays.
  */
 int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err);
 bool pod_has_vm(struct pod *pod);
+/* Of the VM's ports those for NICs that are not plugged yet. Waits until the network has
+ * been looked at, or could not be. */
+unsigned int pod_reserved_ports(struct pod *pod);
 /* Gives up what a pod that was not started has of its namespaces. */
 void pod_close_namespaces(struct pod *pod);
 /* What the containers need in all. Never shrinks. */

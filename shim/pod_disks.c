@@ -34,7 +34,8 @@ static int plug_disk(const struct pod_use *use, const struct disk *disk,
 		.is_device = disk->is_device,
 		.readonly = disk->readonly,
 		.logical_bytes = disk->logical_bytes,
-		.physical_bytes = disk->physical_bytes};
+		.physical_bytes = disk->physical_bytes,
+		.reserved = pod_reserved_ports(use->pod)};
 	struct pod_disk *new = xnew0(struct pod_disk);
 	int r = vm_plug_disk(use->vm, &plug, &new->port, err);
 

@@ -21,24 +21,11 @@ static const struct pod_image *find_image(const struct pod *pod, const char *key
 	return NULL;
 }
 
-/* Ports for the NICs that are not plugged yet. Their number is known when the network has
- * been looked at, or could not be. */
-static unsigned int wait_nics(struct pod *pod)
-{
-	unsigned int n;
-
-	pthread_mutex_lock(&pod->lock);
-	while (pod->nics < 0)
-		pthread_cond_wait(&pod->changed, &pod->lock);
-	n = (unsigned int)pod->nics;
-	pthread_mutex_unlock(&pod->lock);
-	return n;
-}
-
 static int plug_image(struct pod *pod, const struct image *image, struct err *err)
 {
-	struct vm_image plug = {
-		.fd = image->fd, .bytes = image->bytes, .reserved = wait_nics(pod)};
+	struct vm_image plug = {.fd = image->fd,
+		.bytes = image->bytes,
+		.reserved = pod_reserved_ports(pod)};
 	struct pod_image *new = xnew0(struct pod_image);
 	int r = vm_plug_image(pod->vm, &plug, new->address, err);
 

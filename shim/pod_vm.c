@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "shim/container.h"
+#include "shim/disks.h"
 #include "shim/pod.h"
 #include "shim/pod_disks.h"
 #include "shim/pod_errands.h"
@@ -132,11 +133,26 @@ static void *run_files_job(void *arg)
 	return NULL;
 }
 
-static void *run_image_job(void *arg)
+static int plug_disks(struct pod *pod, struct disks *disks, struct err *err)
+{
+	struct pod_use use;
+	int r = pod_use_begin(pod, &use, err);
+
+	if (r < 0)
+		return r;
+	r = disks_plug(disks, &use, err);
+	pod_use_end(&use);
+	return r;
+}
+
+/* The guest looks at each while others go on. */
+static void *run_plug_job(void *arg)
 {
 	struct job *job = arg;
 
-	job->r = pod_images_plug(job->pod, job->needs->trees, &job->err);
+	job->r = plug_disks(job->pod, job->needs->disks, &job->err);
+	if (job->r == 0)
+		job->r = pod_images_plug(job->pod, job->needs->trees, &job->err);
 	return NULL;
 }
 
@@ -165,7 +181,7 @@ static int make_vm(struct pod *pod, const struct errand *errand, struct err *err
 	return 0;
 }
 
-/* A device more is nothing that the identity gate has to be before. */
+/* Devices are nothing that the identity gate has to be before. */
 static int make_unique_and_plug(
 	struct pod *pod, const struct pod_needs *needs, struct err *err)
 {
@@ -174,7 +190,7 @@ static int make_unique_and_plug(
 
 	if (!needs->trees)
 		return vm_make_unique(pod->vm, needs->hostname, err);
-	r = job_start(&job, run_image_job, err);
+	r = job_start(&job, run_plug_job, err);
 	if (r < 0)
 		return r;
 	r = vm_make_unique(pod->vm, needs->hostname, err);

@@ -112,7 +112,7 @@ static void name_disk(unsigned int port, char ret[16])
 int vm_plug_disk(struct vm *vm, const struct vm_disk *disk, struct vm_disk_port *ret,
 	struct err *err)
 {
-	unsigned int port = take_port(vm, 0, 0);
+	unsigned int port = take_port(vm, disk->reserved, 0);
 	char id[16];
 	struct plug_block plug = {.id = id,
 		.port = {.bus = VM_PORTS_BUS, .slot = port},

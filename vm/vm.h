@@ -140,6 +140,7 @@ struct vm_disk {
 	int fd; /* O_RDWR, or with readonly maybe O_RDONLY */
 	bool is_device, readonly;
 	unsigned int logical_bytes, physical_bytes; /* its sectors; 0: of 512 bytes */
+	unsigned int reserved;                      /* ports that others still need */
 };
 struct vm_disk_port {
 	unsigned int number;
