@@ -3,6 +3,7 @@
  * here. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -43,6 +44,30 @@ static ssize_t read_some(int fd, void *buf, size_t size, int closed_fd, int64_t 
 	}
 }
 
+/*
+ * What else there is of a terminal, of which a read(2) brings 4 KiB: the buffer of its
+ * line discipline. Who fills that may have been waiting for the read, and has one turn.
+ */
+static size_t read_rest(int fd, uint8_t *buf, size_t have, size_t size)
+{
+	bool yielded = false;
+
+	while (have < size) {
+		ssize_t n = read(fd, buf + have, size - have);
+
+		if (n > 0) {
+			have += (size_t)n;
+			yielded = false;
+		} else if (n < 0 && errno == EAGAIN && !yielded) {
+			sched_yield();
+			yielded = true;
+		} else {
+			break; /* an end is there for the next one, too */
+		}
+	}
+	return have;
+}
+
 static int read_stream(struct sandbox *s, struct ttrpc_request *request,
 	const Grpc__ReadStreamRequest *req, bool is_err, ProtobufCMessage **ret_out,
 	struct err *err)
@@ -70,6 +95,8 @@ static int read_stream(struct sandbox *s, struct ttrpc_request *request,
 		buf = xmalloc(size);
 		n = read_some(fd, buf, size, ttrpc_request_closed_fd(request),
 			ttrpc_request_deadline(request));
+		if (n > 0 && p->terminal)
+			n = (ssize_t)read_rest(fd, buf, (size_t)n, size);
 		r = n < 0 ? (int)n : 0;
 	}
 	if (r < 0)

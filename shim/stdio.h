@@ -19,7 +19,7 @@
  * (stdio_close_stdin()) and has closed its end: what is in the FIFO by then still
  * arrives.
  */
-#define STDIO_CHUNK 16384
+#define STDIO_CHUNK 65536
 
 struct stdio_config {
 	const char *container_id, *exec_id; /* as the agent knows them */

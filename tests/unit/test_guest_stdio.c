@@ -277,23 +277,52 @@ static void test_init_names(void **state)
 		"SignalProcess: process c1 of container c1 has ended");
 }
 
-static void test_terminal(void **state)
+/* The same on a terminal, whose other side the caller has, too. */
+static struct process *add_terminal(const char *script, int *ret_slave)
 {
 	struct process *p = process_new("tty", true);
 	struct err err = ERR_INIT;
-	struct winsize size;
-	int slave;
 
-	(void)state;
 	p->out_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	assert_true(p->out_fd >= 0);
 	assert_int_equal(unlockpt(p->out_fd), 0);
-	slave = ioctl(p->out_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	assert_true(slave >= 0);
+	*ret_slave = ioctl(p->out_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(*ret_slave >= 0);
 	assert_int_equal(container_add_process(&guest.sandbox, container, p, &err), 0);
-	spawn_shell(&p->child, "stty -echo -onlcr; echo ready; read l; echo got $l",
-		(int[]){slave, slave, slave});
+	spawn_shell(&p->child, script, (int[]){*ret_slave, *ret_slave, *ret_slave});
 	process_set_launched(&guest.sandbox, p);
+	return p;
+}
+
+/* A read(2) of a terminal brings 4 KiB at most; a call that asks for more gets what there
+ * is. */
+static void test_terminal_batch(void **state)
+{
+	enum { LENGTH = 8000 };
+	_cleanup_free_ char *text = xmalloc(LENGTH), *seen = NULL;
+	_cleanup_close_ int slave = -1;
+	struct err err = ERR_INIT;
+	struct process *p = add_terminal("stty raw; echo ready; read l", &slave);
+
+	(void)state;
+	assert_read(false, "tty", "ready\n");
+	memset(text, 'x', LENGTH);
+	assert_int_equal(write(slave, text, LENGTH), LENGTH);
+	seen = read_stream(false, "tty", 65536, &err);
+	assert_non_null(seen);
+	assert_int_equal(strlen(seen), LENGTH);
+	process_put(p);
+}
+
+static void test_terminal(void **state)
+{
+	struct err err = ERR_INIT;
+	struct winsize size;
+	int slave;
+	struct process *p = add_terminal(
+		"stty -echo -onlcr; echo ready; read l; echo got $l", &slave);
+
+	(void)state;
 	assert_read(false, "tty", "ready\n");
 	assert_int_equal(resize("tty", 33, 121, &err), 0);
 	assert_int_equal(ioctl(slave, TIOCGWINSZ, &size), 0);
@@ -441,6 +470,7 @@ int main(void)
 		TEST(test_input_unread),
 		TEST(test_init_names),
 		TEST(test_terminal),
+		TEST(test_terminal_batch),
 		TEST(test_host_leaves),
 		TEST(test_signals),
 		TEST(test_unlaunched),
