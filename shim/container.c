@@ -195,42 +195,6 @@ static struct process *find_unstarted(struct container *c)
 	return p;
 }
 
-/* Takes a process, or leaves it to who has it: that one sees the VM's end, too, and
- * waiting for it might be for who waits for this thread. */
-static bool take_idle(struct process *p)
-{
-	bool idle;
-
-	pthread_mutex_lock(&p->container->pod->lock);
-	idle = !p->busy && p->state == LIFECYCLE_CREATED;
-	if (idle)
-		p->busy = true;
-	pthread_mutex_unlock(&p->container->pod->lock);
-	return idle;
-}
-
-static void give_back(struct process *p)
-{
-	struct pod *pod = p->container->pod;
-
-	pthread_mutex_lock(&pod->lock);
-	p->busy = false;
-	pthread_cond_broadcast(&pod->changed);
-	pthread_mutex_unlock(&pod->lock);
-}
-
-/* Its client sees the end of its streams. */
-static void lose_unstarted(struct process *p, const struct timespec *at)
-{
-	bool taken = take_idle(p);
-
-	if (taken)
-		stdio_hang_up(p->stdio);
-	process_exit(p, EXIT_STATUS_KILLED, at);
-	if (taken)
-		give_back(p);
-}
-
 void containers_lost(struct pod *pod)
 {
 	struct timespec now;
@@ -251,7 +215,8 @@ void containers_lost(struct pod *pod)
 		pthread_mutex_unlock(&pod->lock);
 		if (!p)
 			return;
-		lose_unstarted(p, &now);
+		process_hang_up_unstarted(p);
+		process_exit(p, EXIT_STATUS_KILLED, &now);
 		process_unref(p);
 	}
 }

@@ -182,6 +182,39 @@ void process_end(struct process_call *call, int r)
 	pthread_mutex_unlock(&pod->lock);
 }
 
+/* Takes one that was not started, or leaves it to who has it: that one sees to it, and
+ * waiting for it might be for who waits for this thread. */
+static bool take_unstarted(struct process *p)
+{
+	struct pod *pod = p->container->pod;
+	bool idle;
+
+	pthread_mutex_lock(&pod->lock);
+	idle = !p->busy && p->state == LIFECYCLE_CREATED;
+	if (idle)
+		p->busy = true;
+	pthread_mutex_unlock(&pod->lock);
+	return idle;
+}
+
+static void give_back(struct process *p)
+{
+	struct pod *pod = p->container->pod;
+
+	pthread_mutex_lock(&pod->lock);
+	p->busy = false;
+	pthread_cond_broadcast(&pod->changed);
+	pthread_mutex_unlock(&pod->lock);
+}
+
+void process_hang_up_unstarted(struct process *p)
+{
+	if (!take_unstarted(p))
+		return;
+	stdio_hang_up(p->stdio);
+	give_back(p);
+}
+
 /* In front of the host nothing is left of it. */
 static void end_standin(struct process *p)
 {
@@ -378,14 +411,16 @@ int process_start(struct process *p, struct err *err)
 	struct process_call call;
 	int r;
 
-	if (p != init) {
-		r = check_exec_allowed(init, err);
-		if (r < 0)
-			return r;
-	}
-	r = process_begin(p, LIFECYCLE_START, &call, err);
-	if (r < 0)
+	r = p == init ? 0 : check_exec_allowed(init, err);
+	if (r == 0)
+		r = process_begin(p, LIFECYCLE_START, &call, err);
+	if (r < 0) {
+		/* containerd's client waits for the end of an exec's streams before it
+		 * says that the start has failed. */
+		if (p != init)
+			process_hang_up_unstarted(p);
 		return r;
+	}
 	r = p == init ? 0 : stand_in_for_exec(p, &call.use, err);
 	if (r == 0)
 		r = start_in_guest(p, &call.use, err);

@@ -83,7 +83,10 @@ int process_begin(struct process *p, enum lifecycle_request request,
 	struct process_call *ret, struct err *err);
 void process_end(struct process_call *call, int r);
 
+/* An exec that fails to start gets no second try: its streams have ended. */
 int process_start(struct process *p, struct err *err);
+/* Its client sees the end of its streams, if it was not started and nobody has it. */
+void process_hang_up_unstarted(struct process *p);
 int process_kill(struct process *p, uint32_t signal, bool all, struct err *err);
 int process_resize(struct process *p, uint32_t width, uint32_t height, struct err *err);
 int process_close_io(struct process *p, struct err *err);

@@ -134,6 +134,32 @@ static void test_kill_unanswered(void **state)
 	assert_int_equal(process_kill(c->init, SIGKILL, true, &err), -ENOENT);
 }
 
+/* The client of an exec that may not start waits for the end of its streams before it
+ * tells so. */
+static void test_start_refused(void **state)
+{
+	struct container *c = add_container("c1", LIFECYCLE_PAUSED);
+	struct scratch scratch;
+	_cleanup_free_ char *fifo = NULL;
+	_cleanup_close_ int fd = -1;
+	struct process *p;
+
+	(void)state;
+	scratch_make(&scratch);
+	fifo = scratch_path(&scratch, "out");
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	p = process_new(
+		c, "e1", &(struct process_streams){.in = "", .out = fifo, .err = ""});
+	fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_ok(process_open(p, err));
+	p->next = c->execs;
+	c->execs = p;
+	assert_err(process_start(p, err), LIFECYCLE_REFUSED,
+		"cannot exec in a paused process: c1");
+	assert_int_equal(wait_fd(fd, POLLHUP, soon()), 0);
+	scratch_remove(&scratch);
+}
+
 static void *wait_in_guest(void *arg)
 {
 	Grpc__WaitProcessRequest request = GRPC__WAIT_PROCESS_REQUEST__INIT;
@@ -217,6 +243,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_kill_unanswered),
+		TEST(test_start_refused),
 		TEST(test_delete_unanswered),
 		TEST(test_delete_last),
 		TEST(test_delete_unstarted),
