@@ -43,6 +43,29 @@ system_template()
 		bail "templatectl init: $(tail -n 3 "$ERR" "$TEMPLATED_LOG")"
 }
 
+# Network namespaces for pods, under names of ip-netns(8). They go with the test.
+SYSTEM_NETNS=()
+netns_add() # NAME...
+{
+	local name
+
+	for name; do
+		ip netns add "$name" && SYSTEM_NETNS+=("$name")
+	done
+}
+
+netns_remove()
+{
+	local name status=0
+
+	for name in "${SYSTEM_NETNS[@]}"; do
+		ip netns delete "$name" || status=1
+	done
+	SYSTEM_NETNS=()
+	return "$status"
+}
+at_exit netns_remove
+
 # A container that must work: its output is in $OUT. What it and its shim said is shown if not.
 works() # NAME ID [CTR-OPTION...] -- COMMAND...
 {
@@ -147,6 +170,8 @@ system_end()
 	templated_stop
 	ok $? 'templated ends cleanly'
 	events_stop
+	netns_remove
+	ok $? 'every network namespace can be removed'
 	instance_stop
 	ok $? 'containerd ends cleanly'
 	stencil_remove_state

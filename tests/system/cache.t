@@ -121,8 +121,7 @@ done
 
 # ---- what a handed-over VM can do ---------------------------------------------------------------
 
-ip netns add pod
-at_exit 'ip netns delete pod 2>/dev/null; true'
+netns_add pod
 ip link add podhost type veth peer name eth0 netns pod
 ip addr add 10.88.1.1/24 dev podhost
 ip link set podhost up

@@ -4,18 +4,7 @@
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 system_template
 
-ip netns add pod
-ip netns add peer
-netns_remove()
-{
-	local name status=0
-
-	for name in pod peer; do
-		! [ -e "/run/netns/$name" ] || ip netns delete "$name" || status=1
-	done
-	return "$status"
-}
-at_exit netns_remove
+netns_add pod peer
 pod() { ip -n pod "$@"; }
 interface_add() # NAME ADDRESS
 {
@@ -118,5 +107,4 @@ interface_add late 02:42:0a:61:00:02
 capture container_remove net
 done_well $? 'it is removed while an interface comes'
 is "$(tc -n pod qdisc | grep -c ingress)$(pod -o link | grep -c stncl)" 00 'nothing of it is left'
-netns_remove
 system_end

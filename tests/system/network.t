@@ -4,18 +4,7 @@
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 system_template
 
-ip netns add pod
-ip netns add peer
-netns_remove()
-{
-	local name status=0
-
-	for name in pod peer; do
-		! [ -e "/run/netns/$name" ] || ip netns delete "$name" || status=1
-	done
-	return "$status"
-}
-at_exit netns_remove
+netns_add pod peer
 ip -n pod link add eth0 mtu 1400 address 02:42:0a:63:00:02 type veth peer name eth0 netns peer mtu 1400
 ip -n pod address add 10.99.0.2/24 dev eth0
 ip -n pod address add fd99::2/64 dev eth0 nodad
@@ -91,5 +80,4 @@ for kind in ipc uts pid; do
 done
 refused 'a namespace that is not there is refused by name' '/run/netns/absent' absent \
 	--with-ns network:/run/netns/absent -- true
-netns_remove
 system_end

@@ -57,18 +57,8 @@ used_kib()
 	df --output=used -k /run/stencil/template | tail -n 1
 }
 
-netns_remove()
-{
-	local name status=0
-
-	for name in /run/netns/pod*; do
-		ip netns delete "${name##*/}" || status=1
-	done
-	return "$status"
-}
-at_exit 'shopt -s nullglob; netns_remove'
 for ((worker = 0; worker < workers; worker++)); do
-	ip netns add "pod$worker"
+	netns_add "pod$worker"
 	ip -n "pod$worker" link add eth0 type veth peer name eth1
 	ip -n "pod$worker" link set eth0 up
 	ip -n "pod$worker" link set eth1 up
@@ -161,5 +151,4 @@ diag "$readers guests in $((SECONDS - from)) s; resident: $published_kib KiB whe
 	"$(resident_kib) at the end"
 is "$(grep -c '"factory":"template"' "$STENCIL_TRACE")" $((cycles + 1 + readers)) 'each was a clone'
 less "$(own_kib)" $((before_own_kib + 4096)) "KiB of memory are templated's own"
-netns_remove
 system_end
