@@ -68,6 +68,12 @@ static const struct config_key keys[] = {
 		1 << 24, NULL,
 		"Most MiB that memory limits may add to that, at most the host's memory; 0 is "
 		"all of it."),
+	KEY("hypervisor", "memory_overhead", KEY_UINT, memory_overhead, "192", 0, 1 << 20,
+		NULL,
+		"MiB that a VM's cgroup may have beyond its guest's memory, for QEMU, the file "
+		"server and the host's kernel; 0 is no limit."),
+	KEY("hypervisor", "pids_max", KEY_UINT, pids_max, "2048", 0, 4194304, NULL,
+		"Processes and threads that a VM's cgroup may have; 0 is no limit."),
 	KEY("hypervisor", "uid_base", KEY_UINT, uid_base, "1879048192", 1000, 4294800000,
 		NULL,
 		"First uid of the range that QEMU processes and file servers run as."),

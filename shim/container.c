@@ -147,6 +147,8 @@ static int update_and_fit(const struct process_call *call, struct json_object *o
 	if (r == 0)
 		r = update_in_guest(call, resources, err);
 	c->size = r == 0 ? now : was;
+	if (r == 0)
+		pod_share_renew(c->pod);
 	return r;
 }
 

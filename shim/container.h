@@ -8,6 +8,7 @@
 #include "shim/proto/containerd_task.pb-c.h"
 #include "shim/pod.h"
 #include "shim/disks.h"
+#include "shim/pod_share.h"
 #include "shim/process.h"
 #include "shim/trees.h"
 
@@ -17,10 +18,11 @@ struct container {
 	unsigned int refs; /* one for each process; under the pod's lock */
 	char *id, *bundle;
 	struct pod_size size; /* of whoever changes the pod */
-	struct trees *trees;  /* what the file server has of it */
-	struct disks *disks;  /* and what the VM has */
-	unsigned int apart;   /* types of namespaces (namespaces.h); as size */
-	struct hooks *hooks;  /* NULL: none */
+	struct pod_share share;
+	struct trees *trees; /* what the file server has of it */
+	struct disks *disks; /* and what the VM has */
+	unsigned int apart;  /* types of namespaces (namespaces.h); as size */
+	struct hooks *hooks; /* NULL: none */
 	struct process *init;
 	struct process *execs;
 };

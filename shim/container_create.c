@@ -31,7 +31,7 @@ struct creation {
 	struct spec spec;
 	struct hooks *hooks; /* until there is a container */
 	struct container *container;
-	char *hostname, *netns, *root, *folder;
+	char *hostname, *netns, *root, *folder, *cgroups_path;
 	struct guest_spec guest;
 	struct namespace_fit namespaces;
 	bool is_pause; /* the agent needs no files for it, and runs no program */
@@ -48,6 +48,7 @@ static void creation_done(struct creation *c)
 	spec_done(&c->spec);
 	free(c->hostname);
 	free(c->netns);
+	free(c->cgroups_path);
 	free(c->root);
 	free(c->folder);
 }
@@ -179,6 +180,7 @@ static int read_spec(struct creation *c, struct err *err)
 	c->hostname = xstrndup(
 		*c->spec.hostname ? c->spec.hostname : c->request->id, HOST_NAME_MAX);
 	c->netns = xstrdup(c->spec.netns ? c->spec.netns : "");
+	c->cgroups_path = xstrdup(c->spec.cgroups_path);
 	json_set_bool(c->spec.process, "terminal", c->request->terminal);
 	sandbox_add_sysctls(c->pod, c->spec.json);
 	r = fit_namespaces(c, err);
@@ -206,6 +208,10 @@ static void new_container(struct creation *c)
 	container->id = xstrdup(request->id);
 	container->bundle = xstrdup(request->bundle);
 	container->size = size_of_spec(c);
+	container->share =
+		(struct pod_share){.of_sandbox = c->spec.of_cri && !c->spec.sandbox_id,
+			.cpu_shares = c->spec.cpu_shares,
+			.oom_score_adj = c->spec.oom_score_adj};
 	container->apart = c->namespaces.apart;
 	container->hooks = steal_ptr(c->hooks);
 	container->init = process_new(container, "",
@@ -273,6 +279,8 @@ static int start_pod(struct creation *c, struct err *err)
 	struct pod_size wanted = {0};
 	int r = pod_size_of_spec(&c->spec, &c->pod->size, err);
 
+	if (c->spec.of_cri)
+		cgroup_pod_of(c->cgroups_path, c->pod->cgroup);
 	if (r == 0)
 		r = pod_size_wanted(c->pod, &c->container->size, &wanted, err);
 	if (r < 0)
@@ -346,7 +354,9 @@ static int give_trees(struct creation *c, const struct pod_use *use, struct err 
 	int r;
 
 	trace_begin(&c->pod->trace, TRACE_ROOTFS);
-	r = trees_give(c->container->trees, use->files, err);
+	r = vm_limit_files(use->vm, trees_memory_bytes(c->container->trees), err);
+	if (r == 0)
+		r = trees_give(c->container->trees, use->files, err);
 	trace_end(&c->pod->trace, TRACE_ROOTFS);
 	return r;
 }
@@ -355,6 +365,16 @@ static int give_trees(struct creation *c, const struct pod_use *use, struct err 
 static int seal_root(struct creation *c, const struct pod_use *use, struct err *err)
 {
 	int r = trees_seal(c->container->trees, use->files, err);
+
+	if (r < 0)
+		container_remove_in_guest(c->container, use);
+	return r;
+}
+
+/* And its limits are. */
+static int share_host(struct creation *c, const struct pod_use *use, struct err *err)
+{
+	int r = pod_share_apply(c->pod, c->container, err);
 
 	if (r < 0)
 		container_remove_in_guest(c->container, use);
@@ -383,6 +403,8 @@ static int build_with_files(
 		r = create_in_guest(c, use, err);
 	if (r == 0)
 		r = seal_root(c, use, err);
+	if (r == 0)
+		r = share_host(c, use, err);
 	if (r < 0 && !c->started_pod) {
 		trees_withdraw(c->container->trees, use->files);
 		disks_unplug(c->container->disks, use);
@@ -402,6 +424,8 @@ static int build_in_pod(struct creation *c, struct err *err)
 	if (r == 0)
 		r = c->is_pause ? create_in_guest(c, &use, err)
 				: build_with_files(c, &use, err);
+	if (r == 0 && c->is_pause)
+		r = share_host(c, &use, err);
 	pod_use_end(&use);
 	return r;
 }

@@ -133,6 +133,8 @@ static void remove_container(struct container *c)
 	trees_settle(c->trees);
 	if (is_last)
 		pod_stop(pod);
+	else
+		pod_share_renew(pod);
 	process_unref(c->init); /* the container's reference */
 }
 

@@ -18,6 +18,7 @@
 #include "shim/peer.h"
 #include "shim/proto/containerd_task.pb-c.h"
 #include "shim/state.h"
+#include "vm/own_cgroup.h"
 #include "vm/sweep.h"
 
 #define KILL_TIMEOUT_MS 5000
@@ -90,10 +91,15 @@ static int undo_dead(
 	const struct config *c, const char *dir, const char *id, struct err *err)
 {
 	enum peer_outcome outcome = PEER_IS_MUTE;
+	char cgroup[CGROUP_PATH_BYTES];
 	struct state s = {0};
+	pid_t shim = 0;
+	int r;
 
-	if (state_load(dir, &s, NULL) == 0)
+	if (state_load(dir, &s, NULL) == 0) {
 		outcome = peer_discard(&s, id);
+		shim = s.shim.pid;
+	}
 	state_done(&s);
 	switch (outcome) {
 	case PEER_GOES_ON:
@@ -106,7 +112,12 @@ static int undo_dead(
 	case PEER_IS_MUTE:
 		break;
 	}
-	return delete_state(c, dir, err);
+	r = delete_state(c, dir, err);
+	if (shim > 0) {
+		shim_cgroup_path(c, shim, cgroup);
+		own_cgroup_forget(cgroup);
+	}
+	return r;
 }
 
 /* The state folder of a bundle, or NULL: its link, else the place it would have by

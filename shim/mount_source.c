@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -165,4 +166,14 @@ bool mount_source_tmpfs(const char *source, struct mount_tmpfs *ret)
 			.gid = st.st_gid,
 			.bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize};
 	return true;
+}
+
+uint64_t mount_source_memory_bytes(int fd)
+{
+	struct statfs fs;
+
+	/* Its bits are those of statvfs(3). */
+	if (fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC || fs.f_flags & ST_RDONLY)
+		return 0;
+	return fs.f_blocks ? (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize : UINT64_MAX;
 }

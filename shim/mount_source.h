@@ -27,3 +27,6 @@ struct mount_tmpfs {
 };
 /* Whether source is one; ret may be NULL. */
 bool mount_source_tmpfs(const char *source, struct mount_tmpfs *ret);
+/* The memory that files of what has been taken may use: the size of its tmpfs, UINT64_MAX
+ * where that has no limit, 0 where it is on a disk, or can't be written to. */
+uint64_t mount_source_memory_bytes(int fd);

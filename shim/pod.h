@@ -50,6 +50,7 @@ struct pod {
 	unsigned int uses;          /* of vm */
 	struct vm *vm;              /* from POD_STARTING to the end of POD_STOPPING */
 	bool vm_ended;              /* by itself */
+	bool oom_told;              /* … since its memory had been used up */
 	struct files_client *files; /* the file server, as long as vm */
 	struct container *containers;
 	struct errand *errands; /* pod_errands.h */
@@ -58,8 +59,9 @@ struct pod {
 
 	/* Of whoever changes it. */
 	struct sandbox
-		*sandbox;     /* sandbox.h; NULL: its containers make and end the pod */
-	struct pod_size size; /* what was said of the whole pod; zeros: nothing */
+		*sandbox; /* sandbox.h; NULL: its containers make and end the pod */
+	char cgroup[CGROUP_PATH_BYTES]; /* where its CRI has it; "": nowhere */
+	struct pod_size size;     /* what was said of the whole pod; zeros: nothing */
 	struct pod_image *images; /* pod_images.h */
 	struct pod_disk *disks;   /* pod_disks.h */
 	struct factory_result factory;

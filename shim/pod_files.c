@@ -10,13 +10,16 @@
 static void on_files_ended(void *user)
 {
 	struct pod *pod = user;
-	bool killed;
+	struct pod_use use;
+	const char *why = "the file server has ended";
 
-	pthread_mutex_lock(&pod->lock);
-	killed = pod->vm && vm_is_killed(pod->vm);
-	pthread_mutex_unlock(&pod->lock);
-	if (!killed)
-		pod_give_up(pod, "the file server has ended");
+	if (pod_use_begin(pod, &use, NULL) < 0)
+		return;
+	if (vm_ran_out_of_memory(use.vm))
+		why = "the file server has ended: the VM's cgroup had used up its memory";
+	if (!vm_is_killed(use.vm))
+		pod_give_up(pod, why);
+	pod_use_end(&use);
 }
 
 int pod_files_start(struct pod *pod, struct err *err)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "shim/container.h"
 #include "shim/process.h"
 #include "shim/task_events.h"
 
@@ -77,6 +78,17 @@ static void *oom_main(void *arg)
 	listen_for_oom(pod, use.agent);
 	pod_use_end(&use);
 	return NULL;
+}
+
+void pod_oom_tell(struct pod *pod, struct vm *vm)
+{
+	if (!vm_ran_out_of_memory(vm))
+		return;
+	pthread_mutex_lock(&pod->lock);
+	for (struct container *c = pod->containers; c && !pod->oom_told; c = c->next)
+		task_publish_oom(pod, c->id);
+	pod->oom_told = true;
+	pthread_mutex_unlock(&pod->lock);
 }
 
 int pod_oom_start(struct pod *pod, struct err *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the guest tells of processes that ran out of memory, passed on as events. */
+/* Memory that ran out: what the guest tells of its processes, and what became of the VM,
+ * passed on as events. */
 #pragma once
 
 #include "base/err.h"
@@ -7,5 +8,8 @@
 
 /* A thread that listens as long as the pod has this VM. */
 int pod_oom_start(struct pod *pod, struct err *err);
+/* The VM is about to end, or has: an event for each container if that is because its
+ * cgroup had used up its memory. Once for a VM. */
+void pod_oom_tell(struct pod *pod, struct vm *vm);
 /* After the VM was killed. Nothing happens if it was not started. */
 void pod_oom_stop(struct pod *pod);

@@ -57,6 +57,7 @@ static void on_vm_ended(void *user)
 	pthread_mutex_unlock(&pod->lock);
 	if (!lost)
 		return;
+	pod_oom_tell(pod, vm);
 	vm_post_mortem(vm, why, sizeof(why));
 	log_error("the VM has ended, and all processes in it%s", why);
 	containers_lost(pod);
@@ -164,6 +165,7 @@ static int make_vm(struct pod *pod, const struct errand *errand, struct err *err
 	struct vm_options options = {.config = &pod->config,
 		.namespace = pod->state.namespace,
 		.sandbox = pod->state.id,
+		.pod_cgroup = pod->cgroup,
 		.trace = &pod->trace,
 		.ended = on_vm_ended,
 		.user = pod};
@@ -174,7 +176,7 @@ static int make_vm(struct pod *pod, const struct errand *errand, struct err *err
 		return r;
 	pthread_mutex_lock(&pod->lock);
 	pod->vm = vm;
-	pod->vm_ended = false;
+	pod->vm_ended = pod->oom_told = false;
 	if (pod->ending || (errand && errand->is_void))
 		vm_kill(vm);
 	pthread_mutex_unlock(&pod->lock);

@@ -173,6 +173,19 @@ void sandbox_free(struct sandbox *s)
 	free(s);
 }
 
+/* As the CRI names the cgroup of a container in it: a slice by its last name. */
+static void find_cgroup(struct pod *pod, const Runtime__V1__PodSandboxConfig *config)
+{
+	const char *parent = config && config->linux ? config->linux->cgroup_parent : "";
+	const char *base = strrchr(parent, '/') ? strrchr(parent, '/') + 1 : parent;
+	size_t len = strlen(base);
+	_cleanup_free_ char *path = len > 6 && strcmp(base + len - 6, ".slice") == 0
+					    ? xasprintf("%s:stencil:x", base)
+					    : xasprintf("%s/x", parent);
+
+	cgroup_pod_of(path, pod->cgroup);
+}
+
 static struct json_object *copy_sysctls(const Runtime__V1__PodSandboxConfig *config)
 {
 	struct json_object *all = json_object_new_object();
@@ -216,6 +229,7 @@ static int make_sandbox(struct pod *pod,
 		return err_set(err, -EINVAL,
 			"sandbox %s has no network namespace: a VM can't use the host's network",
 			pod->state.id);
+	find_cgroup(pod, config);
 	r = read_size(config, &pod->size, err);
 	if (r == 0)
 		r = new_sandbox(pod, request, config, &s, err);

@@ -40,6 +40,7 @@ static int read_group(struct spec *s, struct err *err)
 			annotations, cri_annotations[i].type_key, "", &type, err);
 		if (r < 0)
 			return r;
+		s->of_cri = s->of_cri || *type;
 		s->is_pause |= strcmp(type, "sandbox") == 0 &&
 			       json_object_object_get_ex(
 				       annotations, cri_annotations[i].name_key, NULL);
@@ -114,6 +115,22 @@ static int read_netns(struct spec *s, struct json_object *linux_, struct err *er
 	return r;
 }
 
+static int read_shares(struct spec *s, struct json_object *resources, struct err *err)
+{
+	struct json_object *cpu = NULL;
+	int64_t shares = 0;
+	int r = 0;
+
+	if (resources)
+		r = json_get_object_opt(resources, "cpu", &cpu, err);
+	if (r == 0 && cpu)
+		r = json_get_i64_opt(cpu, "shares", 0, &shares, err);
+	if (r < 0)
+		return err_wrap(err, "linux.resources.cpu");
+	s->cpu_shares = (uint64_t)MAX(shares, 0);
+	return 0;
+}
+
 static int read_limits(struct spec *s, struct json_object *linux_, struct err *err)
 {
 	struct pod_size size = {0};
@@ -124,7 +141,21 @@ static int read_limits(struct spec *s, struct json_object *linux_, struct err *e
 		r = pod_size_of_resources(resources, &size, err);
 	s->cpu_millis = size.cpu_millis;
 	s->memory_bytes = size.memory_bytes;
-	return r;
+	return r < 0 ? r : read_shares(s, resources, err);
+}
+
+/* proc(5): from -1000 to 1000. */
+static int read_oom_score(struct spec *s, struct err *err)
+{
+	int64_t score;
+	int r = json_get_i64_opt(s->process, "oomScoreAdj", 0, &score, err);
+
+	if (r < 0)
+		return err_wrap(err, "process");
+	if (score < -1000 || score > 1000)
+		return err_set(err, -EINVAL, "process: oomScoreAdj is out of range");
+	s->oom_score_adj = (int)score;
+	return 0;
 }
 
 static int read_all(struct spec *s, struct err *err)
@@ -132,7 +163,10 @@ static int read_all(struct spec *s, struct err *err)
 	struct json_object *linux_;
 	int r;
 
+	s->cgroups_path = "";
 	r = read_process(s, err);
+	if (r == 0)
+		r = read_oom_score(s, err);
 	if (r == 0)
 		r = read_root(s, err);
 	if (r == 0)
@@ -144,7 +178,9 @@ static int read_all(struct spec *s, struct err *err)
 	r = json_get_object_opt(s->json, "linux", &linux_, err);
 	if (r < 0 || !linux_)
 		return r;
-	r = read_netns(s, linux_, err);
+	r = json_get_string_opt(linux_, "cgroupsPath", "", &s->cgroups_path, err);
+	if (r == 0)
+		r = read_netns(s, linux_, err);
 	if (r == 0)
 		r = read_limits(s, linux_, err);
 	return r;

@@ -341,7 +341,7 @@ static int fit_to_guest(
 	json_set_string(json_at(spec->json, "root"), "path", root);
 	/* Borrowed strings that have just been replaced or dropped. */
 	spec->root_path = spec->netns = NULL;
-	spec->hostname = "";
+	spec->hostname = spec->cgroups_path = "";
 	return oci_spec_from_json(spec->json, &g->oci, note_dropped, (void *)cid, err);
 }
 

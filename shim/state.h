@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/proc.h"
+#include "vm/cgroup.h"
 
 /*
  * <state_dir>/<namespace>:<id>/ (mode 0700):
@@ -19,6 +20,9 @@
  * <state_dir>/<hash>.sock, short enough for sun_path whatever the names are.
  */
 #define STATE_LINK "stencil"
+
+/* The cgroup of a shim: <cgroup_parent>/shim-<pid>. */
+void shim_cgroup_path(const struct config *c, pid_t shim, char ret[CGROUP_PATH_BYTES]);
 
 struct state {
 	char *dir;

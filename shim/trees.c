@@ -280,6 +280,42 @@ static void describe_overlay(struct trees *t)
 
 /* ---- giving them ---- */
 
+/* An overlay's files are on its upper layer's file system. */
+static uint64_t upper_memory_bytes(const struct trees_config *c)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		const Containerd__Types__Mount *m = c->mounts[i];
+
+		for (size_t k = 0; k < m->n_options; k++) {
+			_cleanup_close_ int fd = -1;
+
+			if (strncmp(m->options[k], "upperdir=", 9) != 0)
+				continue;
+			fd = open(m->options[k] + 9, O_PATH | O_CLOEXEC);
+			bytes = MAX(bytes, fd < 0 ? 0 : mount_source_memory_bytes(fd));
+		}
+	}
+	return bytes;
+}
+
+uint64_t trees_memory_bytes(struct trees *t)
+{
+	uint64_t sum;
+
+	join_thread(t);
+	sum = upper_memory_bytes(t->config);
+	for (size_t i = 0; i < t->n; i++) {
+		int fd = t->place[i].mount_fd;
+		uint64_t one = fd < 0 ? 0 : mount_source_memory_bytes(fd);
+
+		if (__builtin_add_overflow(sum, one, &sum))
+			return UINT64_MAX;
+	}
+	return sum;
+}
+
 /* The host may want the device, and the guest's kernel remembers files of it. */
 static void on_unmounted(void *user)
 {

@@ -39,6 +39,9 @@ int trees_start(const struct trees_config *config, struct trees **ret, struct er
 const struct image *trees_image(struct trees *t);
 void trees_take_image(struct trees *t, const char *address);
 int trees_refuse_image(struct trees *t, struct err *err);
+/* Waits until they are made: the memory that files in them may use, where they are on a
+ * tmpfs; for vm_limit_files(). */
+uint64_t trees_memory_bytes(struct trees *t);
 /* Waits for them and gives them to the server. What is given stays on failure:
  * trees_withdraw(). */
 int trees_give(struct trees *t, struct files_client *files, struct err *err);

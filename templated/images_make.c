@@ -138,8 +138,8 @@ static void group_make(struct group *g, struct making *m)
 	r = lock_fd < 0 ? lock_fd : cgroup_create(g->path, g->fds, &err);
 	g->there = r == 0;
 	if (r == 0)
-		r = cgroup_limit_cpu(
-			g->path, (unsigned int)m->config->images_cpu_percent, &err);
+		r = cgroup_limit(
+			g->path, CGROUP_CPU, m->config->images_cpu_percent * 10, &err);
 	if (r == 0 || m->config->images_cpu_percent == 0)
 		return;
 	tell_no_cpu(m->store, &err);

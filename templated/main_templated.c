@@ -31,10 +31,11 @@
 #include "templated/lock.h"
 #include "templated/metrics_server.h"
 #include "templated/notify.h"
-#include "templated/own_cgroup.h"
 #include "templated/privileges.h"
 #include "templated/reload.h"
 #include "templated/server.h"
+#include "vm/cgroup.h"
+#include "vm/own_cgroup.h"
 #include "vm/sweep.h"
 
 enum {
@@ -259,6 +260,22 @@ static int templated_serve(
 }
 
 /* Takes c. */
+/*
+ * The pages of the template belong to the cgroup of the process that allocated them, and
+ * stay after it has ended. In one of its own the template is counted by itself.
+ */
+static void enter_own_cgroup(const struct config *c)
+{
+	char path[CGROUP_PATH_BYTES];
+	struct err err = ERR_INIT;
+
+	cgroup_path(c, "templated", path);
+	if (own_cgroup_is_shared() && own_cgroup_enter(path, &err) < 0)
+		log_warn("the template's memory is charged to a cgroup that is shared "
+			 "with others: %s",
+			err.text);
+}
+
 static int templated_run(struct config *c, const char *config_path, struct err *err)
 {
 	_cleanup_settings_ struct settings *first = NULL;
@@ -276,7 +293,7 @@ static int templated_run(struct config *c, const char *config_path, struct err *
 		return signal_fd;
 	r = take_locks(c, &locks, err);
 	if (r == 0)
-		own_cgroup_enter(c);
+		enter_own_cgroup(c);
 	if (r == 0)
 		r = privileges_cut(err);
 	if (r == 0) {

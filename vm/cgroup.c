@@ -18,7 +18,8 @@
 #include "base/proc.h"
 #include "base/util.h"
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
+#define CGROUP_ROOT   "/sys/fs/cgroup"
+#define CGROUP_HYBRID CGROUP_ROOT "/unified" /* systemd's name for it */
 
 /* How long a killed process may take to leave its group. */
 #define CGROUP_KILL_MS 5000
@@ -36,12 +37,37 @@ bool cgroup_path_valid(const char *path)
 	return strlen(path) < CGROUP_PATH_BYTES && config_cgroup_valid(path);
 }
 
+bool cgroup_is_unified(const char *root)
+{
+	struct statfs fs;
+
+	return statfs(root, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* Of a hybrid host: what v1 has taken the unified hierarchy has not. */
+static bool has_controllers(const char *root)
+{
+	_cleanup_free_ char *file = xasprintf("%s/cgroup.controllers", root);
+	_cleanup_free_ char *text = NULL;
+	char *rest, *word;
+	size_t len;
+
+	if (file_read(AT_FDCWD, file, 4096, &text, &len, NULL) < 0)
+		return false;
+	rest = text;
+	while ((word = strsep(&rest, " \n")))
+		for (size_t i = 0; i < ARRAY_SIZE(v1_controllers); i++)
+			if (strcmp(word, v1_controllers[i]) == 0)
+				return true;
+	return false;
+}
+
 unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 {
 	struct statfs fs;
 	unsigned int n = 0;
 
-	if (statfs(CGROUP_ROOT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC) {
+	if (cgroup_is_unified(CGROUP_ROOT)) {
 		snprintf(paths[0], 64, CGROUP_ROOT);
 		return 1;
 	}
@@ -50,6 +76,8 @@ unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 		if (statfs(paths[n], &fs) == 0 && fs.f_type == CGROUP_SUPER_MAGIC)
 			n++;
 	}
+	if (cgroup_is_unified(CGROUP_HYBRID) && has_controllers(CGROUP_HYBRID))
+		snprintf(paths[n++], 64, CGROUP_HYBRID);
 	return n;
 }
 
@@ -71,7 +99,7 @@ static void hand_down_controllers(const char *parent)
 /* Makes what is missing of root/path. */
 static int make_path(const char *root, char *full)
 {
-	bool unified = strcmp(root, CGROUP_ROOT) == 0;
+	bool unified = cgroup_is_unified(root);
 
 	for (char *slash = full + strlen(root); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
@@ -85,13 +113,26 @@ static int make_path(const char *root, char *full)
 	return mkdir(full, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+/* In a group that is there. */
+static int make_in_pod(const char *root, char *full)
+{
+	char *slash = strrchr(full, '/');
+
+	if (cgroup_is_unified(root)) {
+		*slash = '\0';
+		hand_down_controllers(full);
+		*slash = '/';
+	}
+	return mkdir(full, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
 static int create_in(const char *root, const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_free_ char *full = xasprintf("%s/%s", root, path);
 	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", full);
 	int fd, r;
 
-	r = make_path(root, full);
+	r = cgroup_is_in_pod(path) ? make_in_pod(root, full) : make_path(root, full);
 	if (r < 0)
 		return err_sys(err, r, "cannot make the cgroup %s", full);
 	fd = open(procs, O_WRONLY | O_CLOEXEC);
@@ -144,39 +185,6 @@ int cgroup_create(const char *path, int procs_fds[CGROUP_MAX], struct err *err)
 	return 0;
 }
 
-/* One hierarchy: -ENOENT if the controller isn't there for this group. */
-static int limit_cpu_in(
-	const char *root, const char *path, unsigned int percent, struct err *err)
-{
-	bool unified = strcmp(root, CGROUP_ROOT) == 0;
-	_cleanup_free_ char *file = xasprintf(
-		"%s/%s/%s", root, path, unified ? "cpu.max" : "cpu.cfs_quota_us");
-	/* Per period, of which both versions have one of 100000 us. */
-	_cleanup_free_ char *quota = xasprintf("%u", percent * 1000);
-
-	if (access(file, F_OK) < 0)
-		return -ENOENT;
-	return file_write_text(AT_FDCWD, file,
-		percent   ? quota
-		: unified ? "max"
-			  : "-1",
-		err);
-}
-
-int cgroup_limit_cpu(const char *path, unsigned int percent, struct err *err)
-{
-	char roots[CGROUP_MAX][64];
-	unsigned int n = cgroup_hierarchies(roots);
-
-	for (unsigned int i = 0; i < n; i++) {
-		int r = limit_cpu_in(roots[i], path, percent, err);
-
-		if (r != -ENOENT)
-			return r;
-	}
-	return err_set(err, -EOPNOTSUPP, "the host has no cpu controller for VMs");
-}
-
 /* Kills every process that is in the group now and waits for each one's end; returns how
  * many. */
 static unsigned int kill_members(const char *path, int64_t deadline)
@@ -205,6 +213,8 @@ static int remove_in(const char *root, const char *path, struct err *err)
 
 	if (rmdir(full) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove the cgroup %s", full);
+	if (cgroup_is_in_pod(path))
+		return 0;
 	/* Other VMs may be in it. */
 	if (rmdir(parent) < 0 && errno != EBUSY && errno != ENOTEMPTY && errno != ENOENT)
 		log_debug("cannot remove the cgroup %s: %s", parent, strerror(errno));

@@ -220,19 +220,34 @@ static int make_folder(int claims_fd, const struct config *c, unsigned int *ret,
 		(unsigned long long)c->uid_count);
 }
 
-/* Fills in what of the record follows from the number, and writes it. */
-static int write_record(const struct config *c, const char *dir, unsigned int number,
-	struct vm_record *record, struct err *err)
+/* As record->cgroup names it. */
+static int make_group(const char *dir, const struct vm_record *record,
+	int procs_fds[CGROUP_MAX], struct err *err)
 {
 	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char name[16];
+	int r;
 
 	if (dir_fd < 0)
 		return err_sys(err, errno, "cannot open %s", dir);
-	snprintf(name, sizeof(name), "%u", vm_number_uid(c, number));
-	cgroup_path(c, name, record->cgroup);
-	record->files_uid = vm_number_files_uid(c, number);
-	return vm_record_write(dir_fd, record, err);
+	r = vm_record_write(dir_fd, record, err);
+	return r < 0 ? r : cgroup_create(record->cgroup, procs_fds, err);
+}
+
+/* -ENOENT: there is no such pod's. */
+static int make_group_in_pod(const char *pod, const char *dir, const char *name,
+	struct vm_record *record, int procs_fds[CGROUP_MAX])
+{
+	struct err why = ERR_INIT;
+	int r;
+
+	if (!*pod)
+		return -ENOENT;
+	r = cgroup_path_in_pod(pod, name, record->cgroup, &why);
+	if (r == 0)
+		r = make_group(dir, record, procs_fds, &why);
+	if (r < 0)
+		log_warn("the VM is not in its pod's cgroup: %s", why.text);
+	return r;
 }
 
 static int remove_all(int claims_fd, const struct config *c, const char *dir,
@@ -246,12 +261,13 @@ static int remove_all(int claims_fd, const struct config *c, const char *dir,
 	return r;
 }
 
-int vm_number_take(const struct config *c, struct vm_record *record, char **ret_dir,
-	int procs_fds[CGROUP_MAX], struct err *err)
+int vm_number_take(const struct config *c, const char *pod, struct vm_record *record,
+	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err)
 {
 	_cleanup_(unlock) int claims_fd = vm_number_lock(err);
 	_cleanup_free_ char *dir = NULL;
 	unsigned int number = 0;
+	char name[16];
 	int r;
 
 	if (claims_fd < 0)
@@ -263,9 +279,12 @@ int vm_number_take(const struct config *c, struct vm_record *record, char **ret_
 		drop_claims(claims_fd, c);
 		return r;
 	}
-	r = write_record(c, dir, number, record, err);
-	if (r == 0)
-		r = cgroup_create(record->cgroup, procs_fds, err);
+	record->files_uid = vm_number_files_uid(c, number);
+	snprintf(name, sizeof(name), "%u", vm_number_uid(c, number));
+	if (make_group_in_pod(pod, dir, name, record, procs_fds) < 0) {
+		cgroup_path(c, name, record->cgroup);
+		r = make_group(dir, record, procs_fds, err);
+	}
 	if (r < 0) {
 		remove_all(claims_fd, c, dir, record->cgroup, NULL);
 		return r;

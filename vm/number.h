@@ -11,7 +11,8 @@
 /*
  * Number n, below uid_count, is taken by making <state_dir>/vms/<n>/ and is the VM's for
  * life, whoever owns it. QEMU's uid and gid are uid_base + n, those of its file server
- * uid_base + uid_count + n; the cgroup of both is <cgroup_parent>/<QEMU's uid>.
+ * uid_base + uid_count + n; the cgroup of both is <cgroup_parent>/<QEMU's uid>, or lies
+ * in the pod's (cgroup_path_in_pod()).
  *
  * No two VMs of a host have one uid, not even of two instances of Stencil that know
  * nothing of each other: whoever takes a number has claimed the range of its
@@ -25,13 +26,14 @@
 #define VM_FOLDERS "vms" /* below state_dir */
 
 /*
- * Takes a free number and returns it. With it come its folder, the record in that
+ * Takes a free number and returns it. pod is the pod's cgroup, or "": where there is no
+ * such cgroup, that is a warning. With the number come its folder, the record in that
  * (record->cgroup and files_uid are filled in) and its cgroup, with an open cgroup.procs
  * of each hierarchy as by cgroup_create(). *ret_dir is the caller's. -EBUSY: all are
  * taken; -EADDRINUSE: another instance has claimed some of the uids. Both name the key.
  */
-int vm_number_take(const struct config *c, struct vm_record *record, char **ret_dir,
-	int procs_fds[CGROUP_MAX], struct err *err);
+int vm_number_take(const struct config *c, const char *pod, struct vm_record *record,
+	char **ret_dir, int procs_fds[CGROUP_MAX], struct err *err);
 
 /* Removes the folder and the cgroup of a VM whose QEMU has ended. Idempotent. */
 int vm_number_give(

@@ -68,8 +68,12 @@ void vm_post_mortem(struct vm *vm, char *buf, size_t size)
 	_cleanup_free_ char *console = NULL;
 
 	*buf = '\0';
-	if (vm->qemu.foreign)
+	if (vm_ran_out_of_memory(vm))
 		snprintf(buf, size,
+			"; its cgroup had used up its memory (memory_overhead of "
+			"[hypervisor], or the pod's own limit on the host)");
+	if (vm->qemu.foreign)
+		snprintf(buf + strlen(buf), size - strlen(buf),
 			"; its exit status is not known here: it came from templated's cache");
 	vm_append_stderr(vm->stderr_fd, buf, size);
 	pthread_mutex_lock(&vm->lock);

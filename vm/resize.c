@@ -109,6 +109,9 @@ static int resize_memory(struct vm *vm, uint64_t bytes, struct err *err)
 	bytes = limit_memory(vm, bytes);
 	if (bytes <= before)
 		return 0;
+	r = vm_limit_memory(vm, bytes, err);
+	if (r < 0)
+		return r;
 	trace_begin(vm->trace, TRACE_MEMORY);
 	while (vm->dimm_bytes < bytes) {
 		growth.fresh_bytes = vm->dimm_bytes - before;

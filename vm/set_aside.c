@@ -15,7 +15,7 @@ static int stop_guest(struct vm *vm, struct err *err)
 	int r = qmp_stop(vm->qmp, vm_call_deadline(vm), err);
 
 	if (r == 0 && vm->cpu_percent) {
-		r = cgroup_limit_cpu(vm->record.cgroup, 0, err);
+		r = cgroup_limit(vm->record.cgroup, CGROUP_CPU, 0, err);
 		if (r == -EOPNOTSUPP) /* there was none */
 			r = 0;
 	}

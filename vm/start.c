@@ -49,7 +49,8 @@ static void limit_cpu(const struct vm *vm)
 	struct err err = ERR_INIT;
 
 	if (vm->cpu_percent &&
-		cgroup_limit_cpu(vm->record.cgroup, vm->cpu_percent, &err) < 0 &&
+		cgroup_limit(vm->record.cgroup, CGROUP_CPU, vm->cpu_percent * 10ul,
+			&err) < 0 &&
 		!atomic_flag_test_and_set(&told))
 		log_warn("VMs that are being prepared may use all CPUs: %s", err.text);
 }
@@ -150,6 +151,8 @@ int vm_start(struct vm *vm, const struct vm_start *start, struct err *err)
 	int qmp_fd, r;
 
 	r = vm_take_number(vm, err);
+	if (r == 0)
+		r = vm_limit_start(vm, err);
 	if (r == 0)
 		r = make_channels(&c, err);
 	if (r < 0)

@@ -46,9 +46,10 @@ int vm_take_number(struct vm *vm, struct err *err)
 	*vm->record.generation = '\0';
 	vm->vcpus = (unsigned int)vm->config->default_vcpus;
 	vm->dimms = 0;
-	vm->dimm_bytes = vm->image_bytes = 0;
+	vm->dimm_bytes = vm->file_bytes = vm->image_bytes = 0;
 	vm->ports = (struct ports){0};
-	r = vm_number_take(vm->config, &vm->record, &vm->dir, vm->cgroup_fds, err);
+	r = vm_number_take(
+		vm->config, vm->pod_cgroup, &vm->record, &vm->dir, vm->cgroup_fds, err);
 	if (r < 0)
 		return r;
 	vm->number = (unsigned int)r;
@@ -69,6 +70,7 @@ int vm_new(const struct vm_options *options, struct vm **ret, struct err *err)
 	int r;
 
 	vm->config = options->config;
+	vm->pod_cgroup = options->pod_cgroup ? options->pod_cgroup : "";
 	vm->trace = options->trace;
 	vm->cpu_percent = options->cpu_percent;
 	vm->ended = options->ended;

@@ -38,6 +38,9 @@ struct vm_options {
 	const struct config *config; /* outlives the vm */
 	const char *namespace;       /* of the sandbox; "" for a VM of templated's own */
 	const char *sandbox; /* its id, told to the guest; both are in the record */
+	/* The cgroup that the pod is in (cgroup_pod_of()); NULL or "": none. Outlives the
+	 * vm. One that is taken over stays where it is. */
+	const char *pod_cgroup;
 	struct trace *trace; /* may be NULL; outlives the start */
 	/* What QEMU may use of one CPU in percent until vm_set_aside(); 0: no limit. A
 	 * host without the controller for it is told about in the log, once. */
@@ -103,6 +106,20 @@ int vm_make_unique(struct vm *vm, const char *hostname, struct err *err);
  */
 int vm_resize(struct vm *vm, unsigned int vcpus, uint64_t memory_bytes, struct err *err);
 
+/*
+ * What QEMU and the file server may use of the host's CPUs together, beside what the
+ * guest is kept to by itself: `millis` thousandths of a CPU for containers and
+ * VM_CPU_OVERHEAD_MILLIS for the VM, 0 is no limit; and how much against others (shares
+ * as of cgroup v1), 0 is as much as any. A host without the controller is no error.
+ */
+#define VM_CPU_OVERHEAD_MILLIS 250
+int vm_limit_cpu(struct vm *vm, uint64_t millis, uint64_t shares, struct err *err);
+
+/* The file server will fill file systems that are memory (tmpfs), of so many bytes in
+ * all: they are charged to it, and can't be dropped as other files can. UINT64_MAX: there
+ * is no end. For who may call vm_resize(). */
+int vm_limit_files(struct vm *vm, uint64_t bytes, struct err *err);
+
 struct vm_nic {
 	int tap_fd; /* an IFF_VNET_HDR tap; not taken, QEMU gets a duplicate */
 	uint8_t mac[6];
@@ -167,6 +184,13 @@ struct agent *vm_agent(struct vm *vm);
 unsigned int vm_number(const struct vm *vm);
 int vm_pid(const struct vm *vm);   /* QEMU's */
 int vm_pidfd(const struct vm *vm); /* readable when QEMU has ended */
+
+/* proc(5)'s oom_score_adj of what is in its cgroup now. Where it may not be lowered, it
+ * stays. */
+int vm_set_oom_score(struct vm *vm, int score, struct err *err);
+/* Whether the host's kernel has killed QEMU or the file server because their cgroup had
+ * used up its memory. */
+bool vm_ran_out_of_memory(struct vm *vm);
 
 /* Why QEMU ended or the guest is silent: the last of its standard error and console. Of
  * an adopted VM that no exit status can be known. */

@@ -17,6 +17,7 @@
 
 struct vm {
 	const struct config *config;
+	const char *pod_cgroup; /* "" for none */
 	struct trace *trace;
 	unsigned int cpu_percent;
 	void (*ended)(void *user);
@@ -42,7 +43,7 @@ struct vm {
 
 	/* Of vm_resize(). */
 	unsigned int vcpus, dimms;
-	uint64_t dimm_bytes;
+	uint64_t dimm_bytes, file_bytes;
 
 	pthread_mutex_t lock; /* of what follows; held for moments */
 	bool killed;          /* vm_kill() was called */
@@ -77,6 +78,11 @@ int vm_meet_agent(struct vm *vm, int64_t deadline, struct err *err);
 int vm_make_window(struct vm *vm, struct err *err);
 /* Another descriptor of it, for QEMU: whose flags (O_APPEND) are not those of ours. */
 int vm_open_window(const struct vm *vm, struct err *err);
+
+/* What its cgroup may have, before QEMU is in it; and before that much is plugged
+ * (limits.c). */
+int vm_limit_start(struct vm *vm, struct err *err);
+int vm_limit_memory(struct vm *vm, uint64_t dimm_bytes, struct err *err);
 
 /* A number, unless it has one. */
 int vm_take_number(struct vm *vm, struct err *err);

@@ -75,11 +75,36 @@ cp "$SHIPPED/containerd.toml" $config
 cri_adapt_config $config
 serves_both 'alone' $config
 
+# Of the hierarchies that matter, as vm/cgroup.c finds them.
+cgroup_roots()
+{
+	if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+		echo /sys/fs/cgroup
+	else
+		ls -d /sys/fs/cgroup/memory /sys/fs/cgroup/cpu /sys/fs/cgroup/pids 2>/dev/null
+	fi
+}
+
 # ---- a pod ------------------------------------------------------------------------------------------
 
 mkdir /run/volume
-cri_well 'a pod' cri_run_pod pod stencil
+# As a kubelet makes it, with either driver.
+pod_cgroup=$WORLD-kube/pod
+slice=${WORLD//-/_}.slice
+for hierarchy in $(cgroup_roots); do
+	mkdir -p "$hierarchy/$pod_cgroup" "$hierarchy/$slice"
+done
+cri_well 'a pod' cri_run_pod pod stencil "linux { cgroup_parent: \"/$pod_cgroup\" }"
 pod=$POD
+like "$(cat "/proc/$(pids_of qemu-system-x86_64)/cgroup")" ":/$pod_cgroup/stencil-[0-9]+" \
+	"its VM is in the pod's cgroup"
+cri_well 'a pod in a slice' cri_run_pod sliced stencil "linux { cgroup_parent: \"/$slice\" }"
+like "$(cgroups_matching ".*/$slice/stencil-[0-9]+")" "/$slice/stencil-" 'its VM is in that'
+cri_well 'that one is removed' cri_remove_pod "$POD"
+is "$(cgroups_matching ".*/$slice/.*")" '' 'with its cgroup'
+for hierarchy in $(cgroup_roots); do
+	rmdir "$hierarchy/$slice" || ok 1 "the slice is as it was"
+done
 is "$(cri_pod_state "$pod")" SANDBOX_READY 'it is ready'
 cri_call PodSandboxStatus "pod_sandbox_id: \"$pod\""
 like "$(cri_field ip)" '^10\.88\.' 'it has the address that CNI gave it' && address=$(cri_field ip)
@@ -240,6 +265,9 @@ cri_well 'StopPodSandbox' cri_call StopPodSandbox "pod_sandbox_id: \"$pod\""
 is "$(cri_pod_state "$pod")" SANDBOX_NOTREADY 'the pod is not ready any more'
 pods_gone 'no process stays'
 cri_well 'RemovePodSandbox' cri_call RemovePodSandbox "pod_sandbox_id: \"$pod\""
+for hierarchy in $(cgroup_roots); do
+	rmdir "$hierarchy/$pod_cgroup" "$hierarchy/${pod_cgroup%/*}" || ok 1 "the pod's cgroup is as it was"
+done
 
 cri_stop_containerd
 ok $? 'containerd ends cleanly, with no pod left'

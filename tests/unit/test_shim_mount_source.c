@@ -119,6 +119,32 @@ static void test_tmpfs(void **state)
 	assert_false(mount_source_tmpfs(folder, NULL));
 }
 
+static uint64_t memory_of(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+
+	return mount_source_memory_bytes(fd);
+}
+
+/* Files that are memory. */
+static void test_memory(void **state)
+{
+	char folder[] = "/tmp/stencil-test-XXXXXX";
+	const unsigned long readonly = MS_REMOUNT | MS_BIND | MS_RDONLY;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(mount("test", folder, "tmpfs", 0, "size=100m"), 0);
+	assert_int_equal(memory_of(folder), 100 << 20);
+	assert_int_equal(mount(NULL, folder, NULL, MS_REMOUNT, "size=0"), 0);
+	assert_true(memory_of(folder) == UINT64_MAX);
+	assert_int_equal(mount(NULL, folder, NULL, readonly, NULL), 0);
+	assert_int_equal(memory_of(folder), 0);
+	assert_int_equal(umount(folder), 0);
+	assert_int_equal(rmdir(folder), 0);
+	assert_int_equal(memory_of("/proc"), 0);
+}
+
 /* Files that somebody has put into a tmpfs below /dev. */
 static void test_dev_shm(void **state)
 {
@@ -146,6 +172,7 @@ int main(void)
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_taken),
 		cmocka_unit_test(test_tmpfs),
+		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_dev_shm),
 	};
 

@@ -168,7 +168,8 @@ static struct vm_record own_record(void)
 static int take(struct fixture *f, struct vm_record *record, unsigned int *ret)
 {
 	_cleanup_free_ char *dir = NULL;
-	int fds[CGROUP_MAX], r = vm_number_take(&f->config, record, &dir, fds, &f->err);
+	int fds[CGROUP_MAX],
+		r = vm_number_take(&f->config, "", record, &dir, fds, &f->err);
 
 	for (int i = 0; r >= 0 && i < CGROUP_MAX; i++)
 		close_fd(fds[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cgroup that the template's memory is charged to: see own_cgroup.h. */
-#include "templated/own_cgroup.h"
+/* Moving to a cgroup of one's own, and back: see own_cgroup.h. */
+#include "vm/own_cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +14,6 @@
 #include "base/util.h"
 #include "vm/cgroup.h"
 #include "vm/number.h"
-
-#define NAME "templated"
 
 /* Where this process was, for each hierarchy: paths of cgroup.procs, or NULL. */
 static struct {
@@ -84,29 +82,35 @@ static int move_to(int procs_fds[CGROUP_MAX], struct err *err)
 	return r;
 }
 
-void own_cgroup_enter(const struct config *c)
+bool own_cgroup_is_shared(void)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
-	_cleanup_(unlock) int lock_fd = -1;
-	struct err err = ERR_INIT;
-	int fds[CGROUP_MAX];
 	bool shared = false;
 
-	for (unsigned int i = 0; i < n; i++) {
-		before.procs[i] = own_procs(roots[i]);
-		shared = shared || is_shared(before.procs[i]);
+	for (unsigned int i = 0; i < n && !shared; i++) {
+		_cleanup_free_ char *procs = own_procs(roots[i]);
+
+		shared = is_shared(procs);
 	}
-	before.moved = shared;
-	if (!shared)
-		return;
-	cgroup_path(c, NAME, before.group);
-	lock_fd = vm_number_lock(&err);
-	if (lock_fd < 0 || cgroup_create(before.group, fds, &err) < 0 ||
-		move_to(fds, &err) < 0)
-		log_warn("the template's memory is charged to a cgroup that is shared "
-			 "with others, and not to %s: %s",
-			before.group, err.text);
+	return shared;
+}
+
+int own_cgroup_enter(const char *path, struct err *err)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = cgroup_hierarchies(roots);
+	_cleanup_(unlock) int lock_fd = vm_number_lock(err);
+	int fds[CGROUP_MAX], r;
+
+	if (lock_fd < 0)
+		return lock_fd;
+	for (unsigned int i = 0; i < n; i++)
+		before.procs[i] = own_procs(roots[i]);
+	before.moved = true;
+	str_copy(before.group, path);
+	r = cgroup_create(before.group, fds, err);
+	return r < 0 ? r : move_to(fds, err);
 }
 
 void own_cgroup_leave(void)
@@ -133,4 +137,13 @@ void own_cgroup_leave(void)
 		before.procs[i] = NULL;
 	}
 	before.moved = false;
+}
+
+void own_cgroup_forget(const char *path)
+{
+	_cleanup_(unlock) int lock_fd = vm_number_lock(NULL);
+	struct err err = ERR_INIT;
+
+	if (lock_fd < 0 || cgroup_remove(path, &err) < 0)
+		log_warn("the cgroup %s stays: %s", path, err.text);
 }
