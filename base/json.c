@@ -55,6 +55,25 @@ static int json_parse_text(
 	return 0;
 }
 
+/* One, and one more behind each comma and in each bracket. In what is no JSON the count
+ * may be anything: the parser refuses that. */
+size_t json_count_nodes(const char *text, size_t len)
+{
+	bool in_string = false;
+	size_t n = 1;
+
+	for (size_t i = 0; i < len; i++) {
+		if (in_string && text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			in_string = !in_string;
+		else if (!in_string &&
+			 (text[i] == ',' || text[i] == '[' || text[i] == '{'))
+			n++;
+	}
+	return n;
+}
+
 /* An x for each byte that is not ASCII. NULL if all are. */
 static char *json_ascii_form(const char *text, size_t len)
 {
@@ -91,6 +110,9 @@ int json_parse(const char *what, const char *text, size_t len, int depth_max,
 
 	if (len >= INT_MAX)
 		return err_set(err, -EFBIG, "%s: %zu bytes are too many", what, len);
+	if (json_count_nodes(text, len) > JSON_NODES_MAX)
+		return err_set(
+			err, -E2BIG, "%s has more than %u values", what, JSON_NODES_MAX);
 	valid = utf8_valid_length(text, len);
 	if (valid < len)
 		return err_set(err, -EBADMSG,

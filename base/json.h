@@ -17,11 +17,17 @@ static inline void json_put(struct json_object *o)
 DEFINE_CLEANUP(json, struct json_object *, json_put);
 #define _cleanup_json_ _cleanup_(json)
 
+/* At most so many values are parsed, those in arrays and objects among them. What takes
+ * most is a list of empty objects, of 800 bytes each: 25 MiB in all. */
+#define JSON_NODES_MAX (64u << 10)
+/* How many there are at most in a text, whether or not that is JSON. */
+size_t json_count_nodes(const char *text, size_t len);
+
 /*
- * Parses exactly one JSON value of at most depth_max levels that fills text[len] (white
- * space around it allowed), and is UTF-8. `what` names it in errors ("config.json"). The
- * size is the caller's to bound (file_read(), a frame's limit). *ret is the caller's
- * (json_object_put()).
+ * Parses exactly one JSON value, of at most depth_max levels and JSON_NODES_MAX values,
+ * that fills text[len] (white space around it allowed), and is UTF-8. `what` names it in
+ * errors ("config.json"). The size is the caller's to bound (file_read(), a frame's
+ * limit). *ret is the caller's (json_object_put()).
  */
 int json_parse(const char *what, const char *text, size_t len, int depth_max,
 	struct json_object **ret, struct err *err);

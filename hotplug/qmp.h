@@ -12,10 +12,12 @@
 /*
  * QMP is JSON, one object a line, over a unix stream socket (QEMU docs/interop/qmp-spec).
  * The stream is hostile input: a message is at most QMP_MESSAGE_MAX bytes and
- * QMP_DEPTH_MAX levels. Any number of threads may use one session; a reader thread sorts
+ * QMP_DEPTH_MAX levels and QMP_NODES_MAX values, and there are no more answers than
+ * commands. Any number of threads may use one session; a reader thread sorts
  * answers by id and keeps the last QMP_EVENTS_KEPT events.
  */
 #define QMP_MESSAGE_MAX (1u << 20)
+#define QMP_NODES_MAX   (16u << 10) /* values in a message: 240 vCPUs take 3000 */
 #define QMP_DEPTH_MAX   32
 #define QMP_EVENTS_KEPT 64
 

@@ -20,7 +20,8 @@
 
 /* A longer event is dropped: the ring is memory that QEMU's end fills without being
  * asked. */
-#define QMP_EVENT_MAX 16384
+#define QMP_EVENT_MAX       16384
+#define QMP_EVENT_NODES_MAX 64
 
 struct qmp_event {
 	char *name;

@@ -96,8 +96,10 @@ static bool deliver_answer(struct ttrpc_client *c, struct ttrpc_frame *f, bool t
 		f->data = NULL;
 		finish_call(c, call);
 	}
-	/* An answer that came after its caller's deadline is nobody's. */
-	known = call || (f->stream % 2 && (c->wrapped || f->stream < c->next_stream));
+	/* An answer that came after its caller's deadline is nobody's; there are no more
+	 * of these than requests without an answer. */
+	known = call || (f->stream % 2 && c->n_answered < c->n_sent &&
+				(c->wrapped || f->stream < c->next_stream));
 	c->n_answered += known;
 	pthread_mutex_unlock(&c->lock);
 	return known;

@@ -3,6 +3,7 @@
 #include "tests/lib/test.h"
 
 #include <errno.h>
+#include <malloc.h>
 
 #include "base/json.h"
 
@@ -53,6 +54,36 @@ static void test_refused(void **state)
 	assert_error_names(parse("{} x", &obj, &err), -EBADMSG, " at byte 3");
 	/* A NUL inside does not hide what is behind it. */
 	assert_int_equal(json_parse("file", "1\0002", 3, 4, &obj, &err), -EBADMSG);
+}
+
+/* What takes most for its bytes: measured. */
+/* A wall's proof: docs/security.md. */
+static void test_many_values(void **state)
+{
+	_cleanup_free_ char *text = xzalloc(3 * JSON_NODES_MAX + 3);
+	const size_t n = JSON_NODES_MAX - 2; /* one is the array, one is counted twice */
+	struct err err = ERR_INIT;
+	struct json_object *obj = NULL;
+	size_t before, used;
+
+	(void)state;
+	assert_int_equal(json_count_nodes("", 0), 1);
+	assert_int_equal(json_count_nodes("\"a,[{\\\",\"", 9), 1);
+	assert_int_equal(json_count_nodes("{\"a\": [1, 2], \"b\": 3}", 21), 5);
+	*text = '[';
+	for (size_t i = 0; i < n / 2; i++)
+		memcpy(text + 1 + 3 * i, "{},", 3);
+	memcpy(text + 1 + 3 * (n / 2), "1]", 3);
+	before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	assert_int_equal(parse(text, &obj, &err), 0);
+	used = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+	json_put(obj);
+	print_message("%zu values take %zu KiB\n", json_count_nodes(text, strlen(text)),
+		used >> 10);
+	assert_in_range(used, 1, 64 << 20);
+	memcpy(text + 1 + 3 * (n / 2), "1, [], []]", 11);
+	assert_error_names(
+		parse(text, &obj, &err), -E2BIG, "file has more than 65536 values");
 }
 
 /* Up to the edges of what is broken; in a key, and in a value among escapes. */
@@ -270,6 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_many_values),
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_broken_utf8),
 		cmocka_unit_test(test_utf8_is_strict),

@@ -141,20 +141,27 @@ static void test_answers(void **state)
 	peer_end(&peer);
 }
 
+/* In the place of an answer that did not come in time. */
 static void test_not_asked_for(void **state)
 {
 	(void)state;
-	START(HELLO,
-		{"{\"execute\":\"a\",\"id\":2}",
-			OK(3) OK(1) "{\"return\": {}}\n{\"return\": {}, \"id\": \"2\"}\n"
-				    "{\"return\": {}, \"id\": -2}\n"
-				    "{\"return\": {}, \"id\": 18446744073709551615}\n" OK(
-					    2) OK(2),
-			PEER_NONE},
-		{"{\"execute\":\"b\",\"id\":3}", OK(3), PEER_NONE});
-	assert_ok(command(q, "a", err));
+	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", NULL, PEER_NONE},
+		{"{\"execute\":\"b\",\"id\":3}",
+			"{\"return\": {}, \"id\": \"3\"}\n" OK(3), PEER_NONE});
+	assert_err(qmp_command(q, "a", NULL, deadline_after_ms(20), err), -ETIMEDOUT,
+		"QMP a: no answer from QEMU in time");
 	assert_ok(command(q, "b", err));
-	assert_int_equal(dropped(q), 7);
+	assert_int_equal(dropped(q), 1);
+	peer_end(&peer);
+}
+
+/* One more than there were commands: capabilities, and this one. */
+static void test_too_many_answers(void **state)
+{
+	(void)state;
+	START(HELLO, {"{\"execute\":\"a\",\"id\":2}", OK(9) OK(2), PEER_NONE});
+	assert_err(command(q, "a", err), -EBADMSG,
+		"QMP a: QEMU sends more answers than commands");
 	peer_end(&peer);
 }
 
@@ -626,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_gone_at_once),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_not_asked_for),
+		cmocka_unit_test(test_too_many_answers),
 		cmocka_unit_test(test_late_answer),
 		cmocka_unit_test(test_two_callers),
 		cmocka_unit_test(test_free_in_flight),

@@ -157,6 +157,28 @@ static void test_deadline_and_late_answer(void **state)
 	close(peer);
 }
 
+/* One late answer for each that did not come in time, and not one more. */
+/* A wall's proof: docs/security.md. */
+static void test_answers_for_ever(void **state)
+{
+	struct ttrpc_client *client;
+	struct caller c;
+	int peer;
+
+	(void)state;
+	client = client_new(&peer);
+	assert_call(client, "M", "slow", too_soon(), -ETIMEDOUT, "M: no answer in time");
+	assert_int_equal(expect_request(peer, "M", "slow"), 1);
+	caller_start(&c, client, "M", "next", soon());
+	assert_int_equal(expect_request(peer, "M", "next"), 3);
+	send_answer(peer, 1, "late");
+	send_answer(peer, 1, "again");
+	send_answer(peer, 1, "and again");
+	caller_end(&c, -EBADMSG, "M: the peer sent a frame that answers no call");
+	ttrpc_client_free(client);
+	close(peer);
+}
+
 /* A text whose request doesn't fit into the socket's buffers. */
 static char *long_text(size_t len)
 {
@@ -603,6 +625,7 @@ int main(void)
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_errno_table),
 		cmocka_unit_test(test_deadline_and_late_answer),
+		cmocka_unit_test(test_answers_for_ever),
 		cmocka_unit_test(test_peer_that_does_not_read),
 		cmocka_unit_test(test_turn_has_a_deadline),
 		cmocka_unit_test(test_sizes),
