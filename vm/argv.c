@@ -18,9 +18,12 @@
 
 /*
  * The translation buffer is most of a TCG clone's private memory: bounded, it is thrown
- * away and refilled when full. In MiB.
+ * away and refilled when full. In MiB. QEMU divides it into regions (tcg/region.c), up to
+ * eight for each vCPU there may be, and ends when a vCPU is plugged while all of them are
+ * taken, which the last one is just before the buffer is full: a pod should have been
+ * given its vCPUs by then.
  */
-#define VM_TB_SIZE_MIB 32
+#define VM_TB_SIZE_MIB 48
 
 struct words {
 	char **word;
