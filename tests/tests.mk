@@ -90,11 +90,13 @@ check:
 # inputs for each fuzz target.
 CYCLES	 = 200
 READERS	 = 300
+EXECS	 = 2000
 FUZZ_RUNS = 1000000
 soak:
 	@$(MAKE) --no-print-directory deps DEPS=fuzz
 	@$(MAKE) --no-print-directory $(FUZZ_MAKE) $(addprefix build-fuzz/fuzz_,$(FUZZ_NAMES))
-	@CYCLES='$(CYCLES)' READERS='$(READERS)' FUZZ_RUNS='$(FUZZ_RUNS)' $(MAKE) --no-print-directory check \
+	@CYCLES='$(CYCLES)' READERS='$(READERS)' EXECS='$(EXECS)' FUZZ_RUNS='$(FUZZ_RUNS)' \
+		$(MAKE) --no-print-directory check \
 		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t'
 .PHONY: soak
 

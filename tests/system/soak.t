@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two hundred containers, eight at a time, while the template is refreshed: nothing adds up but the
 # counters. Then some whose guests read all of their memory, which fills the holes of the template's:
-# they are punched again. `make soak CYCLES=8 READERS=300` is the same with other numbers.
+# they are punched again. And a pod with many execs, four at a time. `make soak CYCLES=8 READERS=300
+# EXECS=2000` is the same with other numbers.
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
 system_template
-cycles=${CYCLES:-200} readers=${READERS:-16} workers=8 refreshes=4
+cycles=${CYCLES:-200} readers=${READERS:-16} execs=${EXECS:-40} workers=8 refreshes=4
 
 # A number of templatectl's status; 0 if it is not there: reasons that did not happen are left out.
 status_number() # KEY...: the way to it
@@ -151,4 +152,59 @@ diag "$readers guests in $((SECONDS - from)) s; resident: $published_kib KiB whe
 	"$(resident_kib) at the end"
 is "$(grep -c '"factory":"template"' "$STENCIL_TRACE")" $((cycles + 1 + readers)) 'each was a clone'
 less "$(own_kib)" $((before_own_kib + 4096)) "KiB of memory are templated's own"
+
+# ---- execs ---------------------------------------------------------------------------------------
+
+# Of the guest as a whole, and so of its agent: threads, open files, kibibytes that are in use.
+# shellcheck disable=SC2016 # expanded in the container
+look_guest()
+{
+	in_container execs sh -c 'cut -d " " -f 4 /proc/loadavg | cut -d / -f 2; cut -f 1 /proc/sys/fs/file-nr
+		awk "/^MemTotal/ { total = \$2 } /^MemAvailable/ { print total - \$2 }" /proc/meminfo' | xargs
+}
+
+# Its threads, descriptors, kibibytes.
+look_shim()
+{
+	echo "$(find "/proc/$shim/task" -mindepth 1 -maxdepth 1 | wc -l)" \
+		"$(find "/proc/$shim/fd" -mindepth 1 | wc -l) $(private_kib "$shim")"
+}
+
+exec_many() # WORKER
+{
+	local i
+
+	for ((i = $1; i < execs; i += 4)); do
+		in_container execs sh -c "echo $i; exit 7"
+		[ $? -eq 7 ] || return 1
+	done
+}
+
+pods_gone 'the readers are gone'
+capture container_detached execs -- sleep 100000
+done_well $? 'a container for execs'
+shim=$(pids_of containerd-shim-stencil-v2)
+for ((i = 0; i < 8; i++)); do
+	in_container execs true
+done
+read -r -a guest_before <<<"$(look_guest)"
+read -r -a shim_before <<<"$(look_shim)"
+for ((worker = 0; worker < 4; worker++)); do
+	exec_many "$worker" >"$WORLD_DIR/execs$worker" 2>&1 &
+	pids[worker]=$!
+done
+for ((worker = 0; worker < 4; worker++)); do
+	wait "${pids[worker]}"
+	ok $? "execs, $((worker + 1)) of 4" || diag "$(tail -n 3 "$WORLD_DIR/execs$worker")"
+done
+is "$(cat "$WORLD_DIR"/execs[0-3] | sort -n | uniq | grep -cE '^[0-9]+$')" "$execs" 'each has its output'
+read -r -a guest_after <<<"$(look_guest)"
+read -r -a shim_after <<<"$(look_shim)"
+diag "$execs execs; threads, files, KiB of the guest: ${guest_before[*]}, then ${guest_after[*]};" \
+	"of the shim: ${shim_before[*]}, then ${shim_after[*]}"
+is "${shim_after[0]} ${shim_after[1]}" "${shim_before[0]} ${shim_before[1]}" 'the shim has the threads and descriptors that it had'
+less "${shim_after[2]}" $((shim_before[2] + 512)) 'KiB are its own'
+less "${guest_after[0]}" $((guest_before[0] + 8)) 'threads has the guest'
+less "${guest_after[1]}" $((guest_before[1] + 64)) 'open files'
+less "${guest_after[2]}" $((guest_before[2] + 16384)) 'KiB in use'
 system_end
