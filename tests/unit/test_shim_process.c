@@ -237,6 +237,35 @@ static void test_delete_unstarted(void **state)
 	assert_int_equal(n_exits, 0);
 }
 
+/* A client that waits for the end of the output before it deletes, as dockerd 28 does,
+ * would wait for ever. */
+static void test_kill_unstarted(void **state)
+{
+	struct container *c = add_container("c1", LIFECYCLE_CREATED);
+	struct stdio_config config = {
+		.container_id = "c1", .exec_id = "c1", .in = "", .err = ""};
+	_cleanup_free_ char *fifo = NULL;
+	_cleanup_close_ int fd = -1;
+	struct scratch scratch;
+	char byte;
+
+	(void)state;
+	scratch_make(&scratch);
+	config.out = fifo = scratch_path(&scratch, "out");
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	stdio_free(c->init->stdio);
+	assert_ok(stdio_open(&config, &c->init->stdio, err));
+	fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(read(fd, &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_ok(process_kill(c->init, SIGKILL, false, err));
+	assert_int_equal(read(fd, &byte, 1), 0);
+	assert_int_equal(c->init->exit_status, EXIT_STATUS_KILLED);
+	assert_int_equal(n_exits, 1);
+	await_vm_end();
+	scratch_remove(&scratch);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -247,6 +276,7 @@ int main(void)
 		TEST(test_delete_unanswered),
 		TEST(test_delete_last),
 		TEST(test_delete_unstarted),
+		TEST(test_kill_unstarted),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
