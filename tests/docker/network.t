@@ -11,10 +11,17 @@ docker_start
 serve() # NAME WORD RUN-ARGUMENT...
 {
 	runs "a server, $1" --detach --name "$1" "${@:3}" "$DOCKER_IMAGE" \
-		sh -c "echo ready; exec nc -ll -p 7000 -e echo $2"
+		sh -c "nc -ll -p 7000 -e echo $2 &
+			until netstat -ltn | grep -q :7000; do :; done; echo ready; wait"
 	says "$1" ready
 	ok $? "$1 is ready"
 	IP=$(dock inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1")
+}
+
+# What a server says to the host.
+heard() # ADDRESS PORT
+{
+	timeout "$WAIT_SECONDS" bash -c 'cat <"/dev/tcp/$1/$2"' heard "$@"
 }
 
 # ---- the bridge ---------------------------------------------------------------------------------
@@ -22,7 +29,7 @@ serve() # NAME WORD RUN-ARGUMENT...
 serve plain one
 docks 'exec' exec plain ip -o address show dev eth0
 like "$(cat "$OUT")" "inet $IP/16" 'bridge: the container has the address that docker tells'
-is "$(timeout "$WAIT_SECONDS" "$STENCIL_BUSYBOX" nc "$IP" 7000 </dev/null)" one 'bridge: the host reaches it'
+is "$(heard "$IP" 7000)" one 'bridge: the host reaches it'
 runs 'bridge: another one reaches it' --rm "$DOCKER_IMAGE" nc "$IP" 7000
 is "$(cat "$OUT")" one 'bridge: by its address'
 runs 'run --network none' --rm --network none "$DOCKER_IMAGE" sh -c 'ls /sys/class/net'
@@ -34,7 +41,7 @@ docks 'rm' rm --force plain
 # ---- ports --------------------------------------------------------------------------------------
 
 serve published two --publish 7001:7000
-is "$(timeout "$WAIT_SECONDS" "$STENCIL_BUSYBOX" nc 127.0.0.1 7001 </dev/null)" two '--publish: from the host, by lo'
+is "$(heard 127.0.0.1 7001)" two '--publish: from the host, by lo'
 gateway=$(dock network inspect --format '{{(index .IPAM.Config 0).Gateway}}' bridge)
 runs '--publish: from another one' --rm "$DOCKER_IMAGE" nc "$gateway" 7001
 is "$(cat "$OUT")" two "--publish: by the host's address"
