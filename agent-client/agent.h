@@ -87,6 +87,10 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	CALL_RET(update_routes, UpdateRoutes, UpdateRoutesRequest, Grpc__Routes)         \
 	CALL(add_arp_neighbors, AddARPNeighbors, AddARPNeighborsRequest)                 \
 	CALL(update_network, UpdateNetwork, UpdateNetworkRequest)                        \
+	CALL_RET(dial_port, DialPort, DialPortRequest, Grpc__DialPortResponse)           \
+	CALL_RET(read_port, ReadPort, ReadPortRequest, Grpc__ReadStreamResponse)         \
+	CALL(write_port, WritePort, WritePortRequest)                                    \
+	CALL(close_port, ClosePort, ClosePortRequest)                                    \
 	CALL(create_sandbox, CreateSandbox, CreateSandboxRequest)                        \
 	CALL(destroy_sandbox, DestroySandbox, DestroySandboxRequest)                     \
 	CALL_RET(list_interfaces, ListInterfaces, ListInterfacesRequest,                 \

@@ -61,5 +61,10 @@ SERVICE_HANDLER(handle_list_routes);
 SERVICE_HANDLER(handle_add_arp_neighbors);
 SERVICE_HANDLER(handle_update_network); /* network_update.c */
 
+SERVICE_HANDLER(handle_dial_port); /* dial.c */
+SERVICE_HANDLER(handle_read_port);
+SERVICE_HANDLER(handle_write_port);
+SERVICE_HANDLER(handle_close_port);
+
 SERVICE_HANDLER(handle_online_cpu_mem); /* hotplug.c */
 SERVICE_HANDLER(handle_copy_file);      /* copy.c */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <netlink/errno.h>
 #include <netlink/socket.h>
 #include <sched.h>
@@ -78,6 +79,36 @@ static int run_inside(struct opener *o, struct err *err)
 		return err_sys(err, r, "cannot start a thread");
 	pthread_join(thread, NULL);
 	return o->err.code < 0 ? err_copy(err, &o->err) : 0;
+}
+
+struct socket_opener {
+	int netns_fd, family, fd;
+};
+
+static void *open_socket_inside(void *arg)
+{
+	struct socket_opener *o = arg;
+	int fd = setns(o->netns_fd, CLONE_NEWNET);
+
+	if (fd == 0)
+		fd = socket(o->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	o->fd = fd < 0 ? -errno : fd;
+	return NULL;
+}
+
+int net_open_socket(int netns_fd, int family, int *ret_fd)
+{
+	struct socket_opener o = {.netns_fd = netns_fd, .family = family};
+	pthread_t thread;
+	int r = thread_start(open_socket_inside, &o, 0, false, &thread);
+
+	if (r < 0)
+		return r;
+	pthread_join(thread, NULL);
+	if (o.fd < 0)
+		return o.fd;
+	*ret_fd = o.fd;
+	return 0;
 }
 
 static int open_sockets(int netns_fd, struct nl_sock **ret_sock,

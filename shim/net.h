@@ -36,6 +36,10 @@ struct net {
  * on. -EPERM: it is the host's. */
 int net_open_path(const char *path, int *ret_fd, struct err *err);
 
+/* A TCP socket of the namespace, as if one of its processes had made it: 0 or a negative
+ * errno. */
+int net_open_socket(int netns_fd, int family, int *ret_fd);
+
 /* netns_fd is not taken. From here on events tell of changes. */
 int net_new(int netns_fd, struct net **ret, struct err *err);
 /* Closes what is open; leaves the namespace as it is. NULL is fine. */

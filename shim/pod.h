@@ -33,6 +33,7 @@ struct disks;
 struct pod_disk;
 struct pod_image;
 struct pod_net;
+struct pod_ports;
 struct sandbox;
 struct trees;
 
@@ -65,7 +66,8 @@ struct pod {
 	struct pod_image *images; /* pod_images.h */
 	struct pod_disk *disks;   /* pod_disks.h */
 	struct factory_result factory;
-	struct pod_net *net; /* NULL: no namespace */
+	struct pod_net *net;     /* NULL: no namespace */
+	struct pod_ports *ports; /* NULL: there are none */
 	/* Its namespaces on the host, from before its start to its end; else -1. */
 	int netns_fd, ipcns_fd, utsns_fd;
 	struct standins *standins; /* with the first container */

@@ -21,6 +21,7 @@
 #include "shim/pod_images.h"
 #include "shim/pod_net.h"
 #include "shim/pod_oom.h"
+#include "shim/pod_ports.h"
 #include "shim/sandbox.h"
 
 /* libnl and QMP need more than the smallest stack. */
@@ -106,6 +107,8 @@ static int join_net(struct pod *pod, const struct pod_needs *needs, struct err *
 	if (r == 0)
 		r = pod_net_join(pod, &pod->net, err);
 	set_nics(pod, r == 0 ? (int)pod_net_nics(pod->net) : 0);
+	if (r == 0)
+		pod_ports_open(pod, &pod->ports);
 	return r < 0 ? err_wrap(err, "network") : 0;
 }
 
@@ -245,6 +248,8 @@ static int plug_net(struct pod *pod, struct err *err)
 	if (!pod->net)
 		return 0;
 	r = pod_net_start(pod->net, err);
+	if (r == 0)
+		r = pod_ports_start(pod->ports, err);
 	set_nics(pod, 0);
 	trace_end(&pod->trace, TRACE_NETWORK);
 	return r < 0 ? err_wrap(err, "network") : 0;
@@ -360,11 +365,13 @@ static void undo_pod(struct pod *pod)
 
 	pod_kill_vm(pod);
 	pod_oom_stop(pod);
+	pod_ports_hang_up(pod->ports);
 	vm = take_vm(pod);
 	pod_files_stop(pod);
 	pod_images_forget(pod);
 	pod_disks_forget(pod);
 	vm_free(vm);
+	pod_ports_free(steal_ptr(pod->ports));
 	pod_net_end(steal_ptr(pod->net));
 	pod_close_namespaces(pod);
 	lease_release(&pod->factory.lease);

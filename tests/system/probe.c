@@ -15,12 +15,17 @@
  * "probe until COMMAND" runs a shell command again after each change of the network,
  * until it succeeds.
  *
+ * "probe serve ADDRESS PORT COMMAND" listens there, and is done; each connection is then
+ * a shell command's standard streams.
+ *
  * "probe memory" reads all physical memory of its VM once, by /proc/kcore, which needs a
  * privileged container.
  */
+#include <arpa/inet.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,6 +201,50 @@ static int run_until(const char *command)
 	return 0;
 }
 
+static int listen_on(const char *address, const char *port)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET,
+		.sin_port = htons((in_port_t)strtoul(port, NULL, 10))};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = v4.sin_port};
+	int is_v4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
+	int fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if ((!is_v4 && inet_pton(AF_INET6, address, &v6.sin6_addr) != 1) ||
+		bind(fd, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
+			is_v4 ? sizeof(v4) : sizeof(v6)) < 0 ||
+		listen(fd, 1024) < 0) {
+		perror(address);
+		return -1;
+	}
+	return fd;
+}
+
+static void serve_one(int fd, const char *command)
+{
+	if (fork() == 0) {
+		dup2(fd, STDIN_FILENO);
+		dup2(fd, STDOUT_FILENO);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	close(fd);
+}
+
+static int run_server(const char *address, const char *port, const char *command)
+{
+	int fd = listen_on(address, port);
+
+	if (fd < 0 || daemon(0, 0) < 0)
+		return 1;
+	signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (connection >= 0)
+			serve_one(connection, command);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned char bytes[16];
@@ -209,6 +258,8 @@ int main(int argc, char **argv)
 		return make_queue((key_t)strtol(argv[2], NULL, 0));
 	if (argc == 3 && strcmp(argv[1], "until") == 0)
 		return run_until(argv[2]);
+	if (argc == 5 && strcmp(argv[1], "serve") == 0)
+		return run_server(argv[2], argv[3], argv[4]);
 	if (argc == 2 && strcmp(argv[1], "memory") == 0)
 		return read_memory();
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
