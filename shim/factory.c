@@ -159,16 +159,13 @@ static const struct factory {
 /* The better one's reason comes behind, where both have one to tell. */
 static void add_reason(struct factory_result *result, const char *reason, bool is_off)
 {
-	char former[sizeof(result->reason)];
+	_cleanup_free_ char *both = NULL;
 
 	if (!*reason)
 		return;
-	str_copy(former, result->reason);
-	if (is_off && *former)
-		snprintf(result->reason, sizeof(result->reason), "%s, and %.400s", reason,
-			former);
-	else
-		snprintf(result->reason, sizeof(result->reason), "%s", reason);
+	if (is_off && *result->reason)
+		both = xasprintf("%s, and %s", reason, result->reason);
+	str_copy(result->reason, both ? both : reason);
 }
 
 /* Whether that factory must not be asked any more; err says why. */

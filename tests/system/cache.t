@@ -279,6 +279,5 @@ kill "$TEMPLATED_PID" && wait "$TEMPLATED_PID"
 ok $? 'templated ends, while it boots another one'
 TEMPLATED_PID=
 is "$(pids_of qemu-system-x86_64)" '' 'and no VM is left'
-ip netns delete pod
 rm -f /run/template.conf
 system_end
