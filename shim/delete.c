@@ -91,15 +91,11 @@ static int undo_dead(
 	const struct config *c, const char *dir, const char *id, struct err *err)
 {
 	enum peer_outcome outcome = PEER_IS_MUTE;
-	char cgroup[CGROUP_PATH_BYTES];
 	struct state s = {0};
-	pid_t shim = 0;
 	int r;
 
-	if (state_load(dir, &s, NULL) == 0) {
+	if (state_load(dir, &s, NULL) == 0)
 		outcome = peer_discard(&s, id);
-		shim = s.shim.pid;
-	}
 	state_done(&s);
 	switch (outcome) {
 	case PEER_GOES_ON:
@@ -113,10 +109,8 @@ static int undo_dead(
 		break;
 	}
 	r = delete_state(c, dir, err);
-	if (shim > 0) {
-		shim_cgroup_path(c, shim, cgroup);
-		own_cgroup_forget(cgroup);
-	}
+	/* Not by the record: a shim may be killed when that is gone already. */
+	own_cgroup_sweep(c->cgroup_parent, SHIM_CGROUP);
 	return r;
 }
 

@@ -127,7 +127,9 @@ static void *limit_shim(void *arg)
 
 static void limiter_start(struct limiter *l, const struct config *c)
 {
-	shim_cgroup_path(c, getpid(), l->path);
+	_cleanup_free_ char *name = xasprintf(SHIM_CGROUP "%d", (int)getpid());
+
+	cgroup_path(c, name, l->path);
 	l->started = thread_start(limit_shim, l, 0, false, &l->thread) == 0;
 	if (!l->started)
 		log_warn("the shim itself is not limited: there is no thread for it");

@@ -18,13 +18,6 @@
 #define RECORD_MAX   (64u << 10)
 #define RECORD_DEPTH 2
 
-void shim_cgroup_path(const struct config *c, pid_t shim, char ret[CGROUP_PATH_BYTES])
-{
-	_cleanup_free_ char *name = xasprintf("shim-%d", (int)shim);
-
-	cgroup_path(c, name, ret);
-}
-
 void state_done(struct state *s)
 {
 	free(s->dir);

@@ -5,7 +5,6 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "base/proc.h"
-#include "vm/cgroup.h"
 
 /*
  * <state_dir>/<namespace>:<id>/ (mode 0700):
@@ -21,8 +20,8 @@
  */
 #define STATE_LINK "stencil"
 
-/* The cgroup of a shim: <cgroup_parent>/shim-<pid>. */
-void shim_cgroup_path(const struct config *c, pid_t shim, char ret[CGROUP_PATH_BYTES]);
+/* How the cgroup of a shim is called: <cgroup_parent>/shim-<pid>. */
+#define SHIM_CGROUP "shim-"
 
 struct state {
 	char *dir;

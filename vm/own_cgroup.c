@@ -2,6 +2,7 @@
 /* Moving to a cgroup of one's own, and back: see own_cgroup.h. */
 #include "vm/own_cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -139,11 +140,27 @@ void own_cgroup_leave(void)
 	before.moved = false;
 }
 
-void own_cgroup_forget(const char *path)
+static void sweep_in(const char *parent, const char *prefix)
 {
-	_cleanup_(unlock) int lock_fd = vm_number_lock(NULL);
-	struct err err = ERR_INIT;
+	_cleanup_closedir_ DIR *all = opendir(parent);
+	struct dirent *entry;
 
-	if (lock_fd < 0 || cgroup_remove(path, &err) < 0)
-		log_warn("the cgroup %s stays: %s", path, err.text);
+	while (all && (entry = readdir(all)))
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+			unlinkat(dirfd(all), entry->d_name, AT_REMOVEDIR);
+	/* Whatever else is there keeps it. */
+	rmdir(parent);
+}
+
+void own_cgroup_sweep(const char *parent, const char *prefix)
+{
+	char roots[CGROUP_MAX][64];
+	unsigned int n = cgroup_hierarchies(roots);
+	_cleanup_(unlock) int lock_fd = vm_number_lock(NULL);
+
+	for (unsigned int i = 0; i < n && lock_fd >= 0; i++) {
+		_cleanup_free_ char *full = xasprintf("%s/%s", roots[i], parent);
+
+		sweep_in(full, prefix);
+	}
 }

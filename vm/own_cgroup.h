@@ -19,5 +19,9 @@ int own_cgroup_enter(const char *path, struct err *err);
 /* Moves back, and removes that unless somebody else is in it. Nothing happens to who has
  * not moved. */
 void own_cgroup_leave(void);
-/* Removes the one of a process that has ended without leaving it. */
-void own_cgroup_forget(const char *path);
+/*
+ * Removes what processes have left behind that were killed: every cgroup below `parent`
+ * whose name begins so and that nobody is in. (Nobody can be about to: who makes one has
+ * the lock of numbers until it is in it.)
+ */
+void own_cgroup_sweep(const char *parent, const char *prefix);
