@@ -345,7 +345,9 @@ static int clone_seen(const struct follower *f, const struct seen *seen)
 		return -1;
 	fd = open_tree(from, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	to = fd < 0 ? -errno : open_below(f->to_fd, seen->path);
-	r = MIN(fd < 0 ? -errno : 0, to < 0 ? to : 0);
+	/* Or the host, who may see it in the guest from here on, finds its mount busy. */
+	close_fd(steal_fd(&from));
+	r = MIN(to, 0);
 	if (r == 0)
 		r = rootfs_restrict(fd, f->readonly == ROOTFS_READONLY_ALL
 						? f->readonly
