@@ -47,8 +47,8 @@ nothing_is_left() # NAME
 	is "$(cgroups_matching ".*/$WORLD/(shim-)?[0-9]+")" '' "$1: no cgroup"
 }
 
-# A container that is being started; a process of its pod gets a signal as soon as a command succeeds.
-# The time is for people.
+# A container that is being started, one that does not end by itself: a process of its pod gets a signal
+# as soon as a command succeeds. The time is for people.
 signal_at() # NAME SIGNAL PROCESS LOOK... -- CTR-OPTION... -- COMMAND...
 {
 	local name="SIG$2 to $3 in $1" signal=$2 process=$3 look=() from
@@ -78,9 +78,9 @@ signal_at() # NAME SIGNAL PROCESS LOOK... -- CTR-OPTION... -- COMMAND...
 for victim in 'TERM containerd-shim-stencil-v2' 'KILL containerd-shim-stencil-v2' 'KILL qemu-system-x86_64'; do
 	read -r signal process <<<"$victim"
 	signal_at 'a cold boot' "$signal" "$process" has_process qemu-system-x86_64 \
-		-- --runtime-config-path /run/direct.conf -- true
+		-- --runtime-config-path /run/direct.conf -- sleep 1000
 	signal_at 'a clone' "$signal" "$process" has_process qemu-system-x86_64 \
-		-- --runtime-config-path /run/strict.conf -- true
+		-- --runtime-config-path /run/strict.conf -- sleep 1000
 	signal_at 'a hot-plug' "$signal" "$process" has_mapping $((1024 * 1024)) \
 		-- --memory-limit $((1024 << 20)) -- sleep 1000
 done
