@@ -2,7 +2,10 @@
 /* Views of a network namespace compared: see net_view.h. */
 #include "shim/net_view.h"
 
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <string.h>
 
 void net_view_free(struct net_view *view)
@@ -128,6 +131,18 @@ static void undo_gone(
 	}
 }
 
+/* Every namespace has the rules that the kernel gives it, and that of a VRF comes with
+ * that. */
+static bool is_there_anyhow(const struct net_message *m)
+{
+	struct nlattr *protocol;
+
+	if (m->rank != NET_RULE)
+		return false;
+	protocol = nlmsg_find_attr(m->data, sizeof(struct fib_rule_hdr), FRA_PROTOCOL);
+	return protocol && nla_get_u8(protocol) == RTPROT_KERNEL;
+}
+
 static void make_new(
 	struct comparison *c, const struct net_view *to, struct net_change *change)
 {
@@ -138,7 +153,7 @@ static void make_new(
 		const struct net_message *m = &to->messages[i];
 
 		if ((is_changed(c, m->index) || !has_message(&c->in_from, m)) &&
-			!is_skipped(c, m))
+			!is_skipped(c, m) && (c->asked->from || !is_there_anyhow(m)))
 			add_request(change, m, false);
 	}
 }

@@ -71,7 +71,7 @@ struct net_change {
 };
 
 /*
- * What makes `to` of `from` (NULL: of an empty namespace): first *ret_gone, then
+ * What makes `to` of `from` (NULL: of a new namespace): first *ret_gone, then
  * *ret_new. Of an interface that has changed itself, or its addresses, everything is told
  * again: the kernel may have dropped some of it on the way. What is about an interface
  * that `skip` names is left out.
