@@ -4,14 +4,12 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/device.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/util.h"
@@ -57,20 +55,6 @@ static const char *kind_of(const struct stat *st)
 	return S_ISBLK(st->st_mode) ? "block" : "char";
 }
 
-static bool is_virtual(const struct stat *st)
-{
-	char path[64], target[PATH_MAX];
-	ssize_t len;
-
-	snprintf(path, sizeof(path), "/sys/dev/%s/%u:%u", kind_of(st), major(st->st_rdev),
-		minor(st->st_rdev));
-	len = readlink(path, target, sizeof(target) - 1);
-	if (len < 0)
-		return false;
-	target[len] = '\0';
-	return strstr(target, "/devices/virtual/");
-}
-
 static bool is_of_module(const struct stat *st)
 {
 	char alias[64];
@@ -86,7 +70,7 @@ int node_find(const char *path, struct stat *ret, struct err *err)
 		!(S_ISCHR(ret->st_mode) || S_ISBLK(ret->st_mode)))
 		return err_set(
 			err, -ENODEV, "the guest has no device %s", err_quote(path, 128));
-	if (!is_virtual(ret) && !is_of_module(ret))
+	if (!device_is_virtual(S_ISBLK(ret->st_mode), ret->st_rdev) && !is_of_module(ret))
 		return err_set(err, -EPERM, "%s of the guest is not for containers",
 			err_quote(path, 128));
 	return 0;
@@ -132,22 +116,17 @@ static void add_module_node(void *user, const struct modpack_node *node)
 	add_entry(user, path);
 }
 
-/* "10:200": the name that its driver gives it. */
+/* number: "10:200" */
 static void add_driver_node(struct json_object *list, const char *number)
 {
-	_cleanup_free_ char *file = xasprintf(SYSFS_CHAR "/%s/uevent", number);
-	_cleanup_free_ char *text = NULL, *path = NULL;
-	const char *at;
-	size_t len;
+	_cleanup_free_ char *path = NULL;
+	unsigned int major_, minor_;
 
-	if (file_read(AT_FDCWD, file, 4096, &text, &len, NULL) < 0)
+	if (sscanf(number, "%u:%u", &major_, &minor_) != 2)
 		return;
-	at = strstr(text, "DEVNAME=");
-	if (!at)
-		return;
-	at += strlen("DEVNAME=");
-	path = xasprintf("/dev/%.*s", (int)strcspn(at, "\n"), at);
-	add_entry(list, path);
+	path = device_node_path(false, makedev(major_, minor_));
+	if (path)
+		add_entry(list, path);
 }
 
 static int get_list(struct json_object *spec, struct json_object **ret, struct err *err)

@@ -3,17 +3,15 @@
 #include "shim/spec_nodes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "agent-client/agent.h"
-#include "base/io.h"
+#include "base/device.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -24,52 +22,17 @@
 struct device {
 	const char *path; /* in the container */
 	bool is_block;
-	unsigned int major, minor; /* on the host */
+	dev_t dev; /* on the host */
 };
 
 /* ---- what a device of the host is ---- */
 
-static char *sysfs_path(const struct device *d, const char *file)
-{
-	return xasprintf("/sys/dev/%s/%u:%u%s%s", d->is_block ? "block" : "char",
-		d->major, d->minor, *file ? "/" : "", file);
-}
-
-/* The kernel keeps those without a parent in hardware below one folder. */
-static bool is_virtual(const struct device *d)
-{
-	_cleanup_free_ char *path = sysfs_path(d, "");
-	char target[PATH_MAX];
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-
-	if (n < 0)
-		return false;
-	target[n] = '\0';
-	return strstr(target, "/devices/virtual/");
-}
-
 bool spec_node_is_free_loop(unsigned int major, unsigned int minor)
 {
-	const struct device d = {.is_block = true, .major = major, .minor = minor};
-	_cleanup_free_ char *path = sysfs_path(&d, "loop/backing_file");
+	_cleanup_free_ char *path =
+		device_sysfs_path(true, makedev(major, minor), "loop/backing_file");
 
 	return major == LOOP_MAJOR && access(path, F_OK) < 0;
-}
-
-/* By the kernel's word; the caller's, or NULL. */
-static char *name_of_driver(const struct device *d)
-{
-	_cleanup_free_ char *path = sysfs_path(d, "uevent"), *text = NULL;
-	const char *at;
-	size_t len;
-
-	if (file_read(AT_FDCWD, path, 4096, &text, &len, NULL) < 0)
-		return NULL;
-	at = strstr(text, "DEVNAME=");
-	if (!at)
-		return NULL;
-	at += strlen("DEVNAME=");
-	return xasprintf("/dev/%.*s", (int)strcspn(at, "\n"), at);
 }
 
 /* Of one whose module is not loaded the kernel knows nothing: its node has its name, if
@@ -80,22 +43,22 @@ static char *name_of_node(const struct device *d)
 
 	if (strncmp(d->path, "/dev/", 5) != 0 || lstat(d->path, &st) < 0 ||
 		!(d->is_block ? S_ISBLK(st.st_mode) : S_ISCHR(st.st_mode)) ||
-		st.st_rdev != makedev(d->major, d->minor))
+		st.st_rdev != d->dev)
 		return NULL;
 	return xstrdup(d->path);
 }
 
 static int find_name(const struct device *d, char **ret, struct err *err)
 {
-	_cleanup_free_ char *sysfs = sysfs_path(d, "");
-	bool has_driver = access(sysfs, F_OK) == 0;
+	bool has_driver = device_has_driver(d->is_block, d->dev);
 
-	*ret = has_driver ? name_of_driver(d) : name_of_node(d);
-	if (*ret && (d->is_block || !has_driver || is_virtual(d)))
+	*ret = has_driver ? device_node_path(d->is_block, d->dev) : name_of_node(d);
+	if (*ret &&
+		(d->is_block || !has_driver || device_is_virtual(d->is_block, d->dev)))
 		return 0;
 	err_set(err, -EPERM,
 		"%s is a device of the host (%u:%u%s%s), and a VM can't have that",
-		err_quote(d->path, 256), d->major, d->minor, *ret ? ", " : "",
+		err_quote(d->path, 256), major(d->dev), minor(d->dev), *ret ? ", " : "",
 		*ret ? err_quote(*ret, 128) : "");
 	free(steal_ptr(*ret));
 	return err->code;
@@ -132,6 +95,7 @@ static int read_number(
 static int fit_device(struct json_object *entry, struct spec_nodes *list, struct err *err)
 {
 	_cleanup_free_ char *name = NULL;
+	unsigned int major_ = 0, minor_ = 0;
 	struct device d = {0};
 	const char *type;
 	int r = json_get_string(entry, "path", &d.path, err);
@@ -142,11 +106,12 @@ static int fit_device(struct json_object *entry, struct spec_nodes *list, struct
 	if (r < 0 || strcmp(type, "p") == 0)
 		return r;
 	d.is_block = strcmp(type, "b") == 0;
-	r = read_number(entry, "major", &d.major, err);
+	r = read_number(entry, "major", &major_, err);
 	if (r == 0)
-		r = read_number(entry, "minor", &d.minor, err);
+		r = read_number(entry, "minor", &minor_, err);
+	d.dev = makedev(major_, minor_);
 	/* Others are plugged. */
-	if (r == 0 && d.is_block && !spec_node_is_free_loop(d.major, d.minor))
+	if (r == 0 && d.is_block && !spec_node_is_free_loop(major_, minor_))
 		return 0;
 	if (r == 0)
 		r = find_name(&d, &name, err);
