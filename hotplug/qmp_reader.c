@@ -14,6 +14,11 @@
 /* Two numbers of 20 digits stand before it. */
 #define EVENT_NAME_WITHIN 128
 
+/* Of a message as it was on the wire. */
+struct qmp_size {
+	size_t bytes, nodes;
+};
+
 void qmp_end(struct qmp *q, const struct err *why)
 {
 	pthread_mutex_lock(&q->lock);
@@ -51,17 +56,16 @@ static int take_greeting(struct qmp *q, struct json_object *greeting, struct err
 }
 
 /* Keeps an event; takes nothing of msg. */
-static int take_event(struct qmp *q, struct json_object *msg, const char *line,
-	size_t len, struct err *err)
+static int take_event(struct qmp *q, struct json_object *msg, const struct qmp_size *size,
+	struct err *err)
 {
-	size_t nodes = json_count_nodes(line, len);
 	struct qmp_event *slot = &q->events[q->n_events % QMP_EVENTS_KEPT];
 	struct json_object *data = NULL;
 	const char *name;
 
 	if (json_get_string(msg, "event", &name, err) < 0)
 		return qmp_broken(err, "QMP event");
-	if (len > QMP_EVENT_MAX || nodes > QMP_EVENT_NODES_MAX) {
+	if (size->bytes > QMP_EVENT_MAX || size->nodes > QMP_EVENT_NODES_MAX) {
 		q->n_dropped++;
 		return 0;
 	}
@@ -93,8 +97,8 @@ static bool take_answer(struct qmp *q, struct json_object *msg)
 }
 
 /* Called with the lock held; takes msg. */
-static int sort_message(struct qmp *q, struct json_object *msg, const char *line,
-	size_t len, struct err *err)
+static int sort_message(struct qmp *q, struct json_object *msg,
+	const struct qmp_size *size, struct err *err)
 {
 	_cleanup_json_ struct json_object *owned = msg;
 	struct json_object *greeting = NULL;
@@ -106,7 +110,7 @@ static int sort_message(struct qmp *q, struct json_object *msg, const char *line
 		return take_greeting(q, greeting, err);
 	}
 	if (json_object_object_get_ex(msg, "event", NULL))
-		return take_event(q, msg, line, len, err);
+		return take_event(q, msg, size, err);
 	if (!json_object_object_get_ex(msg, "return", NULL) &&
 		!json_object_object_get_ex(msg, "error", NULL))
 		return err_set(err, -EBADMSG,
@@ -167,12 +171,14 @@ static bool is_guests_event(const char *line, size_t len)
 
 static int take_line(struct qmp *q, const char *line, size_t len, struct err *err)
 {
+	struct qmp_size size = {.bytes = len};
 	struct json_object *msg;
 	int r;
 
 	if (is_blank(line, len))
 		return 0;
-	if (json_count_nodes(line, len) > QMP_NODES_MAX)
+	size.nodes = json_count_nodes(line, len);
+	if (size.nodes > QMP_NODES_MAX)
 		return err_set(err, -EBADMSG, "a QMP message has more than %u values",
 			QMP_NODES_MAX);
 	if (is_guests_event(line, len))
@@ -185,7 +191,7 @@ static int take_line(struct qmp *q, const char *line, size_t len, struct err *er
 		return err_set(err, -EBADMSG, "a QMP message is not an object");
 	}
 	pthread_mutex_lock(&q->lock);
-	r = sort_message(q, msg, line, len, err);
+	r = sort_message(q, msg, &size, err);
 	pthread_cond_broadcast(&q->changed);
 	pthread_mutex_unlock(&q->lock);
 	return r;

@@ -140,6 +140,24 @@ static inline void peer_end(struct peer *p)
 	close(p->fd);
 }
 
+/* The beginning of each session. */
+#define HELLO                                                                            \
+	{NULL, GREETING, PEER_NONE},                                                     \
+	{                                                                                \
+		CAPABILITIES, OK(1), false                                               \
+	}
+
+/* Messages that nobody was waiting for. */
+static inline uint64_t dropped(struct qmp *q)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&q->lock);
+	n = q->n_dropped;
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}
+
 #define assert_ok(expr)                                                                  \
 	do {                                                                             \
 		struct err err_ = ERR_INIT, *err = &err_;                                \

@@ -9,23 +9,6 @@
 
 static struct peer peer;
 
-/* Messages that nobody was waiting for. */
-static uint64_t dropped(struct qmp *q)
-{
-	uint64_t n;
-
-	pthread_mutex_lock(&q->lock);
-	n = q->n_dropped;
-	pthread_mutex_unlock(&q->lock);
-	return n;
-}
-
-#define HELLO                                                                            \
-	{NULL, GREETING, PEER_NONE},                                                     \
-	{                                                                                \
-		CAPABILITIES, OK(1), false                                               \
-	}
-
 /* A session over the steps given. */
 #define START(...)                                                                       \
 	static const struct peer_step steps_[] = {__VA_ARGS__};                          \

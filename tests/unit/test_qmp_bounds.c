@@ -8,23 +8,6 @@
 
 static struct peer peer;
 
-#define HELLO                                                                            \
-	{NULL, GREETING, PEER_NONE},                                                     \
-	{                                                                                \
-		CAPABILITIES, OK(1), false                                               \
-	}
-
-/* Messages that nobody was waiting for. */
-static uint64_t dropped(struct qmp *q)
-{
-	uint64_t n;
-
-	pthread_mutex_lock(&q->lock);
-	n = q->n_dropped;
-	pthread_mutex_unlock(&q->lock);
-	return n;
-}
-
 static int command(struct qmp *q, const char *name, struct err *err)
 {
 	return qmp_command(q, name, NULL, soon(), err);
