@@ -80,6 +80,12 @@ int err_wrap(struct err *err, const char *fmt, ...)
 	return code;
 }
 
+void err_keep_first(struct err *first, const struct err *e)
+{
+	if (first->code == 0)
+		*first = *e;
+}
+
 int err_copy(struct err *err, const struct err *from)
 {
 	if (err)

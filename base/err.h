@@ -29,6 +29,10 @@ int err_sys(struct err *err, int code, const char *fmt, ...)
 /* Puts "<context>: " before the text there is; returns the code there is. */
 int err_wrap(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* For what goes on after a failure, so that one thing in the way leaves only itself: e
+ * becomes *first unless there is one. */
+void err_keep_first(struct err *first, const struct err *e);
+
 /* Copies an error (for one that was kept by an object and is told to several callers). */
 int err_copy(struct err *err, const struct err *from);
 

@@ -256,11 +256,10 @@ SERVICE_HANDLER(handle_update_network)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < req->n_devices; i++)
-		if (name_device(sock, req->devices[i], request, &e) < 0 &&
-			first.code == 0)
-			first = e;
+		if (name_device(sock, req->devices[i], request, &e) < 0)
+			err_keep_first(&first, &e);
 	for (size_t i = 0; i < req->n_messages; i++)
-		if (ask_kernel(sock, req, &req->messages[i], &e) < 0 && first.code == 0)
-			first = e;
+		if (ask_kernel(sock, req, &req->messages[i], &e) < 0)
+			err_keep_first(&first, &e);
 	return first.code < 0 ? err_copy(err, &first) : 0;
 }

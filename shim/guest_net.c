@@ -13,13 +13,6 @@ static_assert(NET_NICS_MAX <= VM_PORTS, "a port for each NIC");
 
 /* ---- NICs ---- */
 
-/* Goes on after a failure; the first is told. */
-static void keep_first(struct err *first, const struct err *e)
-{
-	if (first->code == 0)
-		*first = *e;
-}
-
 static bool is_gone(const struct net_view *view, const struct net_nic *nic)
 {
 	const struct net_interface *i = net_view_find(view, nic->index);
@@ -38,9 +31,9 @@ static void unplug_gone(struct guest_net *g, const struct net_view *view,
 			continue;
 		if (nic->port != NET_UNPLUGGED &&
 			vm_unplug_nic(use->vm, nic->port, &e) < 0)
-			keep_first(first, &e);
+			err_keep_first(first, &e);
 		if (net_leave_nic(g->net, nic, &e) < 0)
-			keep_first(first, &e);
+			err_keep_first(first, &e);
 	}
 }
 
@@ -87,7 +80,7 @@ static void plug_new(struct guest_net *g, const struct net_view *view,
 				!net_find_nic(g->net, interface->index)))
 			continue;
 		if (add_nic(g, interface, use, &e) < 0)
-			keep_first(first, &e);
+			err_keep_first(first, &e);
 	}
 }
 
@@ -190,9 +183,9 @@ static int tell_guest(struct guest_net *g, const struct net_view *view,
 
 	net_compare(&c, &gone, &new);
 	if (g->told && send_requests(g, g->told, use, &gone, &e) < 0)
-		keep_first(&first, &e);
+		err_keep_first(&first, &e);
 	if (e.code != -ETIMEDOUT && send_requests(g, view, use, &new, &e) < 0)
-		keep_first(&first, &e);
+		err_keep_first(&first, &e);
 	if (first.code < 0)
 		r = err_copy(err, &first);
 	net_change_done(&gone);
@@ -208,7 +201,7 @@ int guest_net_follow(struct guest_net *g, struct net_view *view,
 	unplug_gone(g, view, use, &first);
 	plug_new(g, view, use, &first);
 	if (tell_guest(g, view, use, &e) < 0)
-		keep_first(&first, &e);
+		err_keep_first(&first, &e);
 	if (e.code == -ETIMEDOUT) {
 		net_view_free(view);
 		return err_copy(err, &e);

@@ -24,11 +24,39 @@
 
 struct opener {
 	int netns_fd;
-	struct nl_sock *sock, *events; /* events: NULL is fine */
-	int tun_fd;
-	bool wants_tun;
+	int (*open)(void *user, struct err *err);
+	void *user;
 	struct err err;
 };
+
+static void *open_inside(void *arg)
+{
+	struct opener *o = arg;
+
+	if (setns(o->netns_fd, CLONE_NEWNET) < 0)
+		err_sys(&o->err, errno, "cannot enter it");
+	else
+		o->open(o->user, &o->err);
+	return NULL;
+}
+
+/*
+ * Sockets and /dev/net/tun belong for ever to the namespace they were opened in, so that
+ * is all that has to happen there: a thread that ends at once does it, and no thread of
+ * ours ever changes its namespace and comes back.
+ */
+static int run_inside(int netns_fd, int (*open)(void *user, struct err *err), void *user,
+	struct err *err)
+{
+	struct opener o = {.netns_fd = netns_fd, .open = open, .user = user};
+	pthread_t thread;
+	int r = thread_start(open_inside, &o, 0, false, &thread);
+
+	if (r < 0)
+		return err_sys(err, r, "cannot start a thread");
+	pthread_join(thread, NULL);
+	return o.err.code < 0 ? err_copy(err, &o.err) : 0;
+}
 
 /* Whatever a view is made of. */
 static int join_groups(struct nl_sock *events)
@@ -38,97 +66,74 @@ static int join_groups(struct nl_sock *events)
 		RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE, RTNLGRP_NONE);
 }
 
-static void *open_inside(void *arg)
-{
-	struct opener *o = arg;
-	int r = 0;
-
-	if (setns(o->netns_fd, CLONE_NEWNET) < 0) {
-		err_sys(&o->err, errno, "cannot enter it");
-		return NULL;
-	}
-	if (o->sock)
-		r = nl_connect(o->sock, NETLINK_ROUTE);
-	if (r == 0 && o->events)
-		r = nl_connect(o->events, NETLINK_ROUTE);
-	if (r == 0 && o->events)
-		r = join_groups(o->events);
-	if (r < 0) {
-		netlink_err(&o->err, r, "cannot open a route socket in it");
-		return NULL;
-	}
-	/* QEMU gets it, and may have CAP_FOWNER: the device stays as it is. */
-	if (o->wants_tun)
-		o->tun_fd = open_readonly_mount("/dev/net/tun", O_RDWR);
-	if (o->wants_tun && o->tun_fd < 0)
-		err_sys(&o->err, o->tun_fd, "cannot open /dev/net/tun");
-	return NULL;
-}
-
-/*
- * Sockets and /dev/net/tun belong for ever to the namespace they were opened in, so that
- * is all that has to happen there: a thread that ends at once does it, and no thread of
- * ours ever changes its namespace and comes back.
- */
-static int run_inside(struct opener *o, struct err *err)
-{
-	pthread_t thread;
-	int r = thread_start(open_inside, o, 0, false, &thread);
-
-	if (r < 0)
-		return err_sys(err, r, "cannot start a thread");
-	pthread_join(thread, NULL);
-	return o->err.code < 0 ? err_copy(err, &o->err) : 0;
-}
-
-struct socket_opener {
-	int netns_fd, family, fd;
+struct route_sockets {
+	struct nl_sock *sock, *events; /* events: NULL is fine */
 };
 
-static void *open_socket_inside(void *arg)
+static int connect_sockets(void *user, struct err *err)
 {
-	struct socket_opener *o = arg;
-	int fd = setns(o->netns_fd, CLONE_NEWNET);
+	struct route_sockets *s = user;
+	int r = nl_connect(s->sock, NETLINK_ROUTE);
 
-	if (fd == 0)
-		fd = socket(o->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
-	o->fd = fd < 0 ? -errno : fd;
-	return NULL;
-}
-
-int net_open_socket(int netns_fd, int family, int *ret_fd)
-{
-	struct socket_opener o = {.netns_fd = netns_fd, .family = family};
-	pthread_t thread;
-	int r = thread_start(open_socket_inside, &o, 0, false, &thread);
-
-	if (r < 0)
-		return r;
-	pthread_join(thread, NULL);
-	if (o.fd < 0)
-		return o.fd;
-	*ret_fd = o.fd;
-	return 0;
+	if (r == 0 && s->events)
+		r = nl_connect(s->events, NETLINK_ROUTE);
+	if (r == 0 && s->events)
+		r = join_groups(s->events);
+	return r < 0 ? netlink_err(err, r, "cannot open a route socket in it") : 0;
 }
 
 static int open_sockets(int netns_fd, struct nl_sock **ret_sock,
 	struct nl_sock **ret_events, struct err *err)
 {
 	_cleanup_(nl_sock) struct nl_sock *sock = nl_socket_alloc(), *events = NULL;
-	struct opener o = {.netns_fd = netns_fd, .sock = sock};
 	int r;
 
 	if (ret_events)
-		o.events = events = nl_socket_alloc();
+		events = nl_socket_alloc();
 	if (!sock || (ret_events && !events))
 		return err_set(err, -ENOMEM, "out of memory");
-	r = run_inside(&o, err);
+	r = run_inside(
+		netns_fd, connect_sockets, &(struct route_sockets){sock, events}, err);
 	if (r < 0)
 		return r;
 	*ret_sock = steal_ptr(sock);
 	if (ret_events)
 		*ret_events = steal_ptr(events);
 	return 0;
+}
+
+/* QEMU gets it, and may have CAP_FOWNER: the device stays as it is. */
+static int open_tun(void *user, struct err *err)
+{
+	int fd = open_readonly_mount("/dev/net/tun", O_RDWR);
+
+	if (fd < 0)
+		return err_sys(err, fd, "cannot open /dev/net/tun");
+	*(int *)user = fd;
+	return 0;
+}
+
+struct stream_socket {
+	int family, fd;
+};
+
+static int open_stream(void *user, struct err *err)
+{
+	struct stream_socket *s = user;
+
+	s->fd = socket(s->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	return s->fd < 0 ? err_sys(err, errno, "cannot make a socket") : 0;
+}
+
+int net_open_socket(int netns_fd, int family, int *ret_fd)
+{
+	struct stream_socket s = {.family = family};
+	struct err err = ERR_INIT;
+	int r = run_inside(netns_fd, open_stream, &s, &err);
+
+	if (r == 0)
+		*ret_fd = s.fd;
+	return r;
 }
 
 /*
@@ -227,23 +232,22 @@ struct net_nic *net_find_nic(struct net *net, int index)
 int net_join(struct net *net, const struct net_interface *i, struct net_nic **ret,
 	struct err *err)
 {
-	struct opener o = {.netns_fd = net->netns_fd, .tun_fd = -1, .wants_tun = true};
 	struct net_nic *nic;
-	int r = 0;
+	int tun_fd = -1, r = 0;
 
 	if (net->n_nics == NET_NICS_MAX)
 		r = err_set(err, -E2BIG, "there are %d already", NET_NICS_MAX);
 	if (r == 0)
-		r = run_inside(&o, err);
+		r = run_inside(net->netns_fd, open_tun, &tun_fd, err);
 	nic = &net->nics[net->n_nics];
 	if (r == 0)
-		r = net_join_one(net->sock, i, o.tun_fd, nic, err);
+		r = net_join_one(net->sock, i, tun_fd, nic, err);
 	if (r < 0) {
-		close_fd(o.tun_fd);
+		close_fd(tun_fd);
 		return err_wrap(
 			err, "cannot join interface %s to a tap", err_quote(i->name, 16));
 	}
-	nic->tap_fd = o.tun_fd;
+	nic->tap_fd = tun_fd;
 	nic->port = NET_UNPLUGGED;
 	net->n_nics++;
 	*ret = nic;
@@ -259,22 +263,14 @@ int net_follow_mtu(struct net *net, struct net_nic *nic, uint32_t mtu, struct er
 	return r;
 }
 
-/* Goes on after a failure, so that one thing in the way leaves only itself; the first is
- * told. */
-static void keep_first(struct err *first, const struct err *e)
-{
-	if (first->code == 0)
-		*first = *e;
-}
-
 int net_leave_nic(struct net *net, struct net_nic *nic, struct err *err)
 {
 	struct err first = ERR_INIT, e = ERR_INIT;
 
 	if (net_unfilter(net->sock, nic->index, &e) < 0)
-		keep_first(&first, &e);
+		err_keep_first(&first, &e);
 	if (net_delete_tap(net->sock, nic->tap_name, &e) < 0)
-		keep_first(&first, &e);
+		err_keep_first(&first, &e);
 	close_fd(nic->tap_fd);
 	*nic = net->nics[--net->n_nics];
 	return first.code < 0 ? err_copy(err, &first) : 0;
@@ -286,7 +282,7 @@ int net_leave(struct net *net, struct err *err)
 
 	while (net->n_nics > 0)
 		if (net_leave_nic(net, &net->nics[net->n_nics - 1], &e) < 0)
-			keep_first(&first, &e);
+			err_keep_first(&first, &e);
 	return first.code < 0 ? err_copy(err, &first) : 0;
 }
 
@@ -309,7 +305,7 @@ static int cleanup_all(struct nl_sock *sock, struct err *err)
 		else
 			r = net_unfilter(sock, rtnl_link_get_ifindex(link), &e);
 		if (r < 0)
-			keep_first(&first, &e);
+			err_keep_first(&first, &e);
 	}
 	if (first.code < 0)
 		return err_copy(err, &first);

@@ -31,6 +31,13 @@ int net_delete_tap(struct nl_sock *sock, const char *name, struct err *err);
 
 /* ---- a view ---- */
 
+/* libnl gives NULL, or fails to put, for want of memory only: its messages grow. */
+static inline void net_must(bool done)
+{
+	if (!done)
+		abort();
+}
+
 /* An empty message of the kernel's; does not fail. */
 struct nl_msg *net_message_new(int type, int flags);
 

@@ -137,8 +137,7 @@ static struct nl_msg *link_message(const struct link *l, int flags, uint64_t typ
 
 	if (flags & NLM_F_CREATE)
 		info.ifi_flags = info.ifi_change = 0;
-	if (nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
-		abort();
+	net_must(nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) == 0);
 	net_copy_attributes(msg, nlmsg_attrdata(l->message, sizeof(info)),
 		nlmsg_attrlen(l->message, sizeof(info)), types);
 	return msg;
@@ -148,14 +147,12 @@ static void put_kind(struct nl_msg *msg, const struct link *l, const struct made
 {
 	struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO), *data;
 
-	if (!info || nla_put_string(msg, IFLA_INFO_KIND, made->kind) < 0)
-		abort();
+	net_must(info && nla_put_string(msg, IFLA_INFO_KIND, made->kind) == 0);
 	data = l->kind_attr[IFLA_INFO_DATA];
 	if (data && made->settings) {
 		struct nlattr *nest = nla_nest_start(msg, IFLA_INFO_DATA);
 
-		if (!nest)
-			abort();
+		net_must(nest);
 		net_copy_attributes(msg, nla_data(data), nla_len(data), made->settings);
 		nla_nest_end(msg, nest);
 	}

@@ -19,18 +19,11 @@
 
 /* ---- building ---- */
 
-/* libnl gives NULL, or fails to put, for want of memory only: its messages grow. */
-static void or_die(bool done)
-{
-	if (!done)
-		abort();
-}
-
 struct nl_msg *net_message_new(int type, int flags)
 {
 	struct nl_msg *msg = nlmsg_alloc_simple(type, flags);
 
-	or_die(msg);
+	net_must(msg);
 	return msg;
 }
 
@@ -44,13 +37,13 @@ void net_copy_attributes(struct nl_msg *to, struct nlattr *first, int len, uint6
 		int type = nla_type(a);
 
 		if (type < 64 && types & A(type))
-			or_die(nla_put(to, a->nla_type, nla_len(a), nla_data(a)) == 0);
+			net_must(nla_put(to, a->nla_type, nla_len(a), nla_data(a)) == 0);
 	}
 }
 
 void net_put_u32(struct nl_msg *msg, int type, uint32_t value)
 {
-	or_die(nla_put_u32(msg, type, value) == 0);
+	net_must(nla_put_u32(msg, type, value) == 0);
 }
 
 int net_view_add(struct net_view *view, enum net_rank rank, int index, struct nl_msg *msg,
@@ -83,8 +76,8 @@ static struct nl_msg *copy_message(
 {
 	struct nl_msg *msg = net_message_new(dumped->nlmsg_type, flags);
 
-	or_die(nlmsg_append(msg, nlmsg_data(dumped), (size_t)header_len, NLMSG_ALIGNTO) ==
-		0);
+	net_must(nlmsg_append(msg, nlmsg_data(dumped), (size_t)header_len,
+			 NLMSG_ALIGNTO) == 0);
 	net_copy_attributes(msg, nlmsg_attrdata(dumped, header_len),
 		nlmsg_attrlen(dumped, header_len), types);
 	return msg;
@@ -111,7 +104,7 @@ static void put_lifetime(struct nl_msg *msg, uint32_t flags)
 	struct ifa_cacheinfo life = {.ifa_prefered = 0, .ifa_valid = UINT32_MAX};
 
 	if (flags & IFA_F_DEPRECATED)
-		or_die(nla_put(msg, IFA_CACHEINFO, sizeof(life), &life) == 0);
+		net_must(nla_put(msg, IFA_CACHEINFO, sizeof(life), &life) == 0);
 }
 
 int net_add_address(struct net_view *view, struct nlmsghdr *dumped, struct err *err)
@@ -285,8 +278,8 @@ static int add_gone_prefix(struct net_view *view, const struct prefix *p, struct
 		.rtm_type = RTN_UNICAST};
 	_cleanup_(nl_msg) struct nl_msg *msg = net_message_new(RTM_DELROUTE, 0);
 
-	or_die(nlmsg_append(msg, &route, sizeof(route), NLMSG_ALIGNTO) == 0);
-	or_die(nla_put(msg, RTA_DST, p->family == AF_INET ? 4 : 16, p->net) == 0);
+	net_must(nlmsg_append(msg, &route, sizeof(route), NLMSG_ALIGNTO) == 0);
+	net_must(nla_put(msg, RTA_DST, p->family == AF_INET ? 4 : 16, p->net) == 0);
 	net_put_u32(msg, RTA_OIF, (uint32_t)p->index);
 	return net_view_add(view, NET_PREFIX_GONE, p->index, msg, err);
 }

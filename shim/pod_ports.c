@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
@@ -61,19 +62,6 @@ static int write_to_guest(struct connection *c, uint8_t *data, size_t len)
 	return agent_write_port(c->use.agent, &request, DEADLINE_NONE, NULL);
 }
 
-static int send_all(int fd, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		data += n > 0 ? n : 0;
-		len -= n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
 static int copy_to_guest(struct connection *c)
 {
 	_cleanup_free_ uint8_t *data = xmalloc(COPY_BYTES);
@@ -105,7 +93,8 @@ static int copy_to_host(struct connection *c)
 		if (r < 0)
 			return r;
 		n = out->data.len;
-		r = send_all(c->fd, out->data.data, n);
+		r = n > 0 ? sock_send(c->fd, out->data.data, n, NULL, 0, DEADLINE_NONE)
+			  : 0;
 		grpc__read_stream_response__free_unpacked(out, NULL);
 	} while (r == 0 && n > 0);
 	if (r == 0 && shutdown(c->fd, SHUT_WR) < 0)

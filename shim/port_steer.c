@@ -19,33 +19,19 @@
 
 /* ---- the listener ---- */
 
-/* One socket for both families, where the host has IPv6; bound to an address of IPv6's it
- * would take no other family's. The port is any: nobody knows it. */
-static int listen_v6(int netns_fd, int *ret_fd)
+/* At any address and port: nobody knows it. A socket of IPv6's is for both families. */
+static int listen_anywhere(int netns_fd, sa_family_t family, int *ret_fd)
 {
-	const struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+	const struct sockaddr_in6 any = {.sin6_family = family};
+	socklen_t size = family == AF_INET6 ? sizeof(any) : sizeof(struct sockaddr_in);
 	_cleanup_close_ int fd = -1;
-	int r = net_open_socket(netns_fd, AF_INET6, &fd), no = 0;
+	int r = net_open_socket(netns_fd, family, &fd), no = 0;
 
 	if (r < 0)
 		return r;
-	if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no)) < 0 ||
-		bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0 ||
-		listen(fd, BACKLOG) < 0)
-		return -errno;
-	*ret_fd = steal_fd(&fd);
-	return 0;
-}
-
-static int listen_v4(int netns_fd, int *ret_fd)
-{
-	const struct sockaddr_in any = {.sin_family = AF_INET};
-	_cleanup_close_ int fd = -1;
-	int r = net_open_socket(netns_fd, AF_INET, &fd);
-
-	if (r < 0)
-		return r;
-	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0 ||
+	if ((family == AF_INET6 &&
+		    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no)) < 0) ||
+		bind(fd, (const struct sockaddr *)&any, size) < 0 ||
 		listen(fd, BACKLOG) < 0)
 		return -errno;
 	*ret_fd = steal_fd(&fd);
@@ -200,10 +186,10 @@ static int attach_program(int netns_fd, int listen_fd, int *ret_link_fd)
 int port_steer(int netns_fd, int *ret_listen_fd, int *ret_link_fd, struct err *err)
 {
 	_cleanup_close_ int fd = -1;
-	int r = listen_v6(netns_fd, &fd);
+	int r = listen_anywhere(netns_fd, AF_INET6, &fd);
 
 	if (r == -EAFNOSUPPORT)
-		r = listen_v4(netns_fd, &fd);
+		r = listen_anywhere(netns_fd, AF_INET, &fd);
 	if (r < 0)
 		return err_sys(err, r, "cannot listen in the network namespace");
 	r = attach_program(netns_fd, fd, ret_link_fd);
