@@ -2,7 +2,9 @@
 /* Views of a network namespace compared: see net_view.h. */
 #include "shim/net_view.h"
 
+#include <arpa/inet.h>
 #include <linux/fib_rules.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
@@ -131,16 +133,41 @@ static void undo_gone(
 	}
 }
 
-/* Every namespace has the rules that the kernel gives it, and that of a VRF comes with
- * that. */
-static bool is_there_anyhow(const struct net_message *m)
+/* Every namespace has the rules that the kernel gives it; that of a VRF comes with it. */
+static bool is_kernels_rule(const struct net_message *m)
 {
-	struct nlattr *protocol;
+	struct nlattr *protocol =
+		nlmsg_find_attr(m->data, sizeof(struct fib_rule_hdr), FRA_PROTOCOL);
 
-	if (m->rank != NET_RULE)
-		return false;
-	protocol = nlmsg_find_attr(m->data, sizeof(struct fib_rule_hdr), FRA_PROTOCOL);
 	return protocol && nla_get_u8(protocol) == RTPROT_KERNEL;
+}
+
+/* 127.0.0.1/8 or ::1/128: a loopback that is up has it, and the guest's is. */
+static bool is_loopbacks_address(const struct net_message *m)
+{
+	const struct ifaddrmsg *a = nlmsg_data((struct nlmsghdr *)m->data);
+	struct nlattr *address = nlmsg_find_attr(m->data, sizeof(*a), IFA_ADDRESS);
+	const struct in_addr v4 = {.s_addr = htonl(INADDR_LOOPBACK)};
+	bool is_v4 = a->ifa_family == AF_INET;
+
+	if (!address || a->ifa_prefixlen != (is_v4 ? 8 : 128))
+		return false;
+	return is_v4 ? nla_memcmp(address, &v4, sizeof(v4)) == 0
+		     : nla_memcmp(address, &in6addr_loopback, sizeof(in6addr_loopback)) ==
+			       0;
+}
+
+/* In a new namespace, and in the guest from its start. */
+static bool is_there_anyhow(const struct net_view *view, const struct net_message *m)
+{
+	const struct net_interface *on;
+
+	if (m->rank == NET_RULE)
+		return is_kernels_rule(m);
+	if (m->rank != NET_ADDRESS && m->rank != NET_ADDRESS_V6)
+		return false;
+	on = net_view_find(view, m->index);
+	return on && strcmp(on->name, "lo") == 0 && is_loopbacks_address(m);
 }
 
 static void make_new(
@@ -153,7 +180,7 @@ static void make_new(
 		const struct net_message *m = &to->messages[i];
 
 		if ((is_changed(c, m->index) || !has_message(&c->in_from, m)) &&
-			!is_skipped(c, m) && (c->asked->from || !is_there_anyhow(m)))
+			!is_skipped(c, m) && (c->asked->from || !is_there_anyhow(to, m)))
 			add_request(change, m, false);
 	}
 }
