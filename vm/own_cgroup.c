@@ -140,27 +140,59 @@ void own_cgroup_leave(void)
 	before.moved = false;
 }
 
-static void sweep_in(const char *parent, const char *prefix)
+static bool is_empty(int parent_fd, const char *name)
+{
+	_cleanup_free_ char *procs = xasprintf("%s/cgroup.procs", name);
+	_cleanup_close_ int fd = openat(parent_fd, procs, O_RDONLY | O_CLOEXEC);
+	char byte;
+
+	return fd >= 0 && read(fd, &byte, 1) == 0;
+}
+
+/* Whether there are any; they are removed if they shall be. */
+static bool sweep_in(const char *parent, const char *prefix, bool remove)
 {
 	_cleanup_closedir_ DIR *all = opendir(parent);
 	struct dirent *entry;
+	bool any = false;
 
-	while (all && (entry = readdir(all)))
-		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+	while (all && (entry = readdir(all))) {
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
+			!is_empty(dirfd(all), entry->d_name))
+			continue;
+		any = true;
+		if (remove)
 			unlinkat(dirfd(all), entry->d_name, AT_REMOVEDIR);
+	}
 	/* Whatever else is there keeps it. */
-	rmdir(parent);
+	if (remove)
+		rmdir(parent);
+	return any;
 }
 
-void own_cgroup_sweep(const char *parent, const char *prefix)
+static bool sweep_all(const char *parent, const char *prefix, bool remove)
 {
 	char roots[CGROUP_MAX][64];
 	unsigned int n = cgroup_hierarchies(roots);
-	_cleanup_(unlock) int lock_fd = vm_number_lock(NULL);
+	bool any = false;
 
-	for (unsigned int i = 0; i < n && lock_fd >= 0; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		_cleanup_free_ char *full = xasprintf("%s/%s", roots[i], parent);
 
-		sweep_in(full, prefix);
+		any |= sweep_in(full, prefix, remove);
 	}
+	return any;
+}
+
+/* Most often there is none, and the lock is held by who moves out of his own: that takes
+ * as long as a whole removal else. */
+void own_cgroup_sweep(const char *parent, const char *prefix)
+{
+	_cleanup_(unlock) int lock_fd = -1;
+
+	if (!sweep_all(parent, prefix, false))
+		return;
+	lock_fd = vm_number_lock(NULL);
+	if (lock_fd >= 0)
+		sweep_all(parent, prefix, true);
 }
