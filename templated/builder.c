@@ -185,12 +185,17 @@ static void builder_keep_result(struct builder *b, const struct build_result *re
 	manifest_done(&b->build.avoid);
 }
 
-/* Whether another one is to follow, which has begun then. */
+/*
+ * Whether another one is to follow, which has begun then. Told with the lock held: who
+ * hears of an end and asks for the status finds what he heard.
+ */
 static bool builder_end_build(struct builder *b, const struct build_result *result)
 {
 	bool more;
 
 	pthread_mutex_lock(&b->lock);
+	log_result(result, now_ms() - b->began_ms);
+	emit_result(result);
 	builder_keep_result(b, result);
 	more = b->queued;
 	b->running = b->queued = false;
@@ -217,8 +222,6 @@ static void *builder_main(void *arg)
 		pthread_mutex_unlock(&b->lock);
 		if (result.built || result.code < 0)
 			stats_build(&b->daemon->stats, result.code);
-		log_result(&result, now_ms() - b->began_ms);
-		emit_result(&result);
 		if (result.built)
 			cache_drain(b->daemon->cache, "there is a new template");
 		else if (result.code == 0)
