@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-static void *or_die(void *p)
+void *or_die(void *p)
 {
 	static const char msg[] = "stencil: out of memory\n";
 

@@ -88,7 +88,8 @@ static inline int steal_fd(int *fd)
 }
 
 /* Allocation that does not fail: a process of ours that is out of memory has nothing left
- * to do. */
+ * to do. or_die() is for libraries whose NULL says just that. */
+void *or_die(void *p);
 void *xmalloc(size_t size);
 void *xzalloc(size_t size);
 void *xreallocarray(void *ptr, size_t n, size_t size);

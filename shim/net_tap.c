@@ -33,14 +33,6 @@ DEFINE_CLEANUP(qdisc, struct rtnl_qdisc *, rtnl_qdisc_put);
 DEFINE_CLEANUP(cls, struct rtnl_cls *, rtnl_cls_put);
 DEFINE_CLEANUP(act, struct rtnl_act *, rtnl_act_put);
 
-/* libnl gives NULL for out of memory only. */
-static void *or_die(void *p)
-{
-	if (!p)
-		abort();
-	return p;
-}
-
 bool net_is_tap_name(const char *name)
 {
 	size_t digits; /* hexadecimal: an index may grow for years */

@@ -9,48 +9,28 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "shim/spec_nodes.h"
-
-struct device_words {
-	const char *path, *type;
-	int64_t major, minor;
-};
-
-static int read_device(struct json_object *o, struct device_words *ret, struct err *err)
-{
-	int r;
-
-	if (!json_object_is_type(o, json_type_object))
-		return err_set(err, -EINVAL, "one is no object");
-	r = json_get_string(o, "path", &ret->path, err);
-	if (r == 0)
-		r = json_get_string_opt(o, "type", "", &ret->type, err);
-	if (r == 0)
-		r = json_get_i64_opt(o, "major", -1, &ret->major, err);
-	if (r == 0)
-		r = json_get_i64_opt(o, "minor", -1, &ret->minor, err);
-	return r;
-}
+#include "shim/spec_entry.h"
 
 /* The access that a rule gives to the device, "" for one about something else. */
-static const char *rule_access(struct json_object *rule, const struct device_words *d)
+static const char *rule_access(struct json_object *rule, dev_t dev)
 {
 	const char *type, *access;
-	int64_t major, minor;
+	int64_t major_, minor_;
 	bool allow;
 
 	if (!json_object_is_type(rule, json_type_object) ||
 		json_get_bool(rule, "allow", &allow, NULL) < 0 || !allow ||
 		json_get_string(rule, "type", &type, NULL) < 0 ||
-		strcmp(type, "b") != 0 || json_get_i64(rule, "major", &major, NULL) < 0 ||
-		major != d->major || json_get_i64(rule, "minor", &minor, NULL) < 0 ||
-		minor != d->minor || json_get_string(rule, "access", &access, NULL) < 0)
+		strcmp(type, "b") != 0 ||
+		json_get_i64(rule, "major", &major_, NULL) < 0 || major_ != major(dev) ||
+		json_get_i64(rule, "minor", &minor_, NULL) < 0 || minor_ != minor(dev) ||
+		json_get_string(rule, "access", &access, NULL) < 0)
 		return "";
 	return access;
 }
 
-static void find_access(struct json_object *spec, const struct device_words *d,
-	bool *ret_read, bool *ret_write)
+static void find_access(
+	struct json_object *spec, dev_t dev, bool *ret_read, bool *ret_write)
 {
 	struct json_object *rules = json_at(spec, "linux.resources.devices");
 
@@ -58,7 +38,8 @@ static void find_access(struct json_object *spec, const struct device_words *d,
 	for (size_t i = 0; json_object_is_type(rules, json_type_array) &&
 			   i < json_object_array_length(rules);
 		i++) {
-		const char *access = rule_access(json_object_array_get_idx(rules, i), d);
+		const char *access =
+			rule_access(json_object_array_get_idx(rules, i), dev);
 
 		*ret_read |= strchr(access, 'r') != NULL;
 		*ret_write |= strchr(access, 'w') != NULL;
@@ -73,31 +54,26 @@ struct taking {
 
 static int take_device(struct taking *t, struct json_object *o, struct err *err)
 {
-	struct device_words d;
+	struct spec_entry entry;
 	bool reads, writes;
-	int r = read_device(o, &d, err);
+	int r = spec_entry_read(o, &entry, err);
 
 	if (r < 0)
 		return r;
-	find_access(t->spec, &d, &reads, &writes);
-	if (strcmp(d.type, "b") != 0 ||
-		spec_node_is_free_loop((unsigned int)d.major, (unsigned int)d.minor)) {
+	if (!spec_entry_is_disk(&entry)) {
 		json_object_array_add(t->kept, json_object_get(o));
 		return 0;
 	}
+	find_access(t->spec, entry.dev, &reads, &writes);
 	if (!reads && !writes) {
 		t->left++;
 		return 0;
 	}
-	if (d.major < 0 || d.major > UINT32_MAX || d.minor < 0 || d.minor > UINT32_MAX)
-		return err_set(err, -EINVAL, "%s has numbers that no device has",
-			err_quote(d.path, 256));
 	if (t->n == SPEC_DEVICES_MAX)
 		return err_set(err, -E2BIG, "there are more than %d block devices",
 			SPEC_DEVICES_MAX);
-	t->devices[t->n++] = (struct spec_device){.path = xstrdup(d.path),
-		.dev = makedev((unsigned int)d.major, (unsigned int)d.minor),
-		.readonly = !writes};
+	t->devices[t->n++] = (struct spec_device){
+		.path = xstrdup(entry.path), .dev = entry.dev, .readonly = !writes};
 	json_object_array_add(t->kept, json_object_get(o));
 	return 0;
 }

@@ -4,57 +4,38 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "agent-client/agent.h"
 #include "base/device.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
-
-/* LOOP_MAJOR */
-#define LOOP_MAJOR 7
-
-struct device {
-	const char *path; /* in the container */
-	bool is_block;
-	dev_t dev; /* on the host */
-};
+#include "shim/spec_entry.h"
 
 /* ---- what a device of the host is ---- */
 
-bool spec_node_is_free_loop(unsigned int major, unsigned int minor)
-{
-	_cleanup_free_ char *path =
-		device_sysfs_path(true, makedev(major, minor), "loop/backing_file");
-
-	return major == LOOP_MAJOR && access(path, F_OK) < 0;
-}
-
 /* Of one whose module is not loaded the kernel knows nothing: its node has its name, if
  * the container has it at the same place. */
-static char *name_of_node(const struct device *d)
+static char *name_of_node(const struct spec_entry *d)
 {
 	struct stat st;
 
 	if (strncmp(d->path, "/dev/", 5) != 0 || lstat(d->path, &st) < 0 ||
-		!(d->is_block ? S_ISBLK(st.st_mode) : S_ISCHR(st.st_mode)) ||
+		!(d->type == 'b' ? S_ISBLK(st.st_mode) : S_ISCHR(st.st_mode)) ||
 		st.st_rdev != d->dev)
 		return NULL;
 	return xstrdup(d->path);
 }
 
-static int find_name(const struct device *d, char **ret, struct err *err)
+static int find_name(const struct spec_entry *d, char **ret, struct err *err)
 {
-	bool has_driver = device_has_driver(d->is_block, d->dev);
+	bool is_block = d->type == 'b', has_driver = device_has_driver(is_block, d->dev);
 
-	*ret = has_driver ? device_node_path(d->is_block, d->dev) : name_of_node(d);
-	if (*ret &&
-		(d->is_block || !has_driver || device_is_virtual(d->is_block, d->dev)))
+	*ret = has_driver ? device_node_path(is_block, d->dev) : name_of_node(d);
+	if (*ret && (is_block || !has_driver || device_is_virtual(is_block, d->dev)))
 		return 0;
 	err_set(err, -EPERM,
 		"%s is a device of the host (%u:%u%s%s), and a VM can't have that",
@@ -79,45 +60,20 @@ static void add_device(
 	list->all[list->n++] = d;
 }
 
-static int read_number(
-	struct json_object *entry, const char *key, unsigned int *ret, struct err *err)
-{
-	uint64_t n;
-	int r = json_get_u64_opt(entry, key, 0, &n, err);
-
-	if (r == 0 && n > UINT_MAX)
-		r = err_set(err, -EINVAL, "%s is too large", key);
-	if (r == 0)
-		*ret = (unsigned int)n;
-	return r;
-}
-
-static int fit_device(struct json_object *entry, struct spec_nodes *list, struct err *err)
+static int fit_device(struct json_object *o, struct spec_nodes *list, struct err *err)
 {
 	_cleanup_free_ char *name = NULL;
-	unsigned int major_ = 0, minor_ = 0;
-	struct device d = {0};
-	const char *type;
-	int r = json_get_string(entry, "path", &d.path, err);
+	struct spec_entry entry;
+	int r = spec_entry_read(o, &entry, err);
 
-	if (r == 0)
-		r = json_get_string(entry, "type", &type, err);
-	/* A FIFO is no device. */
-	if (r < 0 || strcmp(type, "p") == 0)
+	/* A FIFO is no device, and disks are plugged. */
+	if (r < 0 || entry.type == 'p' || spec_entry_is_disk(&entry))
 		return r;
-	d.is_block = strcmp(type, "b") == 0;
-	r = read_number(entry, "major", &major_, err);
-	if (r == 0)
-		r = read_number(entry, "minor", &minor_, err);
-	d.dev = makedev(major_, minor_);
-	/* Others are plugged. */
-	if (r == 0 && d.is_block && !spec_node_is_free_loop(major_, minor_))
-		return 0;
-	if (r == 0)
-		r = find_name(&d, &name, err);
-	if (r == 0)
-		add_device(list, name, d.path);
-	return r;
+	r = find_name(&entry, &name, err);
+	if (r < 0)
+		return r;
+	add_device(list, name, entry.path);
+	return 0;
 }
 
 /* ---- the rules of the cgroup ---- */
@@ -191,34 +147,27 @@ static bool has_allow_all(struct json_object *rules)
 	return false;
 }
 
-static bool is_disk(struct json_object *device)
-{
-	const char *type = "";
-
-	json_get_string_opt(device, "type", "", &type, NULL);
-	return strcmp(type, "b") == 0 &&
-	       !spec_node_is_free_loop((unsigned int)number_of(device, "major"),
-		       (unsigned int)number_of(device, "minor"));
-}
-
 /* Those that are plugged, and all that the guest has. */
-static int take_all(
-	struct json_object *linux_, struct json_object *devices, struct spec_nodes *ret)
+static int take_all(struct json_object *linux_, struct json_object *devices,
+	struct spec_nodes *ret, struct err *err)
 {
 	struct json_object *kept;
+	struct spec_entry entry;
+	int r = 0;
 
 	if (!devices || json_object_array_length(devices) == 0)
 		return 0;
 	kept = json_object_new_array();
-	for (size_t i = 0; i < json_object_array_length(devices); i++) {
-		struct json_object *d = json_object_array_get_idx(devices, i);
+	for (size_t i = 0; r == 0 && i < json_object_array_length(devices); i++) {
+		struct json_object *o = json_object_array_get_idx(devices, i);
 
-		if (is_disk(d))
-			json_object_array_add(kept, json_object_get(d));
+		r = spec_entry_read(o, &entry, err);
+		if (r == 0 && spec_entry_is_disk(&entry))
+			json_object_array_add(kept, json_object_get(o));
 	}
 	json_object_object_add(linux_, "devices", kept);
 	add_device(ret, "/dev", "/dev");
-	return 0;
+	return r;
 }
 
 int spec_take_nodes(struct json_object *spec, struct spec_nodes *ret, struct err *err)
@@ -236,8 +185,10 @@ int spec_take_nodes(struct json_object *spec, struct spec_nodes *ret, struct err
 		r = json_get_array_opt(resources, "devices", &rules, err);
 	if (r < 0)
 		return err_wrap(err, "linux");
-	if (has_allow_all(rules))
-		return take_all(linux_, devices, ret);
+	if (has_allow_all(rules)) {
+		r = take_all(linux_, devices, ret, err);
+		return r < 0 ? err_wrap(err, "linux.devices") : 0;
+	}
 	if (rules)
 		drop_dynamic(resources, rules, devices);
 	n = devices ? json_object_array_length(devices) : 0;

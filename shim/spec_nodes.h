@@ -28,6 +28,3 @@ struct spec_nodes {
  * spec_take_devices(); *ret is for spec_nodes_done(), after a failure, too. */
 int spec_take_nodes(struct json_object *spec, struct spec_nodes *ret, struct err *err);
 void spec_nodes_done(struct spec_nodes *nodes);
-
-/* Of a block device of the host. */
-bool spec_node_is_free_loop(unsigned int major, unsigned int minor);

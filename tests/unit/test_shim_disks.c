@@ -183,7 +183,7 @@ static void test_devices_refused(void **state)
 	refuse(SPEC("{\"type\":\"b\"}", ""), -ENOENT,
 		"linux.devices: \"path\" is missing");
 	refuse(SPEC(DEVICE("/a", "b", -1, 5), RULE("b", -1, 5, "r")), -EINVAL,
-		"linux.devices: /a has numbers that no device has");
+		"linux.devices: /a: \"major\" is -1; it must not be negative");
 	for (unsigned int i = 0; i < SPEC_DEVICES_MAX; i++) {
 		char *more = xasprintf("%s," DEVICE("/a", "b", 9, 1), many);
 

@@ -45,7 +45,10 @@ static void test_refused(void **state)
 			"can't have that",
 			-EPERM},
 		{DEVICES(NODE("/dev/x", "c", NUMBERS(4294967296, 0))),
-			"linux.devices: major is too large", -EINVAL},
+			"linux.devices: /dev/x: major is too large", -EINVAL},
+		{DEVICES(NODE("/dev/x", "block", NUMBERS(8, 0))),
+			"linux.devices: /dev/x: type is block: b, c, u and p are known",
+			-EINVAL},
 		{DEVICES("{\"type\":\"c\"}"), "linux.devices: \"path\" is missing",
 			-ENOENT},
 	};
