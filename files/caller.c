@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -37,15 +38,24 @@ static _Thread_local struct {
 static pthread_mutex_t prepare_lock = PTHREAD_MUTEX_INITIALIZER;
 static int proc_fd = -1;
 
+/* A mount of that folder alone: by ".." in the host's /proc all of it could be reached,
+ * and with CAP_DAC_OVERRIDE written to. */
+int caller_open_names(struct err *err)
+{
+	int fd =
+		open_tree(AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	return fd < 0 ? err_sys(err, errno, "cannot take /proc/self/fd") : fd;
+}
+
 int caller_prepare(struct err *err)
 {
 	int r = 0;
 
 	pthread_mutex_lock(&prepare_lock);
 	if (proc_fd < 0) {
-		proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (proc_fd < 0)
-			r = err_sys(err, errno, "/proc/self/fd");
+		proc_fd = caller_open_names(err);
+		r = MIN(proc_fd, 0);
 	}
 	pthread_mutex_unlock(&prepare_lock);
 	return r;

@@ -9,9 +9,13 @@
 
 #include "base/err.h"
 
+/* The process's /proc/self/fd (O_PATH, close-on-exec), as a mount of its own that has
+ * nothing else of /proc, or a negative errno. Needs CAP_SYS_ADMIN. */
+int caller_open_names(struct err *err);
+
 /*
- * Once for the process: opens /proc/self/fd, by which descriptors are opened anew. Later
- * calls do nothing.
+ * Once for the process: takes caller_open_names(), by which descriptors are opened anew.
+ * Later calls do nothing.
  */
 int caller_prepare(struct err *err);
 /* That descriptor (O_PATH). */

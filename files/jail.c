@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "files/caller.h"
 #include "files/channel.h"
 
 /* A mount point that every host has, in a namespace where nobody else sees it. */
@@ -199,11 +200,11 @@ int jail_enter(uid_t uid, unsigned int *ret_descriptors, struct err *err)
 /* Opened while /proc is there, and entered once the old root is gone. */
 static int enter_keeper_root(struct err *err)
 {
-	_cleanup_close_ int fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = caller_open_names(err);
 	int r;
 
 	if (fd < 0)
-		return err_sys(err, errno, "/proc/self/fd");
+		return fd;
 	r = enter_namespaces(err);
 	if (r == 0)
 		r = enter_root(err);

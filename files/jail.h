@@ -11,8 +11,9 @@
  *
  *   descriptors  jail_close_others(): nothing is open but what the caller has counted
  *   (caller)     opens what it needs of the old root: tree_prepare() of files/tree.h
- *                holds /proc/self/fd by an O_PATH descriptor, to open files anew. It
- *                leads to the descriptors of this process and nowhere else
+ *                holds /proc/self/fd by an O_PATH descriptor, to open files anew. It is
+ *                a mount of that folder: it leads to the descriptors of this process, and
+ *                by ".." to itself
  *   namespaces   mount, network (empty, not even lo is up), IPC, UTS, of its own; needs
  *                CAP_SYS_ADMIN
  *   root         an empty read-only tmpfs; the old root is gone

@@ -51,7 +51,8 @@ struct tree_options {
 /*
  * Once for the process, while /proc is there: opens /proc/self/fd, by which held files
  * are opened anew, and installs a handler of SIGRTMIN, which ends waits. tree_new() does
- * it, too, for who needs no jail. The descriptor stays, and so /proc may go.
+ * it, too, for who needs no jail. The descriptor stays, and so /proc may go. Needs
+ * CAP_SYS_ADMIN.
  */
 int tree_prepare(struct err *err);
 

@@ -129,6 +129,8 @@ static int mount_serve(const char *folder, const struct mount_kind *kind)
 	pthread_t pumps[MOUNT_PUMPS];
 	struct err err = ERR_INIT;
 
+	if (tree_prepare(&err) < 0)
+		return 74;
 	if (kind->jailed && mount_jail() < 0)
 		return 73;
 	if (tree_new(root, &options, &mount_tree, &err) < 0)

@@ -320,6 +320,58 @@ static void assert_status(const char *status, const char *line)
 		fail_msg("\"%s\" is not in:\n%s", line, status);
 }
 
+/* The only child of the server's. */
+static pid_t keeper_of(const struct fixture *f)
+{
+	_cleanup_free_ char *path =
+		xasprintf("/proc/%d/task/%d/children", (int)f->pid, (int)f->pid);
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(AT_FDCWD, path, 4096, &text, &len, NULL), 0);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+/* Of each folder that the server holds, and of where its threads are: what is above it is
+ * the folder itself. */
+static unsigned int count_dead_ends(pid_t pid, const char *below)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/%s", (int)pid, below);
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	struct stat own, parent;
+	struct dirent *entry;
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		_cleanup_free_ char *name = xasprintf(
+			"%s%s", entry->d_name, strcmp(below, "task") == 0 ? "/cwd" : "");
+		_cleanup_close_ int fd =
+			*name == '.' ? -1 : openat(dirfd(dir), name, O_PATH | O_CLOEXEC);
+
+		if (fd < 0 || fstat(fd, &own) < 0 || !S_ISDIR(own.st_mode))
+			continue;
+		assert_int_equal(fstatat(fd, "..", &parent, 0), 0);
+		assert_int_equal(own.st_ino, parent.st_ino);
+		assert_int_equal(own.st_dev, parent.st_dev);
+		n++;
+	}
+	return n;
+}
+
+/* A wall's proof: docs/security.md. */
+static void test_nothing_above(void **state)
+{
+	struct fixture *f = *state;
+
+	start_mount(f);
+	look_up(f, "hello"); /* by a thread that has /proc/self/fd as its folder */
+	/* /proc/self/fd, the tree's root. */
+	assert_int_equal(count_dead_ends(f->pid, "fd"), 2);
+	assert_true(count_dead_ends(f->pid, "task") >= 2);
+	assert_int_equal(count_dead_ends(keeper_of(f), "task"), 1);
+}
+
 /* A wall's proof: docs/security.md. */
 static void test_walls(void **state)
 {
@@ -353,18 +405,6 @@ static void test_walls(void **state)
 }
 
 /* ---- ends ---- */
-
-/* The only child of the server's. */
-static pid_t keeper_of(const struct fixture *f)
-{
-	_cleanup_free_ char *path =
-		xasprintf("/proc/%d/task/%d/children", (int)f->pid, (int)f->pid);
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-
-	assert_int_equal(file_read(AT_FDCWD, path, 4096, &text, &len, NULL), 0);
-	return (pid_t)strtol(text, NULL, 10);
-}
 
 static void wait_for_end(struct fixture *f)
 {
@@ -482,6 +522,7 @@ int main(void)
 		WITH_SERVER(test_unmounted),
 		WITH_SERVER(test_many_trees),
 		WITH_SERVER(test_walls),
+		WITH_SERVER(test_nothing_above),
 		WITH_SERVER(test_killed),
 		WITH_SERVER(test_keeper_killed),
 		WITH_SERVER(test_keeper_ends),
