@@ -53,8 +53,8 @@ static const struct config_key keys[] = {
 	KEY("hypervisor", "initrd", KEY_PATH, initrd, "/usr/lib/stencil/initrd.img", 1, 0,
 		NULL, "The guest's initramfs, with the agent in it."),
 	KEY("hypervisor", "kernel_params", KEY_STRING, kernel_params, "", 0, 0, NULL,
-		"Put behind the guest kernel's command line; an initcall_blacklist= of it "
-		"is in place of ours."),
+		"Put behind the guest kernel's command line; an initcall_blacklist= or a "
+		"module.sig_enforce= of it is in place of ours."),
 	KEY("hypervisor", "accel", KEY_ENUM, accel, "auto", 0, 0, "auto|kvm|tcg",
 		"auto uses KVM where it proves to run guest code, else TCG."),
 	KEY("hypervisor", "default_vcpus", KEY_UINT, default_vcpus, "1", 1, 240, NULL,

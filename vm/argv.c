@@ -82,6 +82,14 @@ static const char *unused_initcalls(const char *params)
 	return strstr(params, "initcall_blacklist=") ? "" : UNUSED_INITCALLS " ";
 }
 
+/* Debian signs the modules of its kernels with a key that is in these. For a kernel whose
+ * modules are not signed kernel_params says module.sig_enforce=0: the kernel itself knows
+ * no way back. */
+static const char *signed_modules(const char *params)
+{
+	return strstr(params, "module.sig_enforce=") ? "" : "module.sig_enforce=1 ";
+}
+
 /*
  * lsm=: of the security modules a container uses these two. The others are called for
  * each hook of each system call even without a policy, and hang something on each inode:
@@ -98,9 +106,10 @@ char *vm_cmdline(const struct vm_machine *m)
 		"tsc=reliable no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1 "
 		"nowatchdog audit=0 lsm=landlock,yama i8042.noaux i8042.nokbd "
 		"8250.nr_uarts=1 pci=lastbus=0 "
-		"transparent_hugepage=madvise %s%s%s%s",
-		unused_initcalls(params), m->kvm ? "" : "mitigations=off init_on_alloc=0",
-		*params ? " " : "", params);
+		"transparent_hugepage=madvise %s%s%s%s%s",
+		unused_initcalls(params), signed_modules(params),
+		m->kvm ? "" : "mitigations=off init_on_alloc=0", *params ? " " : "",
+		params);
 }
 
 /* The machine without what it has no use for:
@@ -116,9 +125,11 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 		add_option(w, "-accel", "kvm");
 	else
 		add_option(w, "-accel", "tcg,thread=multi,tb-size=%d", VM_TB_SIZE_MIB);
-	/* Nehalem is x86-64-v2, what today's distributions ask for; TCG emulates newer
-	 * vector units one lane after the other. */
-	add_option(w, "-cpu", "%s", m->kvm ? "host" : "Nehalem,+rdrand");
+	/* Under KVM without what no pod needs and holes were found in: nested guests, and
+	 * the performance counters. Nehalem is x86-64-v2, what today's distributions ask
+	 * for; TCG emulates newer vector units one lane after the other. */
+	add_option(w, "-cpu", "%s",
+		m->kvm ? "host,vmx=off,svm=off,pmu=off" : "Nehalem,+rdrand");
 	add_option(w, "-smp", "cpus=%" PRIu64 ",maxcpus=%u,sockets=%u,cores=1,threads=1",
 		c->default_vcpus, config_max_vcpus(c), config_max_vcpus(c));
 	add_option(w, "-m", "size=%" PRIu64 "M,slots=%d,maxmem=%" PRIu64 "M",

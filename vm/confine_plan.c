@@ -28,6 +28,10 @@ static const char *const system_paths[] = {
 /* Firmware and option ROMs; Debian keeps QEMU's in these two folders. */
 static const char *const firmware_folders[] = {"share/qemu", "share/seabios"};
 
+/* What else a QEMU brings along that was installed below a prefix of its own: libraries
+ * and modules. */
+static const char *const own_folders[] = {"lib", "lib64"};
+
 /* Links on a merged /usr, folders elsewhere. */
 static const char *const library_links[] = {"/lib", "/lib64"};
 
@@ -103,6 +107,27 @@ static void add_library_link(struct confine *c, const char *path)
 	c->links[c->n_links++].path = xstrdup(path + 1);
 }
 
+/* A QEMU of the administrator's own, /opt/qemu or /usr/local. Where no firmware of a QEMU
+ * is nothing else is a QEMU's either: the prefix of /root/bin/qemu is no business of
+ * it. */
+static void add_prefix(struct confine *c, const char *prefix)
+{
+	bool installed = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(firmware_folders); i++) {
+		_cleanup_free_ char *path =
+			xasprintf("%s/%s", prefix, firmware_folders[i]);
+
+		installed |= access(path, F_OK) == 0;
+		add_path(c, path);
+	}
+	for (size_t i = 0; installed && i < ARRAY_SIZE(own_folders); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", prefix, own_folders[i]);
+
+		add_path(c, path);
+	}
+}
+
 static void plan_binds(struct confine *c)
 {
 	const struct spawn *s = c->spawn;
@@ -115,12 +140,9 @@ static void plan_binds(struct confine *c)
 		add_firmware(c, prefix, firmware_folders[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(library_links); i++)
 		add_library_link(c, library_links[i]);
-	/* A QEMU of the administrator's own brings its folders along:
-	 * /opt/qemu, /usr/local. */
+	add_path(c, s->qemu_path);
 	if (strcmp(prefix, "/usr") != 0 && strcmp(prefix, "/") != 0)
-		add_path(c, prefix);
-	else
-		add_path(c, s->qemu_path);
+		add_prefix(c, prefix);
 	/* What it gets while it runs it opens by this, O_RDONLY (hotplug/image.c). No
 	 * more of /proc than that folder, which is the child's and stays so through exec.
 	 * What a descriptor was opened through, a read-only mount for all files of the

@@ -256,7 +256,7 @@ struct jailed {
 	char cgroup[64];
 };
 
-/* In a folder of its own, as a QEMU below /opt/qemu: that folder shows in the jail under
+/* In a folder of its own, as a QEMU below /opt/qemu: the program shows in the jail under
  * its path, and wherever this tree lies, neither /home nor /tmp may. */
 static char *install_escape(void)
 {

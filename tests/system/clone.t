@@ -19,6 +19,20 @@ for phase in grant spawn qmp restored resumed agent identity rootfs created star
 	like "$(trace_value "$WORLD-clone1" "$phase")" '^[0-9]+\.[0-9]+$' "the trace has its $phase phase"
 done
 
+# ---- the guest's kernel -------------------------------------------------------------------------
+
+# It loads no module but those that were signed with it: one of them, with and without its signature.
+mkdir "$WORLD_DIR/modules"
+cp "$STENCIL_GUEST/tree/root/lib/modules/erofs.ko" "$WORLD_DIR/modules/signed.ko"
+head -c -40 "$WORLD_DIR/modules/signed.ko" >"$WORLD_DIR/modules/cut.ko"
+works 'a container that loads modules' modules --privileged \
+	--mount "type=bind,src=$WORLD_DIR/modules,dst=/modules,options=rbind:ro" -- \
+	sh -c 'cat /sys/module/module/parameters/sig_enforce; insmod /modules/signed.ko; insmod /modules/cut.ko; true'
+is "$(head -n 1 "$OUT")" Y 'the kernel wants signatures'
+like "$(cat "$OUT" "$ERR")" 'signed.ko.*File exists' 'one that is signed is taken: it is there already'
+# A wall's proof: docs/security.md.
+like "$(cat "$OUT" "$ERR")" 'cut.ko.*(Required key not available|rejected)' 'one that is not signed is refused'
+
 # ---- identity -----------------------------------------------------------------------------------
 
 probe_value() # FILE KEY

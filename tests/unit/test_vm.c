@@ -519,6 +519,20 @@ static void test_argv_files(void **state)
 	}
 }
 
+/* A wall's proof: docs/security.md. */
+static void test_argv_cpu(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_machine m = {.config = &f->config, .kvm = true};
+
+	for (int role = VM_ROLE_DIRECT; role <= VM_ROLE_CLONE; role++) {
+		char **argv = vm_argv_new(&m, (enum vm_role)role);
+
+		assert_true(has_word(argv, "host,vmx=off,svm=off,pmu=off"));
+		vm_argv_free(argv);
+	}
+}
+
 /* All roles have the same. */
 static void test_argv_ports(void **state)
 {
@@ -572,14 +586,20 @@ static void test_cmdline(void **state)
 	m.kvm = true;
 	kvm = vm_cmdline(&m);
 	assert_int_equal(0, config_set(&f->config, "hypervisor", "kernel_params",
-				    "lsm=apparmor initcall_blacklist=x", "test", NULL));
+				    "lsm=apparmor initcall_blacklist=x "
+				    "module.sig_enforce=0",
+				    "test", NULL));
 	own = vm_cmdline(&m);
 	assert_non_null(strstr(plain, " initcall_blacklist=tracer_init_tracefs,"));
 	assert_non_null(strstr(plain, " lsm=landlock,yama "));
 	assert_string_equal(
 		strstr(plain, " mitigations="), " mitigations=off init_on_alloc=0");
 	assert_null(strstr(kvm, "mitigations="));
-	assert_string_equal(strstr(own, " lsm=a"), " lsm=apparmor initcall_blacklist=x");
+	assert_string_equal(strstr(own, " lsm=a"),
+		" lsm=apparmor initcall_blacklist=x module.sig_enforce=0");
+	assert_non_null(strstr(plain, " module.sig_enforce=1 "));
+	assert_non_null(strstr(kvm, " module.sig_enforce=1 "));
+	assert_null(strstr(own, "module.sig_enforce=1"));
 	assert_ptr_equal(
 		strstr(own, "initcall_blacklist="), strstr(own, "initcall_blacklist=x"));
 	free(plain);
@@ -656,6 +676,7 @@ int main(void)
 			test_killed_before_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_memory, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_files, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_argv_cpu, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_argv_ports, set_up, tear_down),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test_setup_teardown(test_cmdline, set_up, tear_down),
