@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "guest/hotplug.h"
 #include "guest/service.h"
+#include "guest/tasks.h"
 #include "guest/uevent.h"
 
 #define CPU_DIR    "/sys/devices/system/cpu"
@@ -199,7 +200,8 @@ static int bring_online(
 		return 0;
 	wait_for_adding();
 	ret->dimms = dimms_missing();
-	return switch_on(MEMORY_DIR, "memory", err);
+	r = switch_on(MEMORY_DIR, "memory", err);
+	return r < 0 ? r : tasks_follow_memory(err);
 }
 
 SERVICE_HANDLER(handle_online_cpu_mem)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -17,9 +16,7 @@
 #include "guest/modpack.h"
 #include "guest/modules.h"
 #include "guest/nodes.h"
-
-/* Tasks that no container gets: the agent's, crun's and the kernel's own. */
-#define TASKS_RESERVED ((uint64_t)512)
+#include "guest/tasks.h"
 
 static const struct {
 	const char *source, *target, *type;
@@ -121,36 +118,6 @@ static int enable_controllers(const char *group, struct err *err)
 	return 0;
 }
 
-static int read_sysctl(const char *path, uint64_t *ret, struct err *err)
-{
-	int r = cgroup_read_number(AT_FDCWD, path, NULL, ret);
-
-	return r < 0 ? err_sys(err, r, "read %s", path) : 0;
-}
-
-/*
- * A request is a thread, and an exec some processes: what containers may have in all is
- * less than the guest has, or one that has used it up could not even be killed.
- */
-static int keep_tasks_back(struct err *err)
-{
-	uint64_t threads = 0, pids = 0, all;
-	char text[24];
-	int r;
-
-	r = mkdir_parents(GUEST_CGROUP_DIR CGROUP_PARENT, 0755, err);
-	if (r == 0)
-		r = read_sysctl("/proc/sys/kernel/threads-max", &threads, err);
-	if (r == 0)
-		r = read_sysctl("/proc/sys/kernel/pid_max", &pids, err);
-	if (r < 0)
-		return r;
-	all = MIN(threads, pids);
-	snprintf(text, sizeof(text), "%" PRIu64, all - MIN(TASKS_RESERVED, all / 2));
-	return file_write_text(
-		AT_FDCWD, GUEST_CGROUP_DIR CGROUP_PARENT "/pids.max", text, err);
-}
-
 static int set_loopback_up(struct err *err)
 {
 	int r = loopback_raise();
@@ -187,7 +154,9 @@ int init_guest(struct err *err)
 	if (r == 0)
 		r = mkdir_parents(GUEST_SHARED_ROOT "/shared", 0755, err);
 	if (r == 0)
-		r = keep_tasks_back(err);
+		r = tasks_follow_memory(err);
+	if (r == 0)
+		r = tasks_unlimit_users(err);
 	if (r == 0)
 		r = enable_controllers(GUEST_CGROUP_DIR CGROUP_PARENT, err);
 	return r;

@@ -58,6 +58,9 @@ is "$(cat "$(limit_of "$qemu2" memory memory.limit_in_bytes memory.max)")" "$(by
 like "$(cat "$(limit_of "$qemu2" cpu cpu.cfs_quota_us cpu.max)")" '^175000( 100000)?$' \
 	'1.5 CPUs and what a VM needs'
 like "$(cat "$(limit_of "$qemu2" cpu cpu.shares cpu.weight)")" '^(2048|79)$' 'and its share of them'
+in_container two sh -c 'ulimit -u; cat /proc/sys/kernel/threads-max' >"$WORLD_DIR/tasks"
+is "$(head -n 1 "$WORLD_DIR/tasks" | tr -d '\r')" unlimited 'a user may have as many processes as there can be'
+less 5000 "$(tail -n 1 "$WORLD_DIR/tasks" | tr -d '\r')" 'threads may be there, as many as for a guest that boots with its memory'
 in_container two probe fill 450 >"$WORLD_DIR/filled"
 is "$(tr -d '\r' <"$WORLD_DIR/filled" | paste -sd ' ')" 'zero_mib 450 kept_mib 450' 'it uses 450 MiB'
 capture container_remove two
