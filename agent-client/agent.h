@@ -39,6 +39,11 @@
  * file in /proc/<pid>/ns. */
 #define AGENT_NAMESPACES_DIR "/run/kata-containers/namespaces"
 
+/* Where Docker answers names in each container's network namespace on the host, UDP and
+ * TCP, and where resolv.conf says so: 127.0.0.11. In the host's byte order. */
+#define DOCKER_NAMES_ADDRESS 0x7f00000bu
+#define DOCKER_NAMES_PORT    53
+
 /* The most routes, neighbours, or addresses of an interface that one request has. Kata's
  * agent has no limit; a pod's namespace is not trusted to be small. */
 #define AGENT_NET_LIST_MAX 1024
@@ -91,6 +96,9 @@ int agent_version(struct agent *a, Grpc__VersionCheckResponse **ret, int64_t dea
 	CALL_RET(read_port, ReadPort, ReadPortRequest, Grpc__ReadStreamResponse)         \
 	CALL(write_port, WritePort, WritePortRequest)                                    \
 	CALL(close_port, ClosePort, ClosePortRequest)                                    \
+	CALL(serve_names, ServeNames, ServeNamesRequest)                                 \
+	CALL_RET(next_query, NextQuery, NextQueryRequest, Grpc__Query)                   \
+	CALL(answer_query, AnswerQuery, Query)                                           \
 	CALL(create_sandbox, CreateSandbox, CreateSandboxRequest)                        \
 	CALL(destroy_sandbox, DestroySandbox, DestroySandboxRequest)                     \
 	CALL_RET(list_interfaces, ListInterfaces, ListInterfacesRequest,                 \

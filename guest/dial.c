@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TCP connections to the guest's loopback, for the host: port-forward. */
+/* TCP connections to the guest's loopback, for the host: port-forward; and others' of the
+ * guest: see dial.h. */
+#include "guest/dial.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -48,8 +51,7 @@ static void dial_put(struct dial *d)
 
 DEFINE_CLEANUP(dial, struct dial *, dial_put);
 
-/* fd: taken. */
-static int dial_add(int fd, uint64_t *ret_id, struct err *err)
+int dial_add(int fd, uint64_t *ret_id, struct err *err)
 {
 	struct dial *d = NULL;
 

@@ -65,6 +65,9 @@ SERVICE_HANDLER(handle_dial_port); /* dial.c */
 SERVICE_HANDLER(handle_read_port);
 SERVICE_HANDLER(handle_write_port);
 SERVICE_HANDLER(handle_close_port);
+SERVICE_HANDLER(handle_serve_names); /* names.c */
+SERVICE_HANDLER(handle_next_query);
+SERVICE_HANDLER(handle_answer_query);
 
 SERVICE_HANDLER(handle_online_cpu_mem); /* hotplug.c */
 SERVICE_HANDLER(handle_copy_file);      /* copy.c */

@@ -2,6 +2,7 @@
 /* A pod's network namespace: opening, hearing of changes, joining, leaving: see net.h. */
 #include "shim/net.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -113,27 +114,62 @@ static int open_tun(void *user, struct err *err)
 	return 0;
 }
 
-struct stream_socket {
-	int family, fd;
+struct ip_socket {
+	int family, type, fd;
 };
 
-static int open_stream(void *user, struct err *err)
+static int open_socket(void *user, struct err *err)
 {
-	struct stream_socket *s = user;
+	struct ip_socket *s = user;
 
-	s->fd = socket(s->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	s->fd = socket(s->family, s->type | SOCK_CLOEXEC, 0);
 	return s->fd < 0 ? err_sys(err, errno, "cannot make a socket") : 0;
 }
 
-int net_open_socket(int netns_fd, int family, int *ret_fd)
+int net_open_socket(int netns_fd, int family, int type, int *ret_fd)
 {
-	struct stream_socket s = {.family = family};
+	struct ip_socket s = {.family = family, .type = type};
 	struct err err = ERR_INIT;
-	int r = run_inside(netns_fd, open_stream, &s, &err);
+	int r = run_inside(netns_fd, open_socket, &s, &err);
 
 	if (r == 0)
 		*ret_fd = s.fd;
 	return r;
+}
+
+/* It tells of the namespace that it was opened in. */
+static int open_datagram_list(void *user, struct err *err)
+{
+	int fd = open("/proc/thread-self/net/udp", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, errno, "cannot list its datagram sockets");
+	*(int *)user = fd;
+	return 0;
+}
+
+/* A line is "<n>: <address as the kernel has it in memory>:<port> …". */
+int net_has_datagram_socket(int netns_fd, uint32_t address, bool *ret, struct err *err)
+{
+	_cleanup_fclose_ FILE *list = NULL;
+	_cleanup_free_ char *line = NULL;
+	unsigned int bound;
+	size_t size = 0;
+	int fd, r;
+
+	r = run_inside(netns_fd, open_datagram_list, &fd, err);
+	if (r < 0)
+		return r;
+	list = fdopen(fd, "r");
+	if (!list) {
+		r = err_sys(err, errno, "cannot list its datagram sockets");
+		close(fd);
+		return r;
+	}
+	*ret = false;
+	while (!*ret && getline(&line, &size, list) >= 0)
+		*ret = sscanf(line, " %*u: %8X:", &bound) == 1 && bound == htonl(address);
+	return 0;
 }
 
 /*

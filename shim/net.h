@@ -36,9 +36,13 @@ struct net {
  * on. -EPERM: it is the host's. */
 int net_open_path(const char *path, int *ret_fd, struct err *err);
 
-/* A TCP socket of the namespace, as if one of its processes had made it: 0 or a negative
- * errno. */
-int net_open_socket(int netns_fd, int family, int *ret_fd);
+/* A socket of the namespace, SOCK_STREAM or SOCK_DGRAM, as if one of its processes had
+ * made it: 0 or a negative errno. */
+int net_open_socket(int netns_fd, int family, int type, int *ret_fd);
+
+/* Whether a datagram socket in the namespace is bound to an address of IPv4, in the
+ * host's byte order. */
+int net_has_datagram_socket(int netns_fd, uint32_t address, bool *ret, struct err *err);
 
 /* netns_fd is not taken. From here on events tell of changes. */
 int net_new(int netns_fd, struct net **ret, struct err *err);

@@ -32,8 +32,10 @@ struct errand;
 struct disks;
 struct pod_disk;
 struct pod_image;
+struct pod_names;
 struct pod_net;
 struct pod_ports;
+struct pod_streams;
 struct sandbox;
 struct trees;
 
@@ -68,6 +70,8 @@ struct pod {
 	struct factory_result factory;
 	struct pod_net *net;     /* NULL: no namespace */
 	struct pod_ports *ports; /* NULL: there are none */
+	struct pod_names *names; /* as long as net, and so are: */
+	struct pod_streams *streams;
 	/* Its namespaces on the host, from before its start to its end; else -1. */
 	int netns_fd, ipcns_fd, utsns_fd;
 	struct standins *standins; /* with the first container */

@@ -19,6 +19,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "shim/guest_net.h"
+#include "shim/pod_names.h"
 
 /* libnl and QMP need more than the smallest stack. */
 #define STACK_BYTES (256u * 1024)
@@ -104,6 +105,8 @@ static int give_view(struct pod_net *n, struct net_view *view, struct err *err)
 		return r;
 	}
 	r = guest_net_follow(&n->guest, view, &use, err);
+	if (r != -ETIMEDOUT)
+		pod_names_look(n->pod->names, &use);
 	pod_use_end(&use);
 	return r;
 }

@@ -19,9 +19,11 @@
 #include "shim/pod_errands.h"
 #include "shim/pod_files.h"
 #include "shim/pod_images.h"
+#include "shim/pod_names.h"
 #include "shim/pod_net.h"
 #include "shim/pod_oom.h"
 #include "shim/pod_ports.h"
+#include "shim/pod_streams.h"
 #include "shim/sandbox.h"
 
 /* libnl and QMP need more than the smallest stack. */
@@ -104,6 +106,9 @@ static int join_net(struct pod *pod, const struct pod_needs *needs, struct err *
 	free(pod->state.netns);
 	pod->state.netns = xstrdup(needs->netns);
 	r = state_save(&pod->state, err); /* before there is something to undo */
+	pod->streams = pod_streams_new(pod);
+	if (r == 0)
+		r = pod_names_new(pod, &pod->names, err);
 	if (r == 0)
 		r = pod_net_join(pod, &pod->net, err);
 	set_nics(pod, r == 0 ? (int)pod_net_nics(pod->net) : 0);
@@ -365,7 +370,8 @@ static void undo_pod(struct pod *pod)
 
 	pod_kill_vm(pod);
 	pod_oom_stop(pod);
-	pod_ports_hang_up(pod->ports);
+	pod_streams_hang_up(pod->streams);
+	pod_names_hang_up(pod->names);
 	vm = take_vm(pod);
 	pod_files_stop(pod);
 	pod_images_forget(pod);
@@ -373,6 +379,8 @@ static void undo_pod(struct pod *pod)
 	vm_free(vm);
 	pod_ports_free(steal_ptr(pod->ports));
 	pod_net_end(steal_ptr(pod->net));
+	pod_names_free(steal_ptr(pod->names));
+	pod_streams_free(steal_ptr(pod->streams));
 	pod_close_namespaces(pod);
 	lease_release(&pod->factory.lease);
 }

@@ -54,6 +54,20 @@ serve named three --network own --ip 10.77.0.9
 is "$IP" 10.77.0.9 '--ip: it has that'
 runs 'own network: another one' --rm --network own "$DOCKER_IMAGE" nc 10.77.0.9 7000
 is "$(cat "$OUT")" three 'own network: reaches it by its address'
+runs 'own network: by its name' --rm --network own "$DOCKER_IMAGE" nc named 7000
+is "$(cat "$OUT")" three 'own network: Docker resolves that'
+runs 'own network: an alias' --rm --network own --network-alias itself "$DOCKER_IMAGE" sh -c \
+	'nslookup -type=a itself && ip -o address show eth0'
+like "$(cat "$OUT")" "Address: 10\.77\.0\.([0-9]+)[^0-9].*inet 10\.77\.0\.\1/" "own network: an alias of one's own"
+runs 'own network: a name by a connection' --rm --network own "$DOCKER_IMAGE" sh -c \
+	'printf "\0\027\0\1\1\0\0\1\0\0\0\0\0\0\5named\0\0\1\0\1" | nc 127.0.0.11 53 | tail -c 4 | hexdump -ve "1/1 \"%u \""'
+is "$(cat "$OUT")" '10 77 0 9 ' 'own network: and the answer comes by it'
+runs "own network: a name server of one's own" --rm --network own "$DOCKER_IMAGE" sh -c \
+	'nc -ll -p 53 -e echo mine & until netstat -ltn | grep -q "0.0.0.0:53\|:::53"; do :; done
+	nc 127.0.0.1 53; nc named 7000'
+is "$(cat "$OUT")" $'mine\nthree' 'own network: which has its port, and does not hide the names'
+runs 'own network: beside another container' --rm --network container:named "$DOCKER_IMAGE" nc named 7000
+is "$(cat "$OUT")" three 'own network: that resolves names, too'
 
 # ---- changes while it runs ----------------------------------------------------------------------
 
@@ -61,6 +75,10 @@ serve moving four
 docks 'network connect' network connect --ip 10.77.0.20 own moving
 docks 'exec' exec named sh -c 'until nc -w 1 10.77.0.20 7000; do :; done'
 is "$(cat "$OUT")" four 'network connect: it is reached by its new address'
+docks 'exec' exec moving nc named 7000
+is "$(cat "$OUT")" three 'network connect: it resolves names of that network'
+docks 'exec' exec named nc moving 7000
+is "$(cat "$OUT")" four 'network connect: and its own is one of them'
 docks 'exec' exec moving ls /sys/class/net
 is "$(sort "$OUT" | paste -sd' ')" 'eth0 eth1 lo' 'network connect: a second interface'
 docks 'network disconnect' network disconnect own moving
