@@ -76,6 +76,21 @@ static void add_known(struct container *c, Containerd__Task__V2__PidsResponse *o
 	pthread_mutex_unlock(&c->pod->lock);
 }
 
+/* An ended task that was not deleted yet is itself, as a process is that nobody has
+ * waited for. containerd 2, when it starts, takes a task without pids for one that it had
+ * not made when it crashed, and throws it away with its exit status. */
+static bool add_ended(const struct process *init, Containerd__Task__V2__PidsResponse *out)
+{
+	bool ended;
+
+	pthread_mutex_lock(&init->container->pod->lock);
+	ended = init->state == LIFECYCLE_STOPPED;
+	pthread_mutex_unlock(&init->container->pod->lock);
+	if (ended)
+		add_process(out, init->pid, "");
+	return ended;
+}
+
 int container_pids(
 	struct process *init, Containerd__Task__V2__PidsResponse *out, struct err *err)
 {
@@ -85,6 +100,8 @@ int container_pids(
 	struct process_call call;
 	int r;
 
+	if (add_ended(init, out))
+		return 0;
 	/* What may be updated has processes. */
 	r = process_begin(init, LIFECYCLE_UPDATE, &call, err);
 	if (r < 0)

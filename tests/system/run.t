@@ -50,6 +50,8 @@ capture container logged --detach --log-uri "binary://$WORLD_DIR/logger?a=b%20c"
 	sh -c 'seq 2000; echo err >&2'
 done_well $? 'a container with a program for its output'
 event_wait "/tasks/exit.*$WORLD-logged" 'runs'
+capture ctr task ps "$WORLD-logged"
+like "$(sed 1d "$OUT")" '^[1-9][0-9]* ' 'its process is there until it is deleted, for a containerd that comes back'
 capture container_remove logged
 done_well $? 'and can be removed'
 is "$(wc -l <"$WORLD_DIR/logger.out") $(cat "$WORLD_DIR/logger.err")" '2000 err' 'the program has all of the output'
