@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/util.h"
 #include "guest/init.h"
+#include "guest/terminal.h"
 
 #define LOG_MAX 16384
 /* What crun looks for to know a sealed copy of itself (its cloned_binary.c). */
@@ -255,8 +256,8 @@ static int receive_master(
 	if (n < 0 || master < 0)
 		return err_sys(err, n < 0 ? (int)n : -EPROTO, "crun sent no terminal");
 	fcntl(master, F_SETFL, O_NONBLOCK);
-	p->out_fd = steal_fd(&master);
-	return 0;
+	p->in_fd = steal_fd(&master);
+	return terminal_gather(p->in_fd, &p->out_fd, err);
 }
 
 static void close_streams(struct process *p)

@@ -31,9 +31,9 @@ struct process {
 	bool terminal;
 	bool launched; /* what is below is filled; before, the list keeps its name only */
 	struct child child;
-	/* Our ends of the standard streams, -1: none. A terminal's one descriptor is
-	 * out_fd. All but in_fd stay open until the last reference is gone; in_fd is
-	 * under the lock. */
+	/* Our ends of the standard streams, -1: none. A terminal's in_fd is its master's
+	 * side, its out_fd a pipe's (terminal.h). All stay open until the last reference
+	 * is gone, but the in_fd of what has no terminal: that is under the lock. */
 	int in_fd, out_fd, err_fd;
 	bool waited, out_ended, err_ended; /* all three: it can be forgotten */
 };

@@ -3,7 +3,6 @@
  * here. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -34,38 +33,12 @@ static ssize_t read_some(int fd, void *buf, size_t size, int closed_fd, int64_t 
 
 		if (n >= 0)
 			return n;
-		if (errno == EIO) /* a terminal whose other side is closed */
-			return 0;
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
 		r = wait_either(fd, POLLIN, closed_fd, deadline);
 		if (r < 0)
 			return r;
 	}
-}
-
-/*
- * What else there is of a terminal, of which a read(2) brings 4 KiB: the buffer of its
- * line discipline. Who fills that may have been waiting for the read, and has one turn.
- */
-static size_t read_rest(int fd, uint8_t *buf, size_t have, size_t size)
-{
-	bool yielded = false;
-
-	while (have < size) {
-		ssize_t n = read(fd, buf + have, size - have);
-
-		if (n > 0) {
-			have += (size_t)n;
-			yielded = false;
-		} else if (n < 0 && errno == EAGAIN && !yielded) {
-			sched_yield();
-			yielded = true;
-		} else {
-			break; /* an end is there for the next one, too */
-		}
-	}
-	return have;
 }
 
 static int read_stream(struct sandbox *s, struct ttrpc_request *request,
@@ -95,8 +68,6 @@ static int read_stream(struct sandbox *s, struct ttrpc_request *request,
 		buf = xmalloc(size);
 		n = read_some(fd, buf, size, ttrpc_request_closed_fd(request),
 			ttrpc_request_deadline(request));
-		if (n > 0 && p->terminal)
-			n = (ssize_t)read_rest(fd, buf, (size_t)n, size);
 		r = n < 0 ? (int)n : 0;
 	}
 	if (r < 0)
@@ -134,8 +105,7 @@ static int dup_stdin(struct sandbox *s, const struct process *p)
 	int fd;
 
 	pthread_mutex_lock(&s->lock);
-	fd = p->terminal ? p->out_fd : p->in_fd;
-	fd = fd < 0 ? -EPIPE : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	fd = p->in_fd < 0 ? -EPIPE : fcntl(p->in_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd == -1)
 		fd = -errno;
 	pthread_mutex_unlock(&s->lock);
@@ -217,7 +187,9 @@ SERVICE_HANDLER(handle_close_stdin)
 	r = sandbox_find_process(s, req->container_id, req->exec_id, &p, err);
 	if (r < 0)
 		return r;
-	/* A terminal has no end of input but the character its user types. */
+	/* It has no end of input but the character its user types. */
+	if (p->terminal)
+		return 0;
 	pthread_mutex_lock(&s->lock);
 	close_fd(p->in_fd);
 	p->in_fd = -1;
@@ -243,7 +215,7 @@ SERVICE_HANDLER(handle_tty_win_resize)
 	if (req->row > UINT16_MAX || req->column > UINT16_MAX)
 		return err_set(err, -EINVAL, "%u rows of %u columns are no terminal",
 			req->row, req->column);
-	if (ioctl(p->out_fd, TIOCSWINSZ, &size) < 0)
+	if (ioctl(p->in_fd, TIOCSWINSZ, &size) < 0)
 		return err_sys(err, errno, "resize the terminal of %s",
 			err_quote(req->exec_id, 64));
 	return 0;

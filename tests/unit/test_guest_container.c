@@ -165,6 +165,20 @@ static void assert_stdout(const char *id, const char *text)
 	grpc__read_stream_response__free_unpacked(out, NULL);
 }
 
+/* Waits for the end of the stream. */
+static void assert_no_more(const char *id)
+{
+	Grpc__ReadStreamRequest req = GRPC__READ_STREAM_REQUEST__INIT;
+	Grpc__ReadStreamResponse *out = NULL;
+	struct err err = ERR_INIT;
+
+	req.container_id = "c1";
+	req.exec_id = (char *)id;
+	req.len = 100;
+	assert_error(agent_read_output(guest.agent, false, &req, &out, NULL, &err),
+		-EINVAL, "ReadStdout: eof");
+}
+
 /* ---- life ---- */
 
 /* What the agent wrote for crun. */
@@ -258,6 +272,7 @@ static void test_terminal(void **state)
 	assert_stdout("c1", "typed");
 	assert_int_equal(child_kill(&guest.sandbox.containers->init->child, SIGTERM), 0);
 	assert_int_equal(status_of("c1"), 128 + SIGTERM);
+	assert_no_more("c1");
 	assert_int_equal(remove_it(&err), 0);
 }
 

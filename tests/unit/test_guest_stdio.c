@@ -3,7 +3,9 @@
  * learns of processes, over the agent's protocol. */
 #include "tests/unit/guest_agent.h"
 #include "tests/unit/guest_reaper.h"
+#include "guest/terminal.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 #define C "c1"
@@ -283,10 +285,11 @@ static struct process *add_terminal(const char *script, int *ret_slave)
 	struct process *p = process_new("tty", true);
 	struct err err = ERR_INIT;
 
-	p->out_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-	assert_true(p->out_fd >= 0);
-	assert_int_equal(unlockpt(p->out_fd), 0);
-	*ret_slave = ioctl(p->out_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	p->in_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(p->in_fd >= 0);
+	assert_int_equal(unlockpt(p->in_fd), 0);
+	assert_int_equal(terminal_gather(p->in_fd, &p->out_fd, &err), 0);
+	*ret_slave = ioctl(p->in_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_true(*ret_slave >= 0);
 	assert_int_equal(container_add_process(&guest.sandbox, container, p, &err), 0);
 	spawn_shell(&p->child, script, (int[]){*ret_slave, *ret_slave, *ret_slave});
@@ -294,24 +297,59 @@ static struct process *add_terminal(const char *script, int *ret_slave)
 	return p;
 }
 
-/* A read(2) of a terminal brings 4 KiB at most; a call that asks for more gets what there
- * is. */
+/* A read(2) of a terminal brings 4 KiB at most, and it holds 12: a call that asks for
+ * more gets what has come since the last one. */
 static void test_terminal_batch(void **state)
 {
-	enum { LENGTH = 8000 };
+	enum { LENGTH = 60000 };
 	_cleanup_free_ char *text = xmalloc(LENGTH), *seen = NULL;
-	_cleanup_close_ int slave = -1;
+	struct pollfd end = {.events = 0};
 	struct err err = ERR_INIT;
-	struct process *p = add_terminal("stty raw; echo ready; read l", &slave);
+	int slave;
+	struct process *p = add_terminal("stty raw -echo; echo ready; read l", &slave);
 
 	(void)state;
 	assert_read(false, "tty", "ready\n");
 	memset(text, 'x', LENGTH);
+	/* Takes its turns with the thread that makes room for it. */
 	assert_int_equal(write(slave, text, LENGTH), LENGTH);
+	close(slave);
+	assert_write("tty", "x\n");
+	assert_status("tty", 0);
+	end.fd = p->out_fd;
+	assert_int_equal(poll(&end, 1, deadline_poll_ms(soon())), 1);
+	assert_int_equal(end.revents, POLLHUP);
 	seen = read_stream(false, "tty", 65536, &err);
 	assert_non_null(seen);
 	assert_int_equal(strlen(seen), LENGTH);
+	assert_eof(false, "tty");
 	process_put(p);
+}
+
+/* Who writes to a terminal that nobody reads any more hears of it, and nothing is left of
+ * it; also with the pipe full. */
+static void test_terminal_unread(void **state)
+{
+	_cleanup_free_ char *text = xzalloc(1 << 20);
+	struct err err = ERR_INIT;
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	struct pollfd slave = {.events = POLLHUP};
+	int out;
+
+	(void)state;
+	assert_true(master >= 0);
+	assert_int_equal(unlockpt(master), 0);
+	slave.fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	assert_true(slave.fd >= 0);
+	assert_int_equal(terminal_gather(master, &out, &err), 0);
+	while (write(slave.fd, text, 1 << 20) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	close(out);
+	close(master);
+	assert_int_equal(poll(&slave, 1, deadline_poll_ms(soon())), 1);
+	assert_true(slave.revents & POLLHUP);
+	close(slave.fd);
 }
 
 static void test_terminal(void **state)
@@ -471,6 +509,7 @@ int main(void)
 		TEST(test_init_names),
 		TEST(test_terminal),
 		TEST(test_terminal_batch),
+		TEST(test_terminal_unread),
 		TEST(test_host_leaves),
 		TEST(test_signals),
 		TEST(test_unlaunched),
