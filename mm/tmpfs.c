@@ -314,8 +314,7 @@ int tmpfs_unmount(const char *path, struct err *err)
 
 	if (r < 0 || !usage.mounted)
 		return r;
-	if (umount2(path, UMOUNT_NOFOLLOW) < 0)
-		return err_sys(err, errno, "cannot unmount %s%s", err_quote(path, 256),
-			errno == EBUSY ? " (fuser -m names who uses it)" : "");
+	if (umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) < 0)
+		return err_sys(err, errno, "cannot unmount %s", err_quote(path, 256));
 	return 0;
 }

@@ -41,6 +41,7 @@ int tmpfs_ensure(const char *path, uint64_t size_bytes, struct err *err);
  */
 int tmpfs_open(const char *path, bool readonly, int *ret_fd, struct err *err);
 
-/* Unmounts; not mounted is fine. -EBUSY while somebody has a file or a working folder in
- * it by way of this mount. The empty folder stays. */
+/* Unmounts; not mounted is fine. Who has a file or a working folder in it keeps that, and
+ * holds nobody up: a look at our descriptors in /proc, or a child on its way to exec,
+ * would do so for a moment. The empty folder stays. */
 int tmpfs_unmount(const char *path, struct err *err);

@@ -126,6 +126,7 @@ static void test_ended_meanwhile(void **state)
 static void test_destroy(void **state)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
+	_cleanup_close_ int folder = -1;
 	char id[GENERATION_ID_SIZE];
 	struct json_object *held;
 	struct err err = ERR_INIT;
@@ -146,6 +147,9 @@ static void test_destroy(void **state)
 	acquire_nothing("there is no template");
 	json_put(steal_ptr(reply));
 	assert_int_equal(ask(LEASE_VERB_DESTROY, &reply, &err), 0);
+	/* Whoever looks at it just then does not keep it. */
+	folder = open(PATH, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(folder >= 0);
 	sandbox_end(pid);
 	wait_for("status/template/tmpfs/mounted", 0);
 }
