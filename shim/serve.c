@@ -51,6 +51,15 @@ static void limit_memory(void)
 	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
 }
 
+/* What was said to this process's libc is not for what it starts. */
+static void forget_tunables(void)
+{
+	const char *said = getenv(TUNABLES_ENV);
+
+	if (said && strcmp(said, SHIM_TUNABLES) == 0)
+		unsetenv(TUNABLES_ENV);
+}
+
 /* Opened read-write, so that neither opening nor writing waits for a containerd that is
  * away. */
 static void open_log(const struct cmdline *cmd)
@@ -233,6 +242,7 @@ int serve_pod(const struct cmdline *cmd, struct err *err)
 	int r;
 
 	limit_memory();
+	forget_tunables();
 	open_log(cmd);
 	signal(SIGPIPE, SIG_IGN);
 	raise_oom_score();

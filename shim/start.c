@@ -102,6 +102,9 @@ static int spawn_server(
 	if (len < 0)
 		return err_sys(err, errno, "cannot find this program");
 	self[len] = '\0';
+	/* A host's own word stays. */
+	if (setenv(TUNABLES_ENV, SHIM_TUNABLES, 0) < 0)
+		return err_sys(err, errno, "cannot set " TUNABLES_ENV);
 	if (*cmd->publish_binary) {
 		argv[n++] = "-publish-binary";
 		argv[n++] = cmd->publish_binary;
