@@ -13,6 +13,7 @@
 
 #include "files/call.h"
 #include "files/caller.h"
+#include "files/watch.h"
 
 #define OWN_TIMEOUT_SECONDS (24u * 60 * 60)
 
@@ -86,6 +87,17 @@ void entry_fill(const struct tree *tree, uint64_t nodeid, const struct statx *st
 	attr_fill(tree, st, &ret->attr);
 }
 
+/* The guest knows it, and may watch it from when it has the answer. */
+static void watch_node(struct tree *tree, uint64_t nodeid)
+{
+	struct inode *inode = tree->options.watch ? inode_use(tree, nodeid) : NULL;
+
+	if (!inode)
+		return;
+	watch_add(tree, inode);
+	inode_unuse(tree, inode);
+}
+
 int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret)
 {
 	struct statx st;
@@ -100,6 +112,8 @@ int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret)
 	r = inode_enter(tree, fd, &st, &nodeid);
 	if (r < 0)
 		return r;
+	if (S_ISDIR(st.stx_mode))
+		watch_node(tree, nodeid);
 	entry_fill(tree, nodeid, &st, ret);
 	return 0;
 }
@@ -107,12 +121,15 @@ int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret)
 int entry_look_up(struct call *c, const char *name, struct fuse_entry_out *ret)
 {
 	uint64_t resolve = RESOLVE_BY_NAME;
-	int fd;
+	int fd, r;
 
 	if (c->at_once)
 		resolve |= RESOLVE_CACHED;
 	fd = open_resolved(c->inode->fd, name, O_PATH | O_NOFOLLOW, resolve);
-	return fd < 0 ? fd : entry_enter(c->tree, fd, ret);
+	r = fd < 0 ? fd : entry_enter(c->tree, fd, ret);
+	if (r == 0)
+		known_note(c->tree, c->inode->nodeid, name, ret->nodeid);
+	return r;
 }
 
 /* "." and ".." resolve a file handle of the guest's (open_by_handle_at(2)). ".." would

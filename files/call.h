@@ -6,9 +6,12 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "files/change.h"
 #include "files/fuse.h"
 #include "files/handle.h"
 #include "files/inode.h"
+#include "files/known.h"
+#include "files/replay.h"
 #include "files/room.h"
 #include "files/stale.h"
 #include "files/tree.h"
@@ -22,6 +25,9 @@ struct tree {
 	struct inodes inodes;
 	struct handles handles;
 	struct stales stales;
+	struct knowns knowns;
+	struct changes heard; /* of others; has its own lock */
+	struct replay replay; /* has its own lock */
 	struct waits waits;
 	struct lock_wait *lock_waits;
 	struct room *room, own_room;
@@ -75,6 +81,7 @@ struct call {
 	struct tree_answer *answer;
 	bool at_once;    /* -EAGAIN rather than to wait */
 	bool by_overlay; /* of the guest's overlay itself, not of a process */
+	bool by_replay;  /* of the agent, which does again what others did */
 	bool made;       /* something was done that must not be done twice */
 	bool changes;    /* it counts among the tree's, until it is answered */
 	size_t out_len;  /* bytes behind the answer's header */
@@ -154,7 +161,8 @@ void entry_fill(const struct tree *tree, uint64_t nodeid, const struct statx *st
 	struct fuse_entry_out *ret);
 /* Looks up a name in the call's folder: one lookup more of the inode is counted. */
 int entry_look_up(struct call *c, const char *name, struct fuse_entry_out *ret);
-/* The same for an O_PATH descriptor of what is to be named; taken. */
+/* An O_PATH descriptor of what is to be named, the same; taken. Of a folder that others
+ * write to, changes are heard of from then on. */
 int entry_enter(struct tree *tree, int fd, struct fuse_entry_out *ret);
 /* The host's flags for an open of the guest's. */
 int open_flags(uint32_t guest);

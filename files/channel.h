@@ -38,7 +38,8 @@ int channel_run(struct channel *channel, struct err *err);
 /* Any thread: channel_run() returns soon. */
 void channel_end(struct channel *channel);
 
-/* Any thread, but one at a time. The options' notify, crowded and user are the channel's.
+/* Any thread, but one at a time. The options' notify, crowded, changed
+ * and user are the channel's.
  * A number that has a tree is -EEXIST. */
 int channel_add(struct channel *channel, unsigned int mount, int root_fd,
 	const struct tree_options *options, struct err *err);

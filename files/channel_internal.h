@@ -20,6 +20,7 @@
 enum job_kind {
 	JOB_MESSAGE,
 	JOB_DONE,      /* give the guest its slot back */
+	JOB_CHANGED,   /* tell the guest that others have changed something */
 	JOB_RESET,     /* the guest has unmounted, and nobody uses the tree */
 	JOB_UNMOUNTED, /* among the held ones only: the guest has unmounted once more */
 };

@@ -249,6 +249,18 @@ static void ask_to_forget(void *user)
 	send_shrink(mount->channel, mount->number);
 }
 
+/* Not sent from here: who hears of changes must not wait for a guest that does not
+ * read. */
+static void queue_changed(void *user)
+{
+	struct mount *mount = user;
+	struct channel *c = mount->channel;
+
+	pthread_mutex_lock(&c->lock);
+	channel_queue(c, channel_job_new(JOB_CHANGED, mount->number, 0));
+	pthread_mutex_unlock(&c->lock);
+}
+
 int channel_add(struct channel *c, unsigned int number, int root_fd,
 	const struct tree_options *options, struct err *err)
 {
@@ -272,6 +284,7 @@ int channel_add(struct channel *c, unsigned int number, int root_fd,
 	channel_turns_init(&mount->turns);
 	own.notify = notify_guest;
 	own.crowded = ask_to_forget;
+	own.changed = queue_changed;
 	own.user = mount;
 	r = tree_new(root_fd, &own, &mount->tree, err);
 	if (r < 0) {

@@ -342,6 +342,9 @@ static void worker_serve(struct worker *w)
 	case JOB_DONE:
 		send_note(w->channel, FILES_DONE, w->job);
 		break;
+	case JOB_CHANGED:
+		send_note(w->channel, FILES_CHANGED, w->job);
+		break;
 	case JOB_RESET:
 		channel_mount_reset(w->job->mount);
 		break;

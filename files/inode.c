@@ -11,6 +11,7 @@
 #include "files/call.h"
 #include "files/lock.h"
 #include "files/stale.h"
+#include "files/watch.h"
 
 #define BUCKETS_FIRST 64u
 
@@ -121,6 +122,7 @@ static struct inode *inodes_drop(struct tree *tree, struct inode *inode)
 	*at = inode->next;
 	slots_remove(&inodes->slots, inode->nodeid);
 	stale_forget(tree, inode);
+	known_forget(inode);
 	return inode;
 }
 
@@ -136,6 +138,7 @@ static void inode_free(struct tree *tree, struct inode *inode)
 	if (!inode)
 		return;
 	owners_free(tree, inode->owners);
+	watch_remove(tree, inode);
 	close(inode->fd);
 	free(inode);
 	room_give(tree->room, ROOM_INODES);

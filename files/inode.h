@@ -12,6 +12,8 @@
 struct tree;
 struct lock_owner;
 struct stale_name;
+struct known;
+struct watched;
 
 /*
  * What an inode is found by. The mount is part of it: by a read-only one a file must not
@@ -32,6 +34,9 @@ struct inode {
 	struct inode *next;        /* in its bucket */
 	struct lock_owner *owners; /* who has POSIX locks on it */
 	struct stale_name *stales; /* names that it has lost (stale.h) */
+	struct known *known;       /* the name that it was found by (known.h) */
+	struct watched *watched;   /* watch.h's, and its lock's */
+	bool watch_tried;
 };
 
 struct inodes {

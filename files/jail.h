@@ -13,7 +13,8 @@
  *   (caller)     opens what it needs of the old root: tree_prepare() of files/tree.h
  *                holds /proc/self/fd by an O_PATH descriptor, to open files anew. It is
  *                a mount of that folder: it leads to the descriptors of this process, and
- *                by ".." to itself
+ *                by ".." to itself. blanks_open() of files/blanks.h makes an empty
+ *                read-only file system
  *   namespaces   mount, network (empty, not even lo is up), IPC, UTS, of its own; needs
  *                CAP_SYS_ADMIN
  *   root         an empty read-only tmpfs; the old root is gone
@@ -21,6 +22,8 @@
  *   uid          its uid and gid, no groups; of the capabilities those below, also in the
  *                bounding set; no_new_privs; nobody traces it or reads its memory
  *   filter       the system calls of jail_filter.c; what no file server ever makes kills
+ *   (caller)     with the first volume: a fanotify group, as anybody may have
+ *                (files/watch.h)
  *
  * What is left to one that is broken into: the trees that it was given, by descriptors,
  * the channel, the window. A descriptor's mount decides what may be done through it

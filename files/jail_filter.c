@@ -17,6 +17,7 @@
 #include "base/filter.h"
 #include "base/util.h"
 #include "files/jail.h"
+#include "files/watch.h"
 
 static const int allowed[] = {
 	/* libc: memory, threads, the end */
@@ -49,6 +50,11 @@ static const int allowed[] = {
 	SCMP_SYS(newfstatat),
 	/* base/log */
 	SCMP_SYS(write),
+	/* files/watch: on inodes only, since who has no CAP_SYS_ADMIN may no more; a
+	 * handle is compared, never opened */
+	SCMP_SYS(read),
+	SCMP_SYS(fanotify_mark),
+	SCMP_SYS(name_to_handle_at),
 	/* files/inode, files/handle, files/names */
 	SCMP_SYS(close),
 	SCMP_SYS(fcntl),
@@ -160,6 +166,8 @@ static int add_conditions(scmp_filter_ctx ctx)
 		/* files/caller: a thread's own umask and working folder */
 		{SCMP_SYS(unshare), {0, SCMP_CMP_EQ, CLONE_FS, 0}},
 		{SCMP_SYS(prctl), {0, SCMP_CMP_EQ, PR_GET_SECUREBITS, 0}},
+		/* files/watch */
+		{SCMP_SYS(fanotify_init), {0, SCMP_CMP_EQ, WATCH_GROUP, 0}},
 		/* files/wait: a signal for one of our own threads */
 		{SCMP_SYS(tgkill), {0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0}},
 	};

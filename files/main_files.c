@@ -10,10 +10,12 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "files/blanks.h"
 #include "files/control.h"
 #include "files/jail.h"
 #include "files/keeper.h"
 #include "files/room.h"
+#include "files/watch.h"
 
 /* Numbers of ids that are none. */
 #define UID_MIN 1
@@ -92,6 +94,7 @@ static int parse_uid(int argc, char **argv, uid_t *ret, struct err *err)
 static int start_server(int argc, char **argv, struct err *err)
 {
 	static struct tree_options limits;
+	static struct blanks blanks;
 	struct keeper *keeper = NULL;
 	unsigned int descriptors = 0;
 	uid_t uid = 0;
@@ -107,6 +110,8 @@ static int start_server(int argc, char **argv, struct err *err)
 		r = start_keeper(uid, &keeper, err);
 	if (r == 0)
 		r = tree_prepare(err);
+	if (r == 0)
+		r = blanks_open(&blanks, err);
 	/* The keeper puts up its walls meanwhile. */
 	if (r == 0)
 		r = jail_enter(uid, &descriptors, err);
@@ -119,6 +124,8 @@ static int start_server(int argc, char **argv, struct err *err)
 	if (r < 0)
 		return r;
 	limits = tree_limits(descriptors, keeper);
+	limits.watch = watch_new();
+	limits.blanks = &blanks;
 	r = thread_start(control_main, &limits, CHANNEL_STACK_BYTES, true, NULL);
 	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
 }

@@ -241,6 +241,10 @@ static int header_read(const struct tree_request *request, struct call *c)
 		c->by_overlay = true;
 		c->header.gid = 0;
 	}
+	if (c->tree->options.blanks && c->header.gid == FILES_REPLAY_GID) {
+		c->by_replay = true;
+		c->header.gid = 0;
+	}
 	return 0;
 }
 
@@ -335,7 +339,7 @@ static int call_handle(const struct row *row, struct call *c)
 
 	for (;;) {
 		uint64_t gives = room_gives(room);
-		int r = row->handler(c);
+		int r = c->by_replay ? replay_serve(c, row->handler) : row->handler(c);
 
 		if (r != -ENFILE || room->wait_ms == 0 || c->at_once || !call_may_wait(c))
 			return r;

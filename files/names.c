@@ -138,6 +138,7 @@ static int created_answer(struct call *c, int fd)
 		close(fd);
 		return r;
 	}
+	known_note(c->tree, c->inode->nodeid, c->names[0], out.entry.nodeid);
 	inode = inode_use(c->tree, out.entry.nodeid);
 	r = open_fill(c, inode, fd, &out.open);
 	inode_unuse(c->tree, inode);
@@ -295,6 +296,9 @@ static int name_move(struct call *c, uint64_t to_nodeid, unsigned int flags)
 	r = move_as_caller(c, to, flags);
 	stale_end(c, &loss, r == 0 && !(flags & RENAME_EXCHANGE));
 	stale_made(c, to, c->names[1]);
+	if (r == 0)
+		known_move(
+			c->tree, c->inode->nodeid, c->names[0], to_nodeid, c->names[1]);
 	inode_unuse(c->tree, to);
 	return r;
 }

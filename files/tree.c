@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "files/call.h"
 #include "files/caller.h"
+#include "files/watch.h"
 #include "files/wire.h"
 
 #define PAGE_BYTES 4096u
@@ -88,6 +89,8 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	tree->room = options->room ? options->room : &tree->own_room;
 	inodes_init(tree, steal_fd(&fd), &root);
 	handles_init(tree);
+	changes_init(&tree->heard);
+	replay_init(&tree->replay);
 	*ret = tree;
 	return 0;
 }
@@ -98,6 +101,10 @@ void tree_free(struct tree *tree)
 		return;
 	handles_done(tree);
 	inodes_done(tree);
+	/* No inode is watched any more. */
+	changes_done(&tree->heard);
+	replay_done(&tree->replay);
+	knowns_done(&tree->knowns);
 	room_done(&tree->own_room);
 	pthread_cond_destroy(&tree->unchanged);
 	pthread_mutex_destroy(&tree->lock);
@@ -107,7 +114,9 @@ void tree_free(struct tree *tree)
 void tree_reset(struct tree *tree)
 {
 	handles_clear(tree);
+	replay_end(&tree->replay);
 	inodes_clear(tree);
+	changes_clear(&tree->heard);
 	waits_clear(tree);
 	tree->started = false;
 	tree->setxattr_ext = false;
@@ -238,6 +247,7 @@ int call_init(struct call *c)
 	c->tree->started = true;
 	c->tree->setxattr_ext = flags & FUSE_SETXATTR_EXT;
 	pthread_mutex_unlock(&c->tree->lock);
+	watch_add(c->tree, c->tree->inodes.root);
 	return call_put(c, &out, sizeof(out));
 }
 

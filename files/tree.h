@@ -19,8 +19,10 @@
  */
 
 struct tree;
+struct blanks;
 struct keeper;
 struct room;
+struct watch;
 
 enum tree_cache {
 	TREE_CACHE_OWN,    /* nobody else writes: long timeouts, writeback */
@@ -41,7 +43,15 @@ struct tree_options {
 	 * room: the guest should forget some. Not called from within a lock that
 	 * tree_serve() takes. May be NULL. */
 	void (*crowded)(void *user);
+	/* Others have changed something: the guest is to be told (FILES_CHANGED), by
+	 * another thread. Called with locks held. May be NULL. */
+	void (*changed)(void *user);
 	void *user;
+	/* What hears of what others change in a tree that is TREE_CACHE_SHARED; NULL:
+	 * nothing. What stands for files that are gone when the guest does that once
+	 * more; NULL: it does not. Not taken. */
+	struct watch *watch;
+	const struct blanks *blanks;
 	/* The tree has the upper layer of an overlay that the guest mounts: its
 	 * attributes trusted.overlay.* are set and read by this one. NULL: they are not.
 	 * Not taken. */

@@ -74,6 +74,9 @@ enum files_kind {
 	/* Server: it holds more inodes than it likes;
 	 * the guest's kernel should drop unused ones. */
 	FILES_SHRINK,
+	/* Server: somebody else has changed something in this mount: see struct
+	 * files_change. */
+	FILES_CHANGED,
 };
 
 struct files_frame {
@@ -88,3 +91,56 @@ struct files_frame {
 	uint8_t zero[2];
 };
 _Static_assert(sizeof(struct files_frame) == 12, "the wire's layout");
+
+/*
+ * Changes by others: of the host, or of another pod.
+ *
+ * inotify in the guest tells of what the guest's kernel does. So what others have changed
+ * the agent does once more, in the guest, on the mount itself: its kernel finds the name,
+ * makes, changes, moves or removes it, and tells whoever watches. The server answers the
+ * requests of this replay as if they had been done, and does nothing: it knows them by
+ * the gid of who asks. (Whoever else had that gid in the guest would spare the host his
+ * own changes, and get nothing else by it.)
+ *
+ * After FILES_CHANGED the agent reads these extended attributes of the mount's root, with
+ * that gid:
+ *
+ *   FILES_REPLAY_BEGIN  a uint32_t: how many changes there are now, which are a round. 0:
+ *                       none, and FILES_CHANGED will tell of the next one
+ *   FILES_REPLAY_NEXT   the round's next change: a struct files_change with its names;
+ *                       nothing: the round is over. Until the next one is read the server
+ *                       answers requests for these names as the change wants it
+ *   FILES_REPLAY_SKIP   nothing: the rest of the round is dropped, as nobody watches
+ */
+#define FILES_REPLAY_GID   0x53746e72u
+#define FILES_REPLAY_BEGIN "trusted.stencil.begin"
+#define FILES_REPLAY_NEXT  "trusted.stencil.next"
+#define FILES_REPLAY_SKIP  "trusted.stencil.skip"
+/* In the mount's root, for the replay alone: a folder that nobody watches, in place of
+ * one that the guest does not know (node 0). */
+#define FILES_REPLAY_ELSEWHERE ".stencil-elsewhere"
+
+/* What was done to a name, in this order. */
+enum files_step {
+	FILES_STEP_UNLINK = 1 << 0, /* before it was made anew */
+	FILES_STEP_MAKE = 1 << 1,
+	FILES_STEP_ATTRIB = 1 << 2,
+	FILES_STEP_MODIFY = 1 << 3,
+	FILES_STEP_CLOSE = 1 << 4, /* after writing */
+	FILES_STEP_REMOVE = 1 << 5,
+	FILES_STEP_MOVE = 1 << 6, /* alone: from the first name to the second */
+};
+
+struct files_change {
+	uint64_t folder, to_folder; /* nodes; 0: elsewhere */
+	uint64_t node;              /* what the name leads to; 0: the guest knows none */
+	uint64_t lost;              /* what has lost its name; 0: the guest knows none */
+	uint32_t steps;
+	uint32_t type; /* S_IFMT's, of all that the names lead to */
+	/* Of the names, which follow without a NUL. to_len is 0 but for a move. A name of
+	 * "." is the folder itself, or a root that is a file. */
+	uint16_t name_len, to_len;
+	uint32_t zero;
+};
+_Static_assert(sizeof(struct files_change) == 48, "the wire's layout");
+#define FILES_NAME_MAX 255u

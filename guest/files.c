@@ -184,10 +184,23 @@ static int mount_fuse(const struct files_mount *m, int *ret_fd, struct err *err)
 	snprintf(data, sizeof(data),
 		"fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other",
 		fd, m->root_mode);
-	if (mount("stencil", m->at, "fuse.stencil", m->flags, data) < 0)
+	if (mount("stencil", m->at, "fuse.stencil", m->flags & ~(unsigned long)MS_RDONLY,
+		    data) < 0)
 		return err_sys(
 			err, errno, "mount the files on %s", err_quote(m->at, 256));
 	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* The mount alone, not the file system: what others change is done once more in the guest
+ * (guest/replay.h). That nothing else is written is the server's affair, too. */
+static int make_readonly(const struct files_mount *m, struct err *err)
+{
+	struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY};
+
+	if (m->flags & MS_RDONLY && mount_setattr(AT_FDCWD, m->at, AT_SYMLINK_NOFOLLOW,
+					    &readonly, sizeof(readonly)) < 0)
+		return err_sys(err, errno, "make %s read-only", err_quote(m->at, 256));
 	return 0;
 }
 
@@ -216,17 +229,17 @@ static int open_abort(dev_t dev, int *ret_fd, struct err *err)
 static int add_mount(struct pump *pump, unsigned int number, const char *at, int fuse_fd,
 	struct err *err)
 {
-	struct pump_descriptors fds = {.fuse_fd = fuse_fd, .abort_fd = -1};
-	dev_t dev;
+	struct pump_source source = {.fuse_fd = fuse_fd, .abort_fd = -1, .at = at};
 	int r;
 
-	r = find_device(at, &dev, err);
+	r = find_device(at, &source.dev, err);
 	if (r == 0)
-		r = open_abort(dev, &fds.abort_fd, err);
+		r = open_abort(source.dev, &source.abort_fd, err);
 	if (r == 0)
-		r = pump_add(pump, number, &fds, deadline_after_ms(REUSE_LIMIT_MS), err);
+		r = pump_add(
+			pump, number, &source, deadline_after_ms(REUSE_LIMIT_MS), err);
 	if (r < 0)
-		close_fd(fds.abort_fd);
+		close_fd(source.abort_fd);
 	return r;
 }
 
@@ -295,8 +308,10 @@ int files_mount(const struct files_mount *m, struct err *err)
 	r = add_mount(pump, number, m->at, fuse_fd, err);
 	if (r == 0) {
 		fuse_fd = -1; /* the pump's */
-		r = ask_server(m->at, &dev, err);
+		r = make_readonly(m, err);
 	}
+	if (r == 0)
+		r = ask_server(m->at, &dev, err);
 	if (r < 0) {
 		umount2(m->at, UMOUNT_NOFOLLOW | MNT_DETACH);
 		return r;

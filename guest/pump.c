@@ -7,7 +7,9 @@
  * to /dev/fuse (pump_down.c); nothing that it does waits for an answer or for the port,
  * or the two sides could wait for each other. Notifications do wait: the kernel takes
  * locks for them that a process holds while it waits for an answer. They and the server's
- * wish that the kernel drop inodes have a third thread (pump_notes.c).
+ * wish that the kernel drop inodes have a third thread (pump_notes.c). What others have
+ * changed a fourth one does once more (pump_changes.c): it is as any process that uses
+ * the mounts.
  *
  * Memory. The kernel writes dirty pages to the server to get memory, so the pump must not
  * need any to go on. Up and down threads allocate nothing, their buffers and stacks are
@@ -84,6 +86,7 @@ static void ring_stop(struct pump *p)
 	if (write(p->stop_fd, &one, sizeof(one)) < 0)
 		log_warn("stop the pump: %s", strerror(errno));
 	pthread_cond_broadcast(&p->noted);
+	pthread_cond_broadcast(&p->changed);
 	pthread_cond_broadcast(&p->forgot);
 }
 
@@ -111,7 +114,7 @@ bool pump_has_ended(struct pump *p)
 
 static void stop_threads(struct pump *p)
 {
-	pthread_t threads[] = {p->up, p->down, p->notes};
+	pthread_t threads[] = {p->up, p->down, p->notes, p->changes};
 
 	pthread_mutex_lock(&p->lock);
 	if (!p->stopped) {
@@ -137,6 +140,7 @@ void pump_free(struct pump *p)
 	if (p->memory)
 		munmap(p->memory, MEMORY_BYTES);
 	pthread_cond_destroy(&p->forgot);
+	pthread_cond_destroy(&p->changed);
 	pthread_cond_destroy(&p->noted);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -185,6 +189,7 @@ static int start_threads(struct pump *p, struct err *err)
 		{pump_run_up, &p->up},
 		{pump_run_down, &p->down},
 		{pump_run_notes, &p->notes},
+		{pump_run_changes, &p->changes},
 	};
 
 	for (; p->n_threads < ARRAY_SIZE(threads); p->n_threads++) {
@@ -223,6 +228,7 @@ int pump_new(int port_fd, struct pump **ret, struct err *err)
 
 	pthread_mutex_init(&p->lock, NULL);
 	cond_init(&p->noted);
+	cond_init(&p->changed);
 	cond_init(&p->forgot);
 	p->credits = FILES_CREDITS;
 	p->free_slots = (1u << FILES_GUEST_SLOTS) - 1;

@@ -30,7 +30,7 @@ static const char *check_frame(struct pump *p, const struct files_frame *f)
 	bool inlined = f->slot == FILES_NO_SLOT, message = f->kind == FILES_MESSAGE;
 
 	if (!message && f->kind != FILES_DONE && f->kind != FILES_CREDIT &&
-		f->kind != FILES_SHRINK)
+		f->kind != FILES_SHRINK && f->kind != FILES_CHANGED)
 		return "a frame of an unknown kind";
 	if (f->zero[0] || f->zero[1] || f->credited > message)
 		return "a frame with bits that mean nothing";
@@ -141,6 +141,8 @@ static const char *take_frame(
 		return take_message(p, f, message);
 	if (f->kind == FILES_SHRINK)
 		ask_shrink(p);
+	if (f->kind == FILES_CHANGED)
+		pump_changed(p, f->mount);
 	return give_back(p, f, f->kind == FILES_CREDIT);
 }
 

@@ -22,6 +22,9 @@ struct pump_mount {
 	bool gone;         /* the last pin closes the descriptors */
 	unsigned int pins; /* threads that use them */
 	int fuse_fd, abort_fd;
+	char *at; /* may be NULL */
+	dev_t dev;
+	bool changed; /* others have changed something in it */
 };
 
 struct pump {
@@ -29,17 +32,19 @@ struct pump {
 	/* wake_fd: there is something for the up thread; stop_fd: all threads end. */
 	int wake_fd, stop_fd;
 	uint8_t *window; /* NULL before there is one, and any mount */
-	pthread_t up, down, notes;
+	pthread_t up, down, notes, changes;
 	unsigned int n_threads;
 
-	pthread_mutex_t lock;  /* of what follows, held for moments */
-	pthread_cond_t noted;  /* for the third thread */
-	pthread_cond_t forgot; /* a mount's number is free, or the pump has ended */
-	bool stopped, broken;  /* broken: the server has gone */
-	bool up_waits;         /* for a credit or a slot */
+	pthread_mutex_t lock;   /* of what follows, held for moments */
+	pthread_cond_t noted;   /* for the third thread */
+	pthread_cond_t changed; /* for the fourth one */
+	pthread_cond_t forgot;  /* a mount's number is free, or the pump has ended */
+	bool stopped, broken;   /* broken: the server has gone */
+	bool up_waits;          /* for a credit or a slot */
 	unsigned int credits;
 	unsigned int free_slots; /* bits: the guest's slots that it may fill */
 	unsigned int done_slots; /* bits: the server's that it does not know to be free */
+	unsigned int n_changed;  /* mounts that are */
 	bool shrink;             /* the kernel shall drop what nobody uses */
 	unsigned int notes_len;  /* bytes in notes_buf */
 	unsigned int notes_missed; /* did not fit */
@@ -81,9 +86,12 @@ void pump_close_mounts(struct pump *p);
 void *pump_run_up(void *arg);
 void *pump_run_down(void *arg);
 void *pump_run_notes(void *arg);
+void *pump_run_changes(void *arg);
 
 /* Takes whole frames off in_buf. 0, or -EPROTO with *ret_why. */
 int pump_take_frames(struct pump *p, const char **ret_why);
+/* Others have changed something in the mount: for the fourth thread. */
+void pump_changed(struct pump *p, unsigned int mount);
 /* Keeps a notification for its thread. */
 void pump_note(
 	struct pump *p, unsigned int mount, const uint8_t *message, unsigned int len);

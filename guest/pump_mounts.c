@@ -15,6 +15,8 @@ static void close_mount(struct pump *p, struct pump_mount *m)
 {
 	close_fd(m->fuse_fd);
 	close_fd(m->abort_fd);
+	free(m->at);
+	p->n_changed -= m->changed;
 	*m = (struct pump_mount){0};
 	pthread_cond_broadcast(&p->forgot);
 }
@@ -70,7 +72,7 @@ static int wait_number(
 	return r < 0 ? err_set(err, -EBUSY, "mount %u is still in use", mount) : 0;
 }
 
-int pump_add(struct pump *p, unsigned int mount, const struct pump_descriptors *fds,
+int pump_add(struct pump *p, unsigned int mount, const struct pump_source *source,
 	int64_t deadline, struct err *err)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = mount};
@@ -80,11 +82,14 @@ int pump_add(struct pump *p, unsigned int mount, const struct pump_descriptors *
 	r = wait_number(p, mount, deadline, err);
 	/* Within the lock: the up thread must find the mount as soon as there is a
 	 * message, and pump_break() must not miss it. */
-	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fds->fuse_fd, &event) < 0)
+	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, source->fuse_fd, &event) < 0)
 		r = err_sys(err, errno, "watch the mount");
 	if (r == 0)
-		p->mounts[mount] = (struct pump_mount){
-			.used = true, .fuse_fd = fds->fuse_fd, .abort_fd = fds->abort_fd};
+		p->mounts[mount] = (struct pump_mount){.used = true,
+			.fuse_fd = source->fuse_fd,
+			.abort_fd = source->abort_fd,
+			.at = source->at ? xstrdup(source->at) : NULL,
+			.dev = source->dev};
 	pthread_mutex_unlock(&p->lock);
 	return r;
 }

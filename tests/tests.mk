@@ -55,6 +55,9 @@ $(B)/tests/%.t: $(B)/obj/tests/%.o $(TEST_LIBS)
 $(B)/tests/unit/test_guest_%.t: $(B)/obj/tests/unit/test_guest_%.o $(GUEST_TEST_LIBS)
 	$(call say,LINK,$@)mkdir -p $(@D); $(TEST_LINK) -lcmocka
 
+# The guest does again what a server tells it of.
+$(B)/tests/unit/test_guest_replay.t: $(call lib_a,files)
+
 # From JSON is the shim's, to JSON is the guest's.
 $(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t $(B)/fuzz_oci_json: $(call lib_a,guest)
 

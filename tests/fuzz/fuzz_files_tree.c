@@ -10,8 +10,9 @@
 
 #include "base/thread.h"
 #include "base/util.h"
-#include "files/fuse.h"
-#include "files/tree.h"
+#include "files/blanks.h"
+#include "files/call.h"
+#include "files/watch.h"
 #include "files/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define CANARY WORLD "/canary"
 
 static bool world_mounted;
+static struct blanks blanks;
 
 static void must(bool what)
 {
@@ -41,7 +43,7 @@ static void world_enter(void)
 			mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 			mount("world", WORLD, "tmpfs", 0, "size=4m") == 0;
 	if (world_mounted)
-		must(mkdir(TREE, 0755) == 0);
+		must(mkdir(TREE, 0755) == 0 && blanks_open(&blanks, NULL) == 0);
 }
 
 static void file_make(const char *path, const char *text)
@@ -132,6 +134,34 @@ static void tree_start(struct tree *tree)
 	must(message_serve(tree, (const uint8_t *)&init, sizeof(init)) == 0);
 }
 
+/* What others have done, which the guest does once more with FILES_REPLAY_GID. */
+static void changes_make(struct tree *tree)
+{
+	static const struct {
+		uint64_t mask, to_folder;
+		const char *name, *to_name;
+	} rows[] = {
+		{FAN_CREATE | FAN_MODIFY | FAN_CLOSE_WRITE, 0, "new", NULL},
+		{FAN_ATTRIB, 0, "file", NULL},
+		{FAN_CREATE | FAN_DELETE, 0, "file", NULL},
+		{FAN_DELETE | FAN_ONDIR, 0, "gone", NULL},
+		{FAN_RENAME, FUSE_ROOT_ID, "soft", "file"},
+		{FAN_RENAME, 0, "fifo", "fifo"},
+		{FAN_ATTRIB | FAN_ONDIR, 0, ".", NULL},
+	};
+	bool lost;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct change *change =
+			change_new(rows[i].mask, rows[i].name, rows[i].to_name);
+
+		change->folder = FUSE_ROOT_ID;
+		change->to_folder = rows[i].to_folder;
+		changes_add(&tree->heard, change, &lost);
+		must(!lost);
+	}
+}
+
 static void messages_serve(struct tree *tree, const uint8_t *data, size_t size)
 {
 	while (size >= 2) {
@@ -158,7 +188,8 @@ struct input {
 static void *input_serve(void *arg)
 {
 	const struct input *in = arg;
-	struct tree_options options = {.inodes_max = 32, .handles_max = 16};
+	struct tree_options options = {
+		.inodes_max = 32, .handles_max = 16, .blanks = &blanks};
 	struct tree *tree;
 	int root;
 
@@ -168,6 +199,7 @@ static void *input_serve(void *arg)
 	must(tree_new(root, &options, &tree, NULL) == 0);
 	close(root);
 	tree_start(tree);
+	changes_make(tree);
 	/* A lock that is waited for would be waited for in vain: there is one thread. */
 	tree_interrupt_all(tree);
 	messages_serve(tree, in->data + 1, in->size - 1);

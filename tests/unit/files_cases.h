@@ -71,9 +71,14 @@ static inline mode_t mode_of(const char *path)
 	return stat_of(path).st_mode & 07777;
 }
 
-static struct mount_kind shared = {.cache = TREE_CACHE_SHARED},
-			 own = {.cache = TREE_CACHE_OWN},
-			 jailed = {.cache = TREE_CACHE_SHARED, .jailed = true};
+/* Not each program has cases for each kind. */
+__attribute__((unused)) static struct mount_kind shared = {.cache = TREE_CACHE_SHARED},
+						 own = {.cache = TREE_CACHE_OWN},
+						 jailed = {.cache = TREE_CACHE_SHARED,
+							 .jailed = true},
+						 watched = {.cache = TREE_CACHE_SHARED,
+							 .jailed = true,
+							 .watched = true};
 
 #define JAILED(fn)                                                                       \
 	{                                                                                \

@@ -24,7 +24,9 @@
 
 #include "base/io.h"
 #include "base/thread.h"
+#include "files/blanks.h"
 #include "files/tree.h"
+#include "files/watch.h"
 #include "files/wire.h"
 
 /* As many requests may wait for a lock at the same time, and one moves on. */
@@ -36,20 +38,23 @@
  * they show that they ask for what the host does, and in both kinds of a tree.
  */
 struct files_mount {
-	char *folder; /* what is served */
-	char *at;     /* where the test works: the folder, or the mount */
-	pid_t server; /* 0: none, `at` is the plain folder */
-	int waits_fd; /* counts requests that wait for a lock */
+	char *folder;   /* what is served */
+	char *root;     /* or a file in it; NULL: the folder */
+	char *at;       /* where the test works: the folder, or the mount */
+	pid_t server;   /* 0: none, `at` is the plain folder */
+	int waits_fd;   /* counts requests that wait for a lock */
+	int changed_fd; /* counts what the guest is told of others' changes; 0: none */
 };
 
 /* What a test asks for. NULL of it: the plain folder. */
 struct mount_kind {
 	enum tree_cache cache;
-	bool jailed; /* the server is not root, and has file capabilities only */
+	bool jailed;  /* the server is not root, and has file capabilities only */
+	bool watched; /* it hears of others' changes */
 };
 
 static struct tree *mount_tree;
-static int mount_dev_fd = -1, mount_waits_fd = -1;
+static int mount_dev_fd = -1, mount_waits_fd = -1, mount_changed_fd = -1;
 
 static uint8_t *mount_grow(void *user, size_t size)
 {
@@ -63,6 +68,12 @@ static void mount_waits(void *user)
 {
 	(void)user;
 	eventfd_write(mount_waits_fd, 1);
+}
+
+static void mount_changed(void *user)
+{
+	(void)user;
+	eventfd_write(mount_changed_fd, 1);
 }
 
 static void *mount_pump(void *arg)
@@ -125,14 +136,20 @@ static int mount_serve(const char *folder, const struct mount_kind *kind)
 {
 	struct tree_options options = {
 		.cache = kind->cache, .inodes_max = 8192, .handles_max = 1024};
-	int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct blanks blanks;
+	int root = open(folder, O_PATH | O_CLOEXEC);
 	pthread_t pumps[MOUNT_PUMPS];
 	struct err err = ERR_INIT;
 
-	if (tree_prepare(&err) < 0)
+	if (tree_prepare(&err) < 0 || (kind->watched && blanks_open(&blanks, &err) < 0))
 		return 74;
 	if (kind->jailed && mount_jail() < 0)
 		return 73;
+	if (kind->watched) {
+		options.watch = watch_new();
+		options.blanks = &blanks;
+		options.changed = mount_changed;
+	}
 	if (tree_new(root, &options, &mount_tree, &err) < 0)
 		return 71;
 	close(root);
@@ -180,17 +197,23 @@ static void mount_over(struct files_mount *m, const struct mount_kind *kind)
 	m->at = test_folder_new();
 	mount_dev_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	assert_true(mount_dev_fd >= 0);
+	if (m->root) {
+		rmdir(m->at);
+		assert_int_equal(mknod(m->at, S_IFREG | 0600, 0), 0);
+	}
 	snprintf(options, sizeof(options),
-		"fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
-		mount_dev_fd);
+		"fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other",
+		mount_dev_fd, m->root ? S_IFREG : S_IFDIR);
 	assert_int_equal(
 		mount("stencil", m->at, "fuse", MS_NOSUID | MS_NODEV, options), 0);
 	m->waits_fd = mount_waits_fd = eventfd(0, EFD_CLOEXEC);
+	if (kind->watched)
+		m->changed_fd = mount_changed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->server = fork();
 	assert_true(m->server >= 0);
 	if (m->server == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(mount_serve(m->folder, kind));
+		_exit(mount_serve(m->root ? m->root : m->folder, kind));
 	}
 	close(mount_dev_fd);
 }
@@ -214,7 +237,9 @@ static void mount_free(struct files_mount *m)
 		assert_int_equal(waitpid(m->server, &status, 0), m->server);
 		assert_int_equal(status, 0);
 		close(m->waits_fd);
-		rmdir(m->at);
+		if (m->changed_fd > 0)
+			close(m->changed_fd);
+		remove(m->at);
 	}
 	free(m->at);
 	test_folder_free(m->folder);

@@ -27,7 +27,7 @@ struct rig {
 static void add_mount(
 	struct rig *rig, unsigned int mount, int *ret_kernel, int *ret_aborted)
 {
-	struct pump_descriptors fds;
+	struct pump_source fds;
 	struct err err = ERR_INIT;
 	int pair[2], pipe_fds[2], size = 1 << 20;
 
@@ -36,7 +36,7 @@ static void add_mount(
 	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	assert_int_equal(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-	fds = (struct pump_descriptors){pair[1], pipe_fds[1]};
+	fds = (struct pump_source){.fuse_fd = pair[1], .abort_fd = pipe_fds[1]};
 	if (pump_add(rig->pump, mount, &fds, soon(), &err) < 0)
 		fail_msg("%s", err.text);
 	*ret_kernel = pair[0];
@@ -475,7 +475,7 @@ static void test_late_answer(void **state)
 
 static void assert_broken(struct rig *rig)
 {
-	struct pump_descriptors fds = {-1, -1};
+	struct pump_source fds = {.fuse_fd = -1, .abort_fd = -1};
 	struct err err = ERR_INIT;
 	char c = 0;
 
@@ -523,7 +523,7 @@ static void test_server_ends_full(void **state)
 static void test_number_in_use(void **state)
 {
 	struct rig *rig = *state;
-	struct pump_descriptors fds = {-1, -1};
+	struct pump_source fds = {.fuse_fd = -1, .abort_fd = -1};
 	struct err err = ERR_INIT;
 
 	assert_error(pump_add(rig->pump, MOUNT, &fds, deadline_after_ms(10), &err),
@@ -544,7 +544,7 @@ static const struct {
 	uint64_t unique; /* 1 and 2 are asked for, 1 lies in slot 0 */
 } wrong[] = {
 	{"kind 0", {0, MOUNT, 0, NO, NO, 0, {0}}, 0, 0},
-	{"kind 6", {0, MOUNT, 6, NO, NO, 0, {0}}, 0, 0},
+	{"kind 7", {0, MOUNT, 7, NO, NO, 0, {0}}, 0, 0},
 	{"the guest's kind", {0, MOUNT, FILES_UNMOUNTED, NO, NO, 0, {0}}, 0, 0},
 	{"zero", {0, MOUNT, FILES_DONE, NO, 0, 0, {0, 1}}, 0, 0},
 	{"credited without a message", {0, MOUNT, FILES_DONE, NO, 0, 1, {0}}, 0, 0},

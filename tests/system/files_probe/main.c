@@ -11,6 +11,7 @@
  *	files_probe readonly DIR		what a read-only mount refuses
  *	files_probe lower DIR			changes files of an image
  *	files_probe full DIR			fills a small file system
+ *	files_probe watch PATH...		inotify's events, see watch.c
  */
 #include "tests/system/files_probe/probe.h"
 
@@ -87,6 +88,7 @@ static const struct {
 	{"readonly", 1, 1, mode_readonly},
 	{"lower", 1, 1, mode_lower},
 	{"full", 1, 1, mode_full},
+	{"watch", 1, 100, mode_watch},
 };
 
 int main(int argc, char **argv)

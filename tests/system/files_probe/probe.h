@@ -125,3 +125,4 @@ int mode_times(char **args);
 int mode_readonly(char **args);
 int mode_lower(char **args);
 int mode_full(char **args);
+int mode_watch(char **args);
