@@ -65,7 +65,7 @@ static void add_listed(struct container *c, const Grpc__ListProcessesResponse *l
 	pthread_mutex_unlock(&c->pod->lock);
 }
 
-/* An agent that is older than the call; the others are not known then. */
+/* As far as the host knows them. An agent may be older than the call. */
 static void add_known(struct container *c, Containerd__Task__V2__PidsResponse *out)
 {
 	pthread_mutex_lock(&c->pod->lock);
@@ -117,6 +117,9 @@ int container_pids(
 	if (r < 0)
 		return r;
 	add_listed(c, listed, out);
+	/* All have ended, and it is about to be told. */
+	if (out->n_processes == 0)
+		add_known(c, out);
 	grpc__list_processes_response__free_unpacked(listed, NULL);
 	return 0;
 }
