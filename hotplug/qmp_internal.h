@@ -62,7 +62,11 @@ struct qmp {
 struct qmp_input {
 	char *data;
 	size_t len, size;
-	size_t scanned; /* bytes at the start known to hold no newline */
+	size_t scanned;   /* bytes at the start known to hold no newline */
+	bool drained;     /* the last read got less than it had room for */
+	size_t gathered;  /* bytes since the last pause in a storm */
+	int64_t storm;    /* guest's events that came, less what is usual since, … */
+	int64_t storm_ms; /* … as of this time */
 };
 
 /* Handles every whole line of `in`, and keeps the beginning of the next. */
