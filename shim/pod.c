@@ -18,7 +18,7 @@ void pod_init(struct pod *pod, struct events *events)
 {
 	pod->events = events;
 	pod->life = POD_EMPTY;
-	pod->netns_fd = pod->ipcns_fd = pod->utsns_fd = -1;
+	pod->netns_fd = pod->ipcns_fd = pod->utsns_fd = pod->files_log_fd = -1;
 	pod->factory = (struct factory_result){.factory = "", .lease = LEASE_INIT};
 	pthread_mutex_init(&pod->lock, NULL);
 	cond_init(&pod->changed);

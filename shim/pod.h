@@ -55,6 +55,7 @@ struct pod {
 	bool vm_ended;              /* by itself */
 	bool oom_told;              /* … since its memory had been used up */
 	struct files_client *files; /* the file server, as long as vm */
+	int files_log_fd;           /* a memfd with what it has said; -1: there is none */
 	struct container *containers;
 	struct errand *errands; /* pod_errands.h */
 

@@ -262,6 +262,18 @@ struct waiting {
 	struct pod_use use;
 };
 
+/* A guest that breaks its agent's protocol can't be asked any more, nor told to end. */
+static void lose_guest(struct waiting *w, int r, const struct err *err)
+{
+	_cleanup_free_ char *what = NULL;
+
+	if (r != -EBADMSG)
+		return;
+	what = xasprintf(
+		"what the guest's agent says is none of its protocol (%s)", err->text);
+	pod_give_up(w->use.pod, what);
+}
+
 /* The status that counts for a process whose end the guest can't tell. */
 static uint32_t wait_in_guest(struct waiting *w)
 {
@@ -278,6 +290,7 @@ static uint32_t wait_in_guest(struct waiting *w)
 		if (r != -ECONNRESET)
 			log_error("process %s counts as killed: %s", name_of(w->p),
 				err.text);
+		lose_guest(w, r, &err);
 		return EXIT_STATUS_KILLED;
 	}
 	status = (uint32_t)response->status;
