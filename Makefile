@@ -14,8 +14,9 @@ MAKEFLAGS += --no-builtin-rules
 
 CC	 = gcc
 SAN	 =
+LOG_FILTERS =
 PREFIX	 = /usr
-B	 = build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+B	 = build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(LOG_FILTERS),-log-filters)
 comma	:= ,
 Q	 = $(if $(V),,@)
 say	 = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
@@ -28,7 +29,8 @@ HARDEN	 = -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPI
 	$(if $(SAN),,-D_FORTIFY_SOURCE=3 $(if $(findstring clang,$(CC)),,-ftrivial-auto-var-init=zero))
 CFLAGS	 = -O2 -g
 # The spec's messages have a field `linux`, which gnu11 predefines as 1.
-CPPFLAGS = -I. -I$(B)/gen -isystem /usr/include/libnl3 -D_GNU_SOURCE -Ulinux -DSTENCIL_VERSION='"$(VERSION)"'
+CPPFLAGS = -I. -I$(B)/gen -isystem /usr/include/libnl3 -D_GNU_SOURCE -Ulinux -DSTENCIL_VERSION='"$(VERSION)"' \
+	$(if $(LOG_FILTERS),-DSTENCIL_LOG_FILTERS)
 ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(CPPFLAGS) $(CFLAGS) -pthread -ffunction-sections \
 	-fdata-sections $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsanitize=$(SAN))
@@ -37,8 +39,9 @@ LDFLAGS	 = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections -pthread $(if $(SAN),-fsan
 
 LIBS	 = shim templated vm files mm hotplug agent-client base
 HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl $(B)/stencil-files $(B)/stencil-task
-# The agent is static and PID 1 of a guest: never sanitized, a SAN build takes the plain one.
-PLAIN	 = $(if $(SAN),build,$(B))
+# The agent is static and PID 1 of a guest: never sanitized, a SAN build takes the plain one. So does one
+# whose filters log (make check-filters), which has no other guest.
+PLAIN	 = $(if $(SAN)$(LOG_FILTERS),build,$(B))
 AGENT	 = $(PLAIN)/stencil-agent
 GUEST	 = $(PLAIN)/guest/vmlinuz $(PLAIN)/guest/initrd.img
 
@@ -68,6 +71,7 @@ help:
 	@echo 'make check        all tests; TESTS="unit lint" for some of them, JOBS=1 one after the other'
 	@echo 'make bench        BENCH="build ../other/build" ROUNDS=5: builds, factories and runc compared'
 	@echo 'make check-trixie  the quickstart and all tests in a Debian 13 that mmdebstrap makes below build/'
+	@echo 'make check-filters  all tests, and a list of the system calls that filters refused meanwhile'
 	@echo 'make check-docker  tests through the real dockerd: 23 or later of this host, else a Debian 13 has'
 	@echo 'make soak         CYCLES=200 READERS=300 FUZZ_RUNS=1000000: as many clones, readers of all of'
 	@echo '                  their memory, executions of each fuzz target'
@@ -102,7 +106,7 @@ $(B)/stencil-task: shim/main_task.c shim/standin.h Makefile
 		-fno-stack-protector -fno-pie -no-pie -static -nostdlib -Wl,-z,noseparate-code \
 		-Wl,--build-id=none -o $@ $<
 
-ifeq ($(SAN),)
+ifeq ($(SAN)$(LOG_FILTERS),)
 # Static: the guest has no libraries but those crun came with.
 $(AGENT): $(B)/obj/guest/main_agent.o $(call lib_o,guest) $(call lib_a,agent-client base)
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -static-pie -o $@ $^ \
@@ -110,7 +114,7 @@ $(AGENT): $(B)/obj/guest/main_agent.o $(call lib_o,guest) $(call lib_a,agent-cli
 else
 .PHONY: $(AGENT) $(GUEST) build/stencil-files
 $(AGENT) $(GUEST) build/stencil-files:
-	@$(MAKE) --no-print-directory SAN= B=$(PLAIN) $@
+	@$(MAKE) --no-print-directory SAN= LOG_FILTERS= B=$(PLAIN) $@
 endif
 
 define lib_rule
@@ -136,7 +140,7 @@ $(B)/gen/%.pb-c.c: %.proto
 
 # ---- the guest -------------------------------------------------------------------------------
 
-ifeq ($(SAN),)
+ifeq ($(SAN)$(LOG_FILTERS),)
 -include guest/guest.mk
 endif
 guest: $(GUEST)

@@ -69,7 +69,6 @@ int filter_add_ways_out(scmp_filter_ctx ctx, uint32_t action)
 		SCMP_SYS(bpf),
 		SCMP_SYS(perf_event_open),
 		SCMP_SYS(userfaultfd),
-		SCMP_SYS(io_uring_setup),
 		SCMP_SYS(io_uring_enter),
 		SCMP_SYS(io_uring_register),
 		SCMP_SYS(keyctl),

@@ -4,8 +4,17 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stddef.h>
+
+/* Set in a build that logs what filters refuse (`make check-filters`); without it the
+ * kernel logs what is killed alone. For seccomp(2), and SCMP_FLTATR_CTL_LOG. */
+#ifdef STENCIL_LOG_FILTERS
+#define FILTER_FLAG_LOG SECCOMP_FILTER_FLAG_LOG
+#else
+#define FILTER_FLAG_LOG 0
+#endif
 
 /* One rule without conditions for each call. */
 int filter_add_calls(
@@ -17,5 +26,5 @@ int filter_export(scmp_filter_ctx ctx, struct sock_fprog *ret);
 
 /* Refuses what no confined child of ours has use of: ways to other processes, files,
  * namespaces and the network, kernel interfaces with a history of holes, and names that
- * all of the host sees. */
+ * all of the host sees. Not io_uring_setup(2), which some try and do without. */
 int filter_add_ways_out(scmp_filter_ctx ctx, uint32_t action);

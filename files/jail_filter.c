@@ -144,6 +144,7 @@ static const int deadly[] = {
 	SCMP_SYS(ioperm),
 	SCMP_SYS(memfd_create),
 	SCMP_SYS(memfd_secret),
+	SCMP_SYS(io_uring_setup),
 };
 
 #define NEW_NAMESPACES                                                                   \
@@ -218,6 +219,8 @@ static int install_filter(
 
 	if (ctx)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, FILTER_FLAG_LOG != 0);
 	if (r == 0)
 		r = add(ctx);
 	if (r == 0)

@@ -75,7 +75,8 @@ static void log_death(const struct cached *vm, const siginfo_t *info)
 	if (info->si_code == CLD_EXITED)
 		snprintf(how, sizeof(how), "with status %d", info->si_status);
 	else
-		snprintf(how, sizeof(how), "by signal %d", info->si_status);
+		snprintf(how, sizeof(how), "by signal %d (%s)", info->si_status,
+			sigdescr_np(info->si_status));
 	log_warn(
 		"the cached VM %s has died and is replaced; its QEMU (pid %d) ended %s%s",
 		vm->id, vm_pid(vm->vm), how, words);

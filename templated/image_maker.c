@@ -45,6 +45,7 @@ static const int denied[] = {
 	SCMP_SYS(pidfd_send_signal),
 	SCMP_SYS(name_to_handle_at),
 	SCMP_SYS(unshare),
+	SCMP_SYS(io_uring_setup),
 };
 
 static int add_rules(scmp_filter_ctx ctx)
@@ -184,7 +185,8 @@ static void __attribute__((noreturn)) run_child(const struct image_maker *m,
 	drop_privileges();
 	end_with_parent(parent);
 	fail_below_zero(
-		syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, filter), "seccomp");
+		syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, FILTER_FLAG_LOG, filter),
+		"seccomp");
 	execve(m->program, argv, env);
 	fail(m->program);
 }

@@ -89,6 +89,12 @@ check:
 	@$(TEST_ENV) prove --jobs $(JOBS) --timer --failures --comments --exec 'timeout --kill-after=60 $(TEST_SECONDS)' \
 		$(TEST_FILES) </dev/null
 
+# All tests, with programs whose filters log what they refuse, and a table of that. It is to be read by
+# who changes a filter, or has a new QEMU: a call that one does without is no failure.
+check-filters:
+	@tests/filters $(MAKE) --no-print-directory LOG_FILTERS=1 check TESTS='$(TESTS)'
+.PHONY: check-filters
+
 # What `make check` has in small, for a night: many clones, one after the other, and their traces; many
 # inputs for each fuzz target.
 CYCLES	 = 200

@@ -234,9 +234,6 @@ char **vm_argv_new(const struct vm_machine *m, enum vm_role role)
 	 * stays to be looked at: vm/watch.c. */
 	add_option(&w, "-action", "reboot=shutdown,shutdown=pause");
 	add_option(&w, "-display", "none");
-	add_option(&w, "-sandbox",
-		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
-		"resourcecontrol=deny");
 	add_machine(&w, m);
 	add_memory(&w, m, role);
 	add_option(&w, "-chardev", "socket,id=qmp,fd=%d", VM_FD_QMP);

@@ -16,6 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/filter.h"
 #include "base/util.h"
 #include "vm/argv.h"
 #include "vm/cgroup.h"
@@ -152,7 +153,7 @@ static int arrange_fds(const struct confine *c)
 
 	/* Out of the way first: a source may stand where a target goes. */
 	for (size_t i = 0; i < n; i++) {
-		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 64);
+		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, CONFINE_FD_HIGH);
 		if (high[i] < 0)
 			return -1;
 	}
@@ -232,13 +233,14 @@ int confine_enter(const struct confine *c, const char **ret_step)
 	return r;
 }
 
-int confine_filter(const struct confine *c, int *ret_listener, const char **ret_step)
+int confine_filter(
+	const struct sock_fprog *filter, int *ret_listener, const char **ret_step)
 {
-	unsigned long flags = c->notifies ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
-	long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &c->filter);
+	unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | FILTER_FLAG_LOG;
+	long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, filter);
 
 	if (fd < 0)
 		return check_step(-1, "install the system call filter", ret_step);
-	*ret_listener = c->notifies ? (int)fd : -1;
+	*ret_listener = (int)fd;
 	return 0;
 }

@@ -23,14 +23,12 @@
  *             gone
  *   limits    no core dumps, no transparent huge pages, descriptors 0-5 only
  *   uid       its uid and gid, no groups, no capability in any set; no_new_privs
- *   filter    no sockets, no tracing, no io_uring, no namespaces, no program but QEMU, …;
- *             the opens of the template's memory and of the window are user
- *             notifications, and nothing else is opened for writing
+ *   filter    the system calls that QEMU makes, and no others (vm/qemu_filter.h); its own
+ *             execution and the opens of the template's memory and of the window are
+ *             user notifications, and nothing else is executed or opened for writing
  *
  * What QEMU has a descriptor of is its own (memfd, socket), or was opened through a
  * read-only mount: whatever it comes to, it changes no file's mode, owner or times.
- *
- * After exec QEMU adds its own filter (-sandbox on,…,spawn=deny).
  */
 struct confine_bind {
 	char *source, *target; /* target relative to the jail */
@@ -47,26 +45,34 @@ struct confine {
 		char *target, *path;
 	} links[8];
 	unsigned int n_links;
-	struct sock_fprog filter;
-	bool notifies;
-	int qemu_fd; /* O_PATH of the program; this one and stdin_fd are 64 or higher */
+	int qemu_fd; /* O_PATH of the program; this one and stdin_fd are high */
 	int stdin_fd;
 	int ctl_fd; /* the child's end of the talk with its parent; high, the caller's */
 };
 
-/* The path of the one execveat(2) that is allowed, by address. */
+/* The path of the one execveat(2) that is let pass, by address. */
 extern const char confine_exec_path[1];
 
-/* Parent: works out binds, compiles the filter. */
+/* Parent: works out binds. */
 int confine_init(struct confine *c, const struct spawn *s, struct err *err);
 void confine_done(struct confine *c);
 
-/* A descriptor above those that the child lays over 0 to 5;
+/* Instructions of a filter, three times what it has. */
+#define CONFINE_FILTER_MAX 1024
+
+/* Parent: the filter of the child with that pid. ret->filter is the caller's to
+ * free(). */
+int confine_make_filter(
+	const struct confine *c, pid_t pid, struct sock_fprog *ret, struct err *err);
+
+/* A descriptor from CONFINE_FD_HIGH on, above those that the child lays over 0 to 5;
  * fd is closed. -1 with errno. */
+#define CONFINE_FD_HIGH 64
 int confine_fd_high(int fd);
 
 /* Child: each returns 0 or a negative errno and names
  * the step that failed in *ret_step. */
 int confine_enter(const struct confine *c, const char **ret_step);
-/* Child, last: installs the filter; *ret_listener is the notification fd or -1. */
-int confine_filter(const struct confine *c, int *ret_listener, const char **ret_step);
+/* Child, last: installs the filter; *ret_listener has what it holds. */
+int confine_filter(
+	const struct sock_fprog *filter, int *ret_listener, const char **ret_step);

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parent's half of confine.h: which files QEMU may see,
- * which system calls it may make. */
+/* The parent's half of confine.h: which files QEMU may see. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <sched.h>
-#include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/filter.h"
 #include "base/util.h"
 #include "vm/argv.h"
 #include "vm/confine.h"
+#include "vm/qemu_filter.h"
 
 /*
  * Read by any QEMU at its start: libraries and modules. Missing ones are passed over.
@@ -34,31 +31,6 @@ static const char *const own_folders[] = {"lib", "lib64"};
 
 /* Links on a merged /usr, folders elsewhere. */
 static const char *const library_links[] = {"/lib", "/lib64"};
-
-/* Beside filter_add_ways_out(): what a QEMU without networking, block jobs or helpers of
- * its own never calls, and a broken-out one would. */
-static const int denied[] = {
-	SCMP_SYS(connect),
-	SCMP_SYS(bind),
-	SCMP_SYS(listen),
-	SCMP_SYS(accept),
-	SCMP_SYS(accept4),
-	SCMP_SYS(unshare),
-	SCMP_SYS(name_to_handle_at),
-	SCMP_SYS(personality),
-	SCMP_SYS(execve),
-};
-
-/* By clone(2); clone3(2) hides its flags from a filter, and libc does without. */
-static const unsigned long denied_clone_flags[] = {
-	CLONE_NEWNS,
-	CLONE_NEWCGROUP,
-	CLONE_NEWUTS,
-	CLONE_NEWIPC,
-	CLONE_NEWUSER,
-	CLONE_NEWPID,
-	CLONE_NEWNET,
-};
 
 const char confine_exec_path[1] = "";
 
@@ -155,97 +127,23 @@ static void plan_binds(struct confine *c)
 		add_bind(c, s->initrd, VM_PATH_INITRD, true);
 }
 
-/*
- * Nothing is executed but QEMU, once: by this descriptor, which exec closes, and the
- * address of this string. A broken-out QEMU could rebuild both, at a guess; its own
- * filter (spawn=deny) is against that.
- */
-static int add_exec_rules(scmp_filter_ctx ctx, const struct confine *c)
+int confine_make_filter(
+	const struct confine *c, pid_t pid, struct sock_fprog *ret, struct err *err)
 {
-	const struct scmp_arg_cmp others[] = {
-		{0, SCMP_CMP_NE, (scmp_datum_t)c->qemu_fd, 0},
-		{1, SCMP_CMP_NE, (uintptr_t)confine_exec_path, 0},
-		{4, SCMP_CMP_NE, AT_EMPTY_PATH, 0},
-	};
-	int r = 0;
+	const struct qemu_filter filter = {.pid = pid,
+		.kvm = c->spawn->kvm,
+		.exec_fd = c->qemu_fd,
+		.exec_path = confine_exec_path};
+	int r = qemu_filter_make(&filter, ret);
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(others); i++)
-		r = seccomp_rule_add_array(
-			ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execveat), 1, &others[i]);
-	return r;
-}
-
-/*
- * QEMU opens for writing what its supervisor answers, and /dev/kvm: both by
- * openat(AT_FDCWD, …, O_RDWR), as libc's open(3) is. Nothing else is opened for writing.
- * (What is not AT_FDCWD and no descriptor is EBADF anyhow.)
- */
-static int add_open_rules(scmp_filter_ctx ctx, const struct confine *c)
-{
-	static const struct {
-		int call;
-		unsigned int flags_arg;
-		scmp_datum_t access;
-	} writes[] = {
-		{SCMP_SYS(open), 1, O_WRONLY},
-		{SCMP_SYS(open), 1, O_RDWR},
-		{SCMP_SYS(open), 1, O_ACCMODE},
-		{SCMP_SYS(openat), 2, O_WRONLY},
-		{SCMP_SYS(openat), 2, O_ACCMODE},
-	};
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(writes); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), writes[i].call, 1,
-			SCMP_CMP(writes[i].flags_arg, SCMP_CMP_MASKED_EQ, O_ACCMODE,
-				writes[i].access));
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 2,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, 1u << 31, 0),
-			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(creat), 0);
-	/* Its flags are in memory, where no filter sees them. */
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(openat2), 0);
-	if (r == 0 && c->notifies)
-		r = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 2,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)AT_FDCWD),
-			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
-	return r;
-}
-
-static int add_rules(scmp_filter_ctx ctx, const struct confine *c)
-{
-	int r = filter_add_calls(ctx, SCMP_ACT_ERRNO(EPERM), denied, ARRAY_SIZE(denied));
-
-	if (r == 0)
-		r = filter_add_ways_out(ctx, SCMP_ACT_ERRNO(EPERM));
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(denied_clone_flags); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-			SCMP_A0(SCMP_CMP_MASKED_EQ, denied_clone_flags[i],
-				denied_clone_flags[i]));
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	if (r == 0)
-		r = add_exec_rules(ctx, c);
-	return r == 0 ? add_open_rules(ctx, c) : r;
-}
-
-static int compile_filter(struct confine *c, struct err *err)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	int r = ctx ? add_rules(ctx, c) : -ENOMEM;
-
-	if (r == 0)
-		r = filter_export(ctx, &c->filter);
-	seccomp_release(ctx);
+	if (r == 0 && ret->len > CONFINE_FILTER_MAX)
+		r = -E2BIG;
 	return r < 0 ? err_sys(err, r, "cannot make QEMU's system call filter") : 0;
 }
 
 int confine_fd_high(int fd)
 {
-	int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 64);
+	int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CONFINE_FD_HIGH);
 
 	if (fd >= 0)
 		close(fd);
@@ -269,10 +167,7 @@ static int open_stdin(void)
 
 int confine_init(struct confine *c, const struct spawn *s, struct err *err)
 {
-	*c = (struct confine){.spawn = s,
-		.notifies = s->n_opens > 0,
-		.qemu_fd = -1,
-		.stdin_fd = open_stdin()};
+	*c = (struct confine){.spawn = s, .qemu_fd = -1, .stdin_fd = open_stdin()};
 	if (c->stdin_fd < 0)
 		return err_sys(err, errno, "cannot make QEMU's standard input");
 	c->qemu_fd = confine_fd_high(open(s->qemu_path, O_PATH | O_CLOEXEC));
@@ -281,7 +176,7 @@ int confine_init(struct confine *c, const struct spawn *s, struct err *err)
 			"cannot open QEMU at %s (key path of [hypervisor])",
 			err_quote(s->qemu_path, 256));
 	plan_binds(c);
-	return compile_filter(c, err);
+	return 0;
 }
 
 void confine_done(struct confine *c)
@@ -294,7 +189,6 @@ void confine_done(struct confine *c)
 		free(c->links[i].target);
 		free(c->links[i].path);
 	}
-	free(c->filter.filter);
 	close_fd(c->qemu_fd);
 	close_fd(c->stdin_fd);
 	*c = (struct confine){.qemu_fd = -1, .stdin_fd = -1};

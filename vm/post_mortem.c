@@ -2,8 +2,10 @@
 /* What a VM said last, for people: the ends of its console
  * and of QEMU's standard error. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -63,13 +65,34 @@ void vm_append_stderr(int stderr_fd, char *buf, size_t size)
 	append_tail(buf, size, "QEMU's standard error", text, 300);
 }
 
+/* A QEMU that dies closes QMP before it has ended: who hears of the one waits for the
+ * other, which takes a moment. */
+#define END_MS 500
+
+/* Whether its filter ended it. Only its parent can know; the status stays to be
+ * reaped. */
+static bool was_filtered(const struct vm *vm)
+{
+	siginfo_t info = {0};
+
+	if (vm->qemu.foreign || vm->qemu.pid <= 0)
+		return false;
+	return waitid(P_PIDFD, (id_t)vm->qemu.pidfd, &info,
+		       WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_code == CLD_KILLED && info.si_status == SIGSYS;
+}
+
 void vm_post_mortem(struct vm *vm, char *buf, size_t size)
 {
 	_cleanup_free_ char *console = NULL;
 
 	*buf = '\0';
-	if (vm_ran_out_of_memory(vm))
+	if (was_filtered(vm))
 		snprintf(buf, size,
+			"; it made a system call that no QEMU makes, and was killed for "
+			"that (SIGSYS; the kernel's log has the call's number)");
+	if (vm_ran_out_of_memory(vm))
+		snprintf(buf + strlen(buf), size - strlen(buf),
 			"; its cgroup had used up its memory (memory_overhead of "
 			"[hypervisor], or the pod's own limit on the host)");
 	if (vm->qemu.foreign)
@@ -98,6 +121,8 @@ int vm_explain(struct vm *vm, struct err *err)
 
 	if (!err)
 		return -EIO;
+	if (err->code == -ECONNRESET && vm->qemu.pidfd >= 0)
+		pidfd_wait(vm->qemu.pidfd, deadline_after_ms(END_MS));
 	vm_post_mortem(vm, text, sizeof(text));
 	/* The last words matter most: what came before makes room for them. */
 	len = MIN(strlen(err->text), sizeof(err->text) - 1 - strlen(text));

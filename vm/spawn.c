@@ -6,10 +6,13 @@
  *
  *   parent                           child
  *   fork
- *   record the pid in a file         confine itself
- *   "go"                  -------->  wait for it; end, if the parent died unrecorded
- *                         <--------  the listener of its filter (one byte + SCM_RIGHTS)
+ *   record the pid in a file         confine itself, as far as that goes
+ *   make its filter
+ *   the filter            -------->  wait for it; end, if the parent died unrecorded
+ *                                    install it
+ *                         <--------  its listener (one byte + SCM_RIGHTS)
  *   start the supervisor             exec
+ *   let it pass                      held
  *                         <--------  end of stream: QEMU runs; or struct failure
  */
 #include "vm/spawn.h"
@@ -56,7 +59,7 @@ static int send_listener(int ctl, int listener)
 {
 	char byte = 'L';
 
-	return sock_send(ctl, &byte, 1, &listener, listener >= 0 ? 1 : 0, DEADLINE_NONE);
+	return sock_send(ctl, &byte, 1, &listener, 1, DEADLINE_NONE);
 }
 
 /* The forked child: system calls only. */
@@ -65,17 +68,22 @@ run_child(const struct confine *c, int ctl, int parents)
 {
 	char *const env[] = {(char[]){"LC_ALL=C"}, NULL};
 	const char *step = "";
+	struct sock_filter program[CONFINE_FILTER_MAX];
 	int listener = -1, r;
-	char go;
+	ssize_t n;
 
 	close(parents); /* or its death would not end the stream */
 	proc_reset_signals();
 	r = confine_enter(c, &step);
 	if (r < 0)
 		fail_child(ctl, r, step);
-	if (recv(ctl, &go, 1, 0) != 1)
+	n = recv(ctl, program, sizeof(program), 0);
+	if (n <= 0)
 		_exit(125);
-	r = confine_filter(c, &listener, &step);
+	r = confine_filter(
+		&(struct sock_fprog){
+			(unsigned short)((size_t)n / sizeof(*program)), program},
+		&listener, &step);
 	if (r < 0)
 		fail_child(ctl, r, step);
 	r = send_listener(ctl, listener);
@@ -104,10 +112,26 @@ static int read_child(int ctl, int *ret_listener, bool *ret_end, struct err *err
 	return 0;
 }
 
+/* While the child makes its namespaces, which takes it longer. */
+static int send_filter(const struct confine *c, int ctl, pid_t pid, struct err *err)
+{
+	struct sock_fprog filter;
+	int r = confine_make_filter(c, pid, &filter, err);
+
+	if (r < 0)
+		return r;
+	/* A child that failed already has closed its end: its reason is there to read. */
+	sock_send(ctl, filter.filter, filter.len * sizeof(*filter.filter), NULL, 0,
+		deadline_after_ms(SPAWN_TIMEOUT_MS));
+	free(filter.filter);
+	return 0;
+}
+
 /* From the fork to a running QEMU. */
 static int follow_child(
-	const struct spawn *s, int ctl, struct spawned *q, struct err *err)
+	const struct confine *c, int ctl, struct spawned *q, struct err *err)
 {
+	const struct spawn *s = c->spawn;
 	_cleanup_close_ int listener = -1;
 	bool end;
 	int r;
@@ -118,8 +142,9 @@ static int follow_child(
 	r = s->record(s->user, q->pid, q->pidfd, err);
 	if (r < 0)
 		return r;
-	/* A child that failed already has closed its end: its reason is there to read. */
-	sock_send(ctl, "g", 1, NULL, 0, deadline_after_ms(SPAWN_TIMEOUT_MS));
+	r = send_filter(c, ctl, q->pid, err);
+	if (r < 0)
+		return r;
 	r = read_child(ctl, &listener, &end, err);
 	if (r == 0 && end)
 		r = err_set(err, -ECHILD,
@@ -156,7 +181,7 @@ int spawn_qemu(const struct spawn *s, struct spawned *ret, struct err *err)
 	r = ret->pid < 0 ? err_sys(err, errno, "fork") : 0;
 	close_fd(pair[1]);
 	if (r == 0)
-		r = follow_child(s, ours, ret, err);
+		r = follow_child(&confine, ours, ret, err);
 	confine_done(&confine);
 	return r < 0 ? err_wrap(err, "cannot start QEMU (%s)", s->qemu_path) : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The open supervisor: see supervise.h.
+ * The supervisor: see supervise.h.
  *
  * Nothing may be able to write a published template, yet QEMU before 8.2 opens the file
  * of a memory backend with O_RDWR even where it maps it privately. So QEMU's open is held
@@ -12,11 +12,15 @@
  * The window of the file channel, which QEMU maps shared, comes in the same way: it is a
  * memfd, and a QEMU without /proc has no name for one.
  *
+ * QEMU's own execution is held, too: the first one passes, and there is no second. No
+ * filter could tell them apart, since who is broken into has the same numbers to call
+ * with.
+ *
  * The filter can only look at numbers: it holds every openat(AT_FDCWD, …, O_RDWR). The
  * name is read from QEMU's memory here; QEMU has run no guest code yet, and the worst a
  * changed name could reach is one of the same descriptors or QEMU's own empty file
  * system. Once each answer is given the listener is closed, and the kernel answers all
- * later opens of that kind with ENOSYS.
+ * later calls of these kinds with ENOSYS.
  */
 #include "vm/supervise.h"
 
@@ -27,6 +31,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -37,6 +42,7 @@
 struct supervisor {
 	int listener;
 	pid_t pid;
+	bool executed;
 	struct supervised {
 		char *path;
 		int fd; /* -1: it has been answered */
@@ -80,19 +86,33 @@ static int answer_open(const struct supervisor *s, struct supervised *open, uint
 	return r;
 }
 
+static void answer_call(const struct supervisor *s, struct seccomp_notif_resp answer)
+{
+	/* ENOENT: the caller died, there is nobody to answer. */
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 && errno != ENOENT)
+		log_error("cannot answer QEMU's system call (pid %d): %s", s->pid,
+			strerror(errno));
+}
+
 static void let_pass(const struct supervisor *s, uint64_t id)
 {
-	struct seccomp_notif_resp pass = {
-		.id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+	answer_call(s, (struct seccomp_notif_resp){
+			       .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+}
 
-	/* ENOENT: the caller died, there is nobody to answer. */
-	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, &pass) < 0 && errno != ENOENT)
-		log_error("cannot let QEMU's system call pass (pid %d): %s", s->pid,
-			strerror(errno));
+static void answer_exec(struct supervisor *s, uint64_t id)
+{
+	if (s->executed)
+		answer_call(s, (struct seccomp_notif_resp){.id = id, .error = -ENOSYS});
+	else
+		let_pass(s, id);
+	s->executed = true;
 }
 
 static bool all_answered(const struct supervisor *s)
 {
+	if (!s->executed)
+		return false;
 	for (unsigned int i = 0; i < s->n_opens; i++)
 		if (s->opens[i].fd >= 0)
 			return false;
@@ -108,6 +128,10 @@ static bool serve_one(struct supervisor *s)
 
 	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &request) < 0)
 		return false; /* killed meanwhile: poll tells */
+	if (request.data.nr == SYS_execveat) {
+		answer_exec(s, request.id);
+		return all_answered(s);
+	}
 	open = find_open(s, &request);
 	if (!open) {
 		let_pass(s, request.id);
@@ -170,7 +194,7 @@ int supervise_start(int listener, pid_t pid, const struct spawn *spawn,
 		r = thread_start(supervisor_main, s, 0, false, ret_thread);
 	if (r < 0) {
 		supervisor_free(s);
-		return err_sys(err, r, "cannot start the open supervisor");
+		return err_sys(err, r, "cannot start the supervisor");
 	}
 	return 0;
 }

@@ -2,53 +2,59 @@
 /*
  * Plays a QEMU that its guest has taken over: executed in QEMU's place by spawn_qemu(),
  * it tries to write the template, to reach the host and other sandboxes, and reports each
- * attempt on its standard error as "<attempt> <outcome>": OK, the name of an errno, or
- * the signal that ended it. test_readonly.c knows what each has to come to.
+ * attempt on its standard error as "<attempt> <outcome>": OK, or the name of an errno.
+ * test_readonly.c knows what each has to come to.
  *
- *   escape MEMORY WINDOW PARENT NEIGHBOUR HANDLE OBJECTS PATH...
+ *   escape all MEMORY WINDOW PARENT NEIGHBOUR PATH...
  *
  * MEMORY     the name under which QEMU would open its memory
  * WINDOW     and the window of its file channel
  * PARENT     the pid of the shim's place
  * NEIGHBOUR  the pid of another sandbox's QEMU
- * HANDLE     the memory file's, in hexadecimal: "<type>:<bytes>"
- * OBJECTS    ids of the host's that everybody may use: "<queue>:<semaphores>:<memory>"
  * PATH       names on the host
  *
  * The state file and a device come as descriptors over the QMP socket, as in a clone.
+ *
+ *   escape deadly N NEIGHBOUR
+ *
+ * makes the Nth of the attempts that have to kill it, and says what it was. If there is
+ * none it exits with 2.
+ *
+ *   escape again ADDRESS FD
+ *
+ * has itself executed as QEMU was: by the same descriptor, and the same address of an
+ * empty name.
+ *
  * With no arguments it waits for the end of its QMP connection: the neighbour.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kcmp.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/sem.h>
 #include <sys/sendfile.h>
-#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -100,16 +106,18 @@ static void attack_mappings(int fd)
 
 static void attack_descriptor(int fd)
 {
-	int other = memfd_create("other", MFD_CLOEXEC), flags = FS_IMMUTABLE_FL;
+	int flags = FS_IMMUTABLE_FL, other, pipes[2];
 	struct iovec iov = {(char[]){"x"}, 1};
 	struct flock lock = {.l_type = F_WRLCK};
-	int pipes[2];
 
+	if (pipe2(pipes, O_CLOEXEC) < 0 || write(pipes[1], "x", 1) < 0)
+		exit(3);
+	other = pipes[0];
 	TRY("access-mode",
 		(fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY ? 0 : (errno = EBADFD, -1));
 	TRY("write", write(fd, "x", 1));
 	TRY("pwrite", pwrite(fd, "x", 1, 0));
-	TRY("pwritev2", pwritev2(fd, &iov, 1, 0, RWF_APPEND));
+	TRY("pwritev2", syscall(SYS_pwritev2, fd, &iov, 1, 0, 0, RWF_APPEND));
 	TRY("ftruncate", ftruncate(fd, 0));
 	TRY("fallocate", fallocate(fd, 0, 0, PAGE));
 	TRY("punch-hole",
@@ -121,8 +129,6 @@ static void attack_descriptor(int fd)
 	TRY("fsetxattr-capability", fsetxattr(fd, "security.capability", "x", 1, 0));
 	TRY("fremovexattr", fremovexattr(fd, "user.x"));
 	TRY("setflags", ioctl(fd, FS_IOC_SETFLAGS, &flags));
-	if (ftruncate(other, PAGE) < 0 || pipe(pipes) < 0 || write(pipes[1], "x", 1) < 0)
-		exit(3);
 	TRY("copy-file-range", copy_file_range(other, NULL, fd, &(off64_t){0}, 1, 0));
 	TRY("sendfile", sendfile(fd, other, &(off_t){0}, 1));
 	TRY("splice", splice(pipes[0], NULL, fd, &(off64_t){0}, 1, 0));
@@ -133,7 +139,6 @@ static void attack_descriptor(int fd)
 	attack_mappings(fd);
 	close(pipes[0]);
 	close(pipes[1]);
-	close(other);
 }
 
 static void attack_by_name(int fd)
@@ -170,12 +175,6 @@ static void attack_by_name(int fd)
 	TRY("parent-by-name", open(up, O_RDONLY));
 	TRY("parent-by-fd", openat(fd, "..", O_RDONLY));
 	TRY("fchdir", fchdir(fd));
-	TRY("mount-setattr", syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH,
-				     &(struct mount_attr){.attr_clr = MOUNT_ATTR_RDONLY},
-				     sizeof(struct mount_attr)));
-	TRY("remount", mount(NULL, self, NULL, MS_REMOUNT | MS_BIND, NULL));
-	TRY("bind", mount(self, "/usr/lib", NULL, MS_BIND, NULL));
-	TRY("open-tree", syscall(SYS_open_tree, fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE));
 }
 
 /* ---- what QEMU opens by a name ---- */
@@ -222,255 +221,199 @@ static void attack_window(int fd)
 
 /* ---- walls ---- */
 
-static void attack_mounts(void)
+static void attack_root(void)
 {
-	char stack[64] __attribute__((aligned(16)));
 	unsigned long long clone_args[8] = {CLONE_NEWUSER | CLONE_NEWNS};
-	static const unsigned long spaces[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID,
-		CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP};
+	char stack[64] __attribute__((aligned(16)));
 
-	TRY("mount-tmpfs", mount("x", "/usr", "tmpfs", 0, NULL));
-	TRY("mount-proc", mount("x", "/usr", "proc", 0, NULL));
-	TRY("remount-root", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL));
-	TRY("remount-lib", mount(NULL, "/usr/lib", NULL, MS_REMOUNT | MS_BIND, NULL));
-	TRY("umount", umount2("/usr/lib", MNT_DETACH));
-	TRY("open-tree-root", syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE));
-	TRY("open-tree-plain", syscall(SYS_open_tree, AT_FDCWD, "/", 0));
-	TRY("move-mount",
-		syscall(SYS_move_mount, AT_FDCWD, "/usr/lib", AT_FDCWD, "/usr", 0));
-	TRY("fsopen", syscall(SYS_fsopen, "tmpfs", 0));
-	TRY("fspick", syscall(SYS_fspick, AT_FDCWD, "/", 0));
-	TRY("pivot-root", syscall(SYS_pivot_root, "/usr/lib", "/usr/lib"));
-	TRY("chroot", chroot("/usr"));
-	TRY("unshare-mount", unshare(CLONE_NEWNS));
-	TRY("unshare-user", unshare(CLONE_NEWUSER));
-	for (size_t i = 0; i < sizeof(spaces) / sizeof(*spaces); i++)
-		TRY("clone-namespace",
-			syscall(SYS_clone, spaces[i] | SIGCHLD, stack, 0, 0, 0));
 	TRY("clone3", syscall(SYS_clone3, clone_args, sizeof(clone_args)));
+	TRY("clone-thread-namespace",
+		syscall(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_NEWNET,
+			stack, 0, 0, 0));
 	TRY("write-root", open("/made", O_WRONLY | O_CREAT, 0600));
+	TRY("create-root", open("/made", O_RDONLY | O_CREAT, 0600));
 	TRY("mkdir-root", mkdir("/made", 0700));
 	TRY("rename-root", rename("/usr", "/made"));
 	TRY("symlink-root", symlink("/usr", "/made"));
 	TRY("write-lib", open("/usr/lib/made", O_WRONLY | O_CREAT, 0600));
 	TRY("chmod-lib", chmod("/usr/lib", 0777));
 	TRY("chmod-program", chmod("/usr/lib/x86_64-linux-gnu/libc.so.6", 0777));
-	TRY("mknod-block", mknod("/disk", S_IFBLK | 0666, makedev(8, 0)));
-	TRY("mknod-mem", mknod("/mem", S_IFCHR | 0666, makedev(1, 1)));
-	TRY("mknod-null", mknod("/null", S_IFCHR | 0666, makedev(1, 3)));
 }
 
 /* One attempt against a process that is not ours. */
 static void attack_process(pid_t pid)
 {
-	static char byte;
-	struct iovec local = {&byte, 1}, remote = {&byte, 1};
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct rlimit limit = {0};
-	cpu_set_t cpus;
-	void *page = &byte;
+	void *page = &limit;
 	int node = 0, status;
+	cpu_set_t cpus;
 	char path[64];
 
 	CPU_ZERO(&cpus);
 	CPU_SET(0, &cpus);
-	TRY("ptrace-attach", ptrace(PTRACE_ATTACH, pid, NULL, NULL));
-	TRY("ptrace-seize", ptrace(PTRACE_SEIZE, pid, NULL, NULL));
-	TRY("vm-read", process_vm_readv(pid, &local, 1, &remote, 1, 0));
-	TRY("vm-write", process_vm_writev(pid, &local, 1, &remote, 1, 0));
-	TRY("take-fd", syscall(SYS_pidfd_getfd, pidfd, 0, 0));
-	TRY("setns", syscall(SYS_setns, pidfd, CLONE_NEWNS));
-	TRY("kill", kill(pid, SIGCONT));
-	TRY("tgkill", syscall(SYS_tgkill, pid, pid, SIGCONT));
-	TRY("pidfd-kill", syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0));
-	TRY("queue-signal", sigqueue(pid, SIGCONT, (union sigval){0}));
 	TRY("limit", prlimit(pid, RLIMIT_NOFILE, &limit, NULL));
 	TRY("priority", setpriority(PRIO_PROCESS, (id_t)pid, 19));
 	TRY("affinity", sched_setaffinity(pid, sizeof(cpus), &cpus));
 	TRY("move-pages", syscall(SYS_move_pages, pid, 1, &page, &node, &status, 0));
-	TRY("compare", syscall(SYS_kcmp, getpid(), pid, KCMP_FILE, 0, 0));
-	TRY("madvise", syscall(SYS_process_madvise, pidfd, &remote, 1, MADV_COLD, 0));
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	TRY("proc-mem", syscall(SYS_open, path, O_RDONLY));
-	TRY("proc-mem-write", syscall(SYS_open, path, O_RDWR));
+	TRY("proc-mem", open(path, O_RDONLY));
+	TRY("proc-mem-write", open(path, O_RDWR));
 	snprintf(path, sizeof(path), "/proc/%d/root", pid);
 	TRY("proc-root", open(path, O_PATH));
-	close(pidfd);
 }
 
-static void attack_privileges(void)
+/* Of itself: what it may be, and ways into the kernel that some QEMU tries. */
+static void attack_itself(void)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {{~0u, ~0u, ~0u}, {~0u, ~0u, ~0u}};
+	struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = {1, &none};
+	int on = 1;
 
-	TRY("setuid", setuid(0));
-	TRY("setgid", setgid(0));
-	TRY("setgroups", syscall(SYS_setgroups, 1, (gid_t[]){0}));
-	TRY("setfsuid", (long)syscall(SYS_setfsuid, 0) == 0 ||
-					(long)syscall(SYS_setfsuid, -1) == 0
-				? 0
-				: (errno = EPERM, -1));
-	TRY("capset", syscall(SYS_capset, &header, data));
 	TRY("ambient", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_ADMIN, 0, 0));
 	TRY("new-privs", prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0));
+	TRY("dumpable", prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+	TRY("ptracer", prctl(PR_SET_PTRACER, -1, 0, 0, 0));
 	TRY("seccomp-off", prctl(PR_SET_SECCOMP, 0, 0, 0, 0));
-	TRY("kill-init", kill(1, SIGCONT));
-}
-
-/* Ways into the kernel with a history, and names that all of the host sees. */
-static void attack_kernel(void)
-{
+	TRY("seccomp-more", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
 	TRY("io-uring", syscall(SYS_io_uring_setup, 1, NULL));
-	TRY("userfaultfd", syscall(SYS_userfaultfd, 0));
-	TRY("bpf", syscall(SYS_bpf, 0, NULL, 0));
-	TRY("perf", syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
-	TRY("keyctl", syscall(SYS_keyctl, 0, 0));
-	TRY("add-key", syscall(SYS_add_key, "user", "x", "x", 1, -1));
-	TRY("module", syscall(SYS_finit_module, 0, "", 0));
-	TRY("kexec", syscall(SYS_kexec_load, 0, 0, NULL, 0));
-	TRY("reboot", syscall(SYS_reboot, 0xfee1dead, 672274793, 0, NULL));
-	TRY("swapon", swapon("/usr", 0));
-	TRY("iopl", syscall(SYS_iopl, 3));
-	TRY("personality", syscall(SYS_personality, 0xffffffff));
-	TRY("hostname", sethostname("x", 1));
-	TRY("clock", syscall(SYS_settimeofday, &(struct timeval){1, 0}, NULL));
-	TRY("shm", shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600));
-	TRY("msg", msgget(IPC_PRIVATE, IPC_CREAT | 0600));
-	TRY("sem", semget(IPC_PRIVATE, 1, IPC_CREAT | 0600));
-	TRY("mq", syscall(SYS_mq_open, "stencil", O_CREAT | O_RDWR, 0600, NULL));
-	TRY("mq-unlink", syscall(SYS_mq_unlink, "stencil"));
+	TRY("memfd", memfd_create("program", 0));
+	TRY("dup-high", dup2(FD_QMP, 200));
+	TRY("packet-filter", setsockopt(FD_QMP, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+				     sizeof(program)));
+	TRY("async", ioctl(FD_QMP, FIOASYNC, &on));
+	TRY("owner", fcntl(FD_QMP, F_SETOWN, 1));
+	TRY("terminal", ioctl(FD_QMP, TIOCSTI, "x"));
+	TRY("landlock", syscall(SYS_landlock_create_ruleset, NULL, 0, 1));
+	TRY("lock-memory", mlock(&none, sizeof(none)));
+	TRY("inotify", inotify_init1(0));
+	TRY("unknown", syscall(1000));
 }
 
-/* System V's, by an id alone. */
-static void attack_objects(const char *ids)
-{
-	struct {
-		long type;
-		char text[8];
-	} message = {1, "escaped"};
-	struct sembuf up = {0, 1, IPC_NOWAIT};
-	int queue, semaphores, memory;
+/* ---- what must kill it ---- */
 
-	if (sscanf(ids, "%d:%d:%d", &queue, &semaphores, &memory) != 3)
-		exit(8);
-	TRY("msg-send", msgsnd(queue, &message, sizeof(message.text), IPC_NOWAIT));
-	TRY("msg-receive", msgrcv(queue, &message, sizeof(message.text), 0, IPC_NOWAIT));
-	TRY("msg-remove", msgctl(queue, IPC_RMID, NULL));
-	TRY("sem-op", semop(semaphores, &up, 1));
-	TRY("sem-op-old", syscall(SYS_semop, semaphores, &up, 1));
-	TRY("sem-op-timed", semtimedop(semaphores, &up, 1, &(struct timespec){0}));
-	TRY("sem-remove", semctl(semaphores, 0, IPC_RMID));
-	TRY("shm-attach", try_map((long)shmat(memory, NULL, 0)));
-	TRY("shm-remove", shmctl(memory, IPC_RMID, NULL));
-	TRY("shm-detach", shmdt(&message));
-}
+/* Instead of a number: the other process. */
+#define OTHER (-4711)
 
-static void attack_sockets(const char *path)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+static const struct deadly {
+	const char *attempt;
+	long call, args[5];
+} deadly[] = {
+	{"ptrace", SYS_ptrace, {PTRACE_ATTACH, OTHER}},
+	{"vm-read", SYS_process_vm_readv, {OTHER}},
+	{"vm-write", SYS_process_vm_writev, {OTHER}},
+	{"pidfd", SYS_pidfd_open, {OTHER}},
+	{"take-fd", SYS_pidfd_getfd, {FD_QMP, 0}},
+	{"pidfd-kill", SYS_pidfd_send_signal, {FD_QMP, SIGCONT}},
+	{"kill", SYS_kill, {OTHER, SIGCONT}},
+	{"kill-init", SYS_kill, {1, SIGCONT}},
+	{"kill-all", SYS_kill, {-1, SIGCONT}},
+	{"tkill", SYS_tkill, {OTHER, SIGCONT}},
+	{"tgkill", SYS_tgkill, {OTHER, OTHER, SIGCONT}},
+	{"queue-signal", SYS_rt_sigqueueinfo, {OTHER, SIGCONT}},
+	{"compare", SYS_kcmp, {OTHER, OTHER, KCMP_FILE}},
+	{"madvise", SYS_process_madvise, {FD_QMP}},
+	{"setns", SYS_setns, {FD_QMP, CLONE_NEWNS}},
+	{"unshare-user", SYS_unshare, {CLONE_NEWUSER}},
+	{"fork", SYS_fork, {0}},
+	{"clone-process", SYS_clone, {SIGCHLD}},
+	{"clone-user", SYS_clone, {CLONE_NEWUSER | SIGCHLD}},
+	{"clone-net", SYS_clone, {CLONE_NEWNET | SIGCHLD}},
+	{"mount", SYS_mount, {0}},
+	{"umount", SYS_umount2, {(long)"/usr/lib", MNT_DETACH}},
+	{"mount-setattr", SYS_mount_setattr, {AT_FDCWD, (long)"/"}},
+	{"open-tree", SYS_open_tree, {AT_FDCWD, (long)"/", OPEN_TREE_CLONE}},
+	{"move-mount", SYS_move_mount, {AT_FDCWD, (long)"/usr", AT_FDCWD, (long)"/"}},
+	{"fsopen", SYS_fsopen, {(long)"tmpfs"}},
+	{"fspick", SYS_fspick, {AT_FDCWD, (long)"/"}},
+	{"pivot-root", SYS_pivot_root, {(long)"/usr", (long)"/usr"}},
+	{"chroot", SYS_chroot, {(long)"/usr"}},
+	{"mknod", SYS_mknod, {(long)"/disk", S_IFBLK | 0666, 0x800}},
+	{"open-handle", SYS_open_by_handle_at, {AT_FDCWD, 0, O_RDONLY}},
+	{"name-to-handle", SYS_name_to_handle_at,
+		{FD_QMP, (long)"", 0, 0, AT_EMPTY_PATH}},
+	/* open_by_handle_at(2), past a filter that looks at 64-bit numbers only. */
+	{"open-handle-x32", 0x40000000 | SYS_open_by_handle_at, {AT_FDCWD}},
+	{"exec", SYS_execve, {(long)"/usr/lib64/ld-linux-x86-64.so.2"}},
+	{"exec-at", SYS_execveat, {AT_FDCWD, (long)"/usr/lib64/ld-linux-x86-64.so.2"}},
+	{"exec-fd", SYS_execveat, {FD_QMP, (long)"", 0, 0, AT_EMPTY_PATH}},
+	{"setuid", SYS_setuid, {0}},
+	{"setgid", SYS_setgid, {0}},
+	{"setgroups", SYS_setgroups, {0}},
+	{"setfsuid", SYS_setfsuid, {0}},
+	{"capset", SYS_capset, {0}},
+	{"socket-unix", SYS_socket, {AF_UNIX, SOCK_STREAM}},
+	{"socket-inet", SYS_socket, {AF_INET, SOCK_STREAM}},
+	{"socket-packet", SYS_socket, {AF_PACKET, SOCK_RAW}},
+	{"socket-netlink", SYS_socket, {AF_NETLINK, SOCK_RAW}},
+	{"socket-vsock", SYS_socket, {AF_VSOCK, SOCK_STREAM}},
+	{"connect", SYS_connect, {FD_QMP}},
+	{"bind", SYS_bind, {FD_QMP}},
+	{"accept", SYS_accept4, {FD_QMP}},
+	{"io-uring-enter", SYS_io_uring_enter, {FD_QMP}},
+	{"userfaultfd", SYS_userfaultfd, {0}},
+	{"bpf", SYS_bpf, {0}},
+	{"perf", SYS_perf_event_open, {0}},
+	{"keyctl", SYS_keyctl, {0}},
+	{"add-key", SYS_add_key, {0}},
+	{"module", SYS_finit_module, {FD_QMP}},
+	{"kexec", SYS_kexec_load, {0}},
+	{"reboot", SYS_reboot, {0xfee1dead, 672274793, 0}},
+	{"swapon", SYS_swapon, {(long)"/usr"}},
+	{"iopl", SYS_iopl, {3}},
+	{"personality", SYS_personality, {0xffffffff}},
+	{"hostname", SYS_sethostname, {(long)"x", 1}},
+	{"clock", SYS_settimeofday, {0}},
+	{"shm", SYS_shmget, {IPC_PRIVATE, PAGE, IPC_CREAT | 0600}},
+	{"shm-attach", SYS_shmat, {0}},
+	{"msg-send", SYS_msgsnd, {0}},
+	{"msg-receive", SYS_msgrcv, {0}},
+	{"sem-op", SYS_semop, {0}},
+	{"sem-op-timed", SYS_semtimedop, {0}},
+	{"mq", SYS_mq_open, {(long)"stencil", O_RDWR}},
+};
 
-	strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
-	TRY("socket-unix", socket(AF_UNIX, SOCK_STREAM, 0));
-	TRY("socket-inet", socket(AF_INET, SOCK_STREAM, 0));
-	TRY("socket-packet", socket(AF_PACKET, SOCK_RAW, 0));
-	TRY("socket-netlink", socket(AF_NETLINK, SOCK_RAW, 0));
-	TRY("socket-vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
-	TRY("connect", connect(FD_QMP, (struct sockaddr *)&addr, sizeof(addr)));
-	TRY("bind", bind(FD_QMP, (struct sockaddr *)&addr, sizeof(addr)));
-	TRY("listen", listen(FD_QMP, 1));
-	TRY("accept", accept(FD_QMP, NULL, NULL));
-}
-
-static void attack_exec(void)
-{
-	/* A program that could run: it would end the report. */
-	static const char script[] = "#!/usr/bin/env true\n";
-	int fd = memfd_create("program", 0);
-	char *const argv[] = {(char[]){"x"}, NULL};
-	char path[64];
-
-	if (fd < 0 || write(fd, script, sizeof(script) - 1) < 0)
-		exit(4);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	TRY("exec-memfd", syscall(SYS_execveat, fd, "", argv, argv, AT_EMPTY_PATH));
-	TRY("exec-memfd-name", execve(path, argv, argv));
-	TRY("exec-lib", execve("/lib64/ld-linux-x86-64.so.2", argv, argv));
-	for (int copy = 64; copy < 80; copy++) {
-		if (dup2(fd, copy) < 0)
-			exit(4);
-		TRY("exec-planted",
-			syscall(SYS_execveat, copy, "", argv, argv, AT_EMPTY_PATH));
-		close(copy);
-	}
-	close(fd);
-}
-
-/* ---- file handles ---- */
-
-static struct file_handle *parse_handle(const char *text)
-{
-	struct file_handle *h = calloc(1, sizeof(*h) + MAX_HANDLE_SZ);
-	unsigned int byte;
-	int used = 0;
-
-	if (!h || sscanf(text, "%d:%n", &h->handle_type, &used) < 1)
-		exit(5);
-	for (text += used; sscanf(text, "%2x", &byte) == 1; text += 2)
-		h->f_handle[h->handle_bytes++] = (unsigned char)byte;
-	return h;
-}
-
-/* 32-bit and x32 numbers pass by a filter that looks at the 64-bit ones only. */
-static void attack_other_abi(
-	const char *attempt, void (*call)(struct file_handle *), struct file_handle *h)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		call(h);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		exit(6);
-	if (WIFSIGNALED(status))
-		fprintf(stderr, "%s SIG%s\n", attempt, sigabbrev_np(WTERMSIG(status)));
-	else
-		fprintf(stderr, "%s OK\n", attempt);
-}
-
-static void call_i386(struct file_handle *h)
+/* getpid(2) of 32-bit programs. SIGSEGV: the kernel runs none. */
+static void attack_by_i386(void)
 {
 	int result;
 
-	/* open_by_handle_at(2) is 342 there; what its arguments are matters no more. */
-	__asm__ volatile("int $0x80"
-			 : "=a"(result)
-			 : "a"(342), "b"(0), "c"(0), "d"(0)
-			 : "memory");
-	(void)h;
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory");
+	fprintf(stderr, "i386 survived: %d\n", result);
 }
 
-static void call_x32(struct file_handle *h)
+static int make_deadly_attempt(size_t n, pid_t other)
 {
-	syscall(0x40000000 | SYS_open_by_handle_at, FD_QMP, h, O_RDWR);
+	const size_t n_deadly = sizeof(deadly) / sizeof(*deadly);
+	long args[5];
+
+	if (n > n_deadly)
+		return 2;
+	if (n == n_deadly) {
+		fprintf(stderr, "i386\n");
+		attack_by_i386();
+		return 0;
+	}
+	fprintf(stderr, "%s\n", deadly[n].attempt);
+	for (int i = 0; i < 5; i++)
+		args[i] = deadly[n].args[i] == OTHER ? other : deadly[n].args[i];
+	report("survived",
+		syscall(deadly[n].call, args[0], args[1], args[2], args[3], args[4]));
+	return 0;
 }
 
-static void attack_handles(const char *text, int fd)
+static void attack_exec(const char *address, const char *number)
 {
-	struct file_handle *h = parse_handle(text);
-	struct file_handle *mine = parse_handle("0:");
-	int root = open("/", O_RDONLY | O_DIRECTORY), id;
+	char *name = (char *)strtoul(address, NULL, 16);
+	char *page = (char *)((unsigned long)name & ~(PAGE - 1ul));
+	char *const argv[] = {(char[]){"x"}, NULL};
+	int fd = open("/usr/lib64/ld-linux-x86-64.so.2", O_RDONLY);
+	int high = fcntl(fd, F_DUPFD, strtol(number, NULL, 10));
 
-	TRY("handle-by-root", open_by_handle_at(root, h, O_RDWR));
-	TRY("handle-by-file", open_by_handle_at(fd, h, O_RDWR));
-	TRY("handle-by-cwd", open_by_handle_at(AT_FDCWD, h, O_RDWR));
-	mine->handle_bytes = MAX_HANDLE_SZ;
-	TRY("name-to-handle", name_to_handle_at(fd, "", mine, &id, AT_EMPTY_PATH));
-	attack_other_abi("handle-i386", call_i386, h);
-	attack_other_abi("handle-x32", call_x32, h);
-	free(h);
-	free(mine);
+	if (fd < 0 || high != strtol(number, NULL, 10) ||
+		mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			0) != page)
+		exit(4);
+	TRY("exec-again", syscall(SYS_execveat, high, name, argv, argv, AT_EMPTY_PATH));
 }
 
 /* ---- descriptors ---- */
@@ -583,14 +526,10 @@ static void wait_for_the_end(void)
 	exit(0);
 }
 
-int main(int argc, char **argv)
+static void attack_all(char **argv)
 {
 	int fd, window, fds[3];
 
-	if (argc < 2)
-		wait_for_the_end();
-	if (argc < 8)
-		return 1;
 	receive(fds, 3);
 	subject = "memory ";
 	fd = open_name(argv[1]);
@@ -615,15 +554,25 @@ int main(int argc, char **argv)
 	subject = "neighbour ";
 	attack_process((pid_t)strtol(argv[4], NULL, 10));
 	subject = "";
-	attack_handles(argv[5], fd);
-	attack_mounts();
-	attack_privileges();
-	attack_kernel();
-	attack_objects(argv[6]);
-	attack_sockets(argv[7]);
-	attack_paths(argv + 7);
-	attack_exec();
+	attack_root();
+	attack_itself();
+	attack_paths(argv + 5);
 	attack_inherited();
 	fprintf(stderr, "end OK\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		wait_for_the_end();
+	if (argc >= 6 && strcmp(argv[1], "all") == 0)
+		attack_all(argv + 1);
+	else if (argc == 4 && strcmp(argv[1], "deadly") == 0)
+		return make_deadly_attempt(
+			strtoul(argv[2], NULL, 10), (pid_t)strtol(argv[3], NULL, 10));
+	else if (argc == 4 && strcmp(argv[1], "again") == 0)
+		attack_exec(argv[2], argv[3]);
+	else
+		return 1;
 	return 0;
 }

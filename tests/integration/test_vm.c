@@ -416,6 +416,25 @@ static void test_ended(void **state)
 	assert_int_equal(1, ends);
 }
 
+/* As its filter does. */
+/* A wall's proof: docs/security.md. */
+static void test_filtered(void **state)
+{
+	int ends = 0;
+	struct vm *vm = start_counted(&ends);
+	char why[800];
+
+	(void)state;
+	vm_post_mortem(vm, why, sizeof(why));
+	assert_null(strstr(why, "SIGSYS"));
+	pidfd_kill(vm_pidfd(vm), SIGSYS);
+	vm_unwatch(vm);
+	assert_int_equal(1, ends);
+	vm_post_mortem(vm, why, sizeof(why));
+	assert_non_null(strstr(why, "it made a system call that no QEMU makes"));
+	vm_free(vm);
+}
+
 /* A start that failed leaves nothing that the next one on the same handle could stumble
  * over: the factory falls back so. */
 static void test_start_after_failure(void **state)
@@ -582,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_killed_while_starting),
 		cmocka_unit_test(test_guest_panics),
 		cmocka_unit_test(test_guest_is_silent),
+		cmocka_unit_test(test_filtered),
 		cmocka_unit_test(test_not_qemu),
 	};
 
