@@ -5,7 +5,7 @@
  * Stages:
  *   early   options, configuration; nothing is changed yet
  *   setup   signals become a descriptor, locks, a cgroup of its own, then capabilities
- *           are cut
+ *           are cut and system calls filtered
  *   serve   tmpfs and image store and what is in them, socket, first build; then it waits
  *           for signals
  *   end     SIGTERM, SIGINT: a build, its VM, the cached VMs and an image's making end,
@@ -31,6 +31,7 @@
 #include "templated/lock.h"
 #include "templated/metrics_server.h"
 #include "templated/notify.h"
+#include "templated/own_filter.h"
 #include "templated/privileges.h"
 #include "templated/reload.h"
 #include "templated/server.h"
@@ -296,6 +297,8 @@ static int templated_run(struct config *c, const char *config_path, struct err *
 		enter_own_cgroup(c);
 	if (r == 0)
 		r = privileges_cut(err);
+	if (r == 0)
+		r = own_filter_enter(err);
 	if (r == 0) {
 		daemon_init(&d, c, config_path);
 		first = daemon_settings(&d);

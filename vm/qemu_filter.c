@@ -359,3 +359,14 @@ int qemu_filter_make(const struct qemu_filter *f, struct sock_fprog *ret)
 	seccomp_release(ctx);
 	return r;
 }
+
+int qemu_filter_allow_all(scmp_filter_ctx ctx)
+{
+	static const int others[] = {SCMP_SYS(tgkill), SCMP_SYS(execveat)};
+	int r = filter_add_calls(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(conditions); i++)
+		r = filter_add_calls(ctx, SCMP_ACT_ALLOW, &conditions[i].call, 1);
+	return r == 0 ? filter_add_calls(ctx, SCMP_ACT_ALLOW, others, ARRAY_SIZE(others))
+		      : r;
+}

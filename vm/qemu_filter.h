@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,3 +37,7 @@ struct qemu_filter {
  * ret->filter is the caller's to free(). 0 or a negative errno.
  */
 int qemu_filter_make(const struct qemu_filter *f, struct sock_fprog *ret);
+
+/* For the filter of a process that QEMUs are children of, and inherit it: allows all that
+ * theirs allow or hold, whatever the arguments. */
+int qemu_filter_allow_all(scmp_filter_ctx ctx);
