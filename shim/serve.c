@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "shim/capabilities.h"
 #include "shim/service.h"
 #include "shim/start.h"
 #include "vm/cgroup.h"
@@ -247,7 +248,9 @@ int serve_pod(const struct cmdline *cmd, struct err *err)
 	signal(SIGPIPE, SIG_IGN);
 	raise_oom_score();
 	raise_open_files();
-	r = make_pod(&pod, cmd, &events, err);
+	r = capabilities_cut(err);
+	if (r == 0)
+		r = make_pod(&pod, cmd, &events, err);
 	if (r == 0)
 		limiter_start(&limiter, &pod.config);
 	if (r == 0)
