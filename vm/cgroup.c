@@ -37,11 +37,25 @@ bool cgroup_path_valid(const char *path)
 	return strlen(path) < CGROUP_PATH_BYTES && config_cgroup_valid(path);
 }
 
+/* What can't be asked is looked at by what only the unified one has. */
 bool cgroup_is_unified(const char *root)
+{
+	_cleanup_free_ char *file = NULL;
+	struct statfs fs;
+
+	if (statfs(root, &fs) == 0)
+		return fs.f_type == CGROUP2_SUPER_MAGIC;
+	file = xasprintf("%s/cgroup.controllers", root);
+	return access(file, F_OK) == 0;
+}
+
+/* What can't be asked is taken to be there: a VM that can't join it is an error, one
+ * that was left out would have no limits, and nobody would know. */
+static bool is_v1(const char *root)
 {
 	struct statfs fs;
 
-	return statfs(root, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+	return statfs(root, &fs) == 0 ? fs.f_type == CGROUP_SUPER_MAGIC : errno != ENOENT;
 }
 
 /* Of a hybrid host: what v1 has taken the unified hierarchy has not. */
@@ -51,9 +65,11 @@ static bool has_controllers(const char *root)
 	_cleanup_free_ char *text = NULL;
 	char *rest, *word;
 	size_t len;
+	int r;
 
-	if (file_read(AT_FDCWD, file, 4096, &text, &len, NULL) < 0)
-		return false;
+	r = file_read(AT_FDCWD, file, 4096, &text, &len, NULL);
+	if (r < 0)
+		return r != -ENOENT;
 	rest = text;
 	while ((word = strsep(&rest, " \n")))
 		for (size_t i = 0; i < ARRAY_SIZE(v1_controllers); i++)
@@ -64,7 +80,6 @@ static bool has_controllers(const char *root)
 
 unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 {
-	struct statfs fs;
 	unsigned int n = 0;
 
 	if (cgroup_is_unified(CGROUP_ROOT)) {
@@ -73,7 +88,7 @@ unsigned int cgroup_hierarchies(char paths[CGROUP_MAX][64])
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(v1_controllers); i++) {
 		snprintf(paths[n], 64, CGROUP_ROOT "/%s", v1_controllers[i]);
-		if (statfs(paths[n], &fs) == 0 && fs.f_type == CGROUP_SUPER_MAGIC)
+		if (is_v1(paths[n]))
 			n++;
 	}
 	if (cgroup_is_unified(CGROUP_HYBRID) && has_controllers(CGROUP_HYBRID))

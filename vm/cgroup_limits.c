@@ -62,7 +62,8 @@ static int limit_in(const char *group, bool unified, enum cgroup_limit limit,
 	char number[24];
 
 	if (access(file, F_OK) < 0)
-		return -ENOENT;
+		return errno == ENOENT ? -ENOENT
+				       : err_sys(err, errno, "cannot look at %s", file);
 	snprintf(number, sizeof(number), "%" PRIu64, scale_limit(limit, value, unified));
 	return file_write_text(AT_FDCWD, file,
 		value     ? number

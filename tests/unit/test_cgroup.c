@@ -238,6 +238,13 @@ static void test_hierarchies(void **state)
 	assert_int_equal(cgroup_limit(path, CGROUP_MEMORY, 1 << 20, &err), -EOPNOTSUPP);
 	assert_string_equal("the host has no memory controller for VMs", err.text);
 	remove_group();
+	/* One that can't be asked is not one that isn't there. */
+	assert_int_equal(symlink("memory", "/sys/fs/cgroup/memory"), 0);
+	assert_int_equal(cgroup_hierarchies(roots), 1);
+	assert_error_names(cgroup_create(path, fds, &err), -ELOOP,
+		"cannot make the cgroup /sys/fs/cgroup/memory/");
+	close_all(fds);
+	assert_int_equal(unlink("/sys/fs/cgroup/memory"), 0);
 	/* The unified one has a controller or has not, as the host's v1 leaves it. */
 	assert_int_equal(mkdir("/sys/fs/cgroup/unified", 0755), 0);
 	assert_int_equal(mount("test", "/sys/fs/cgroup/unified", "cgroup2", 0, NULL), 0);
