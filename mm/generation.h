@@ -172,6 +172,9 @@ int generation_compact_end(
 /* Renames it away and removes it. Its memory is freed when its last clone has unmapped
  * it. */
 int generation_remove(int root_fd, const char *id, struct err *err);
+/* Tries once more what generation_remove() and generation_build_done() could not do.
+ * Logged; what is left then is for the next time. */
+void generation_remove_old(int root_fd);
 
 /* What was found at start: sound ones are loaded, of the others there is the id only. */
 struct generation_found {

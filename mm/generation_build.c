@@ -101,6 +101,7 @@ int generation_build_begin(
 void generation_build_done(struct generation_build *b)
 {
 	char folder[GENERATION_ID_SIZE + sizeof(GENERATION_NEW)];
+	char old[GENERATION_ID_SIZE + sizeof(GENERATION_OLD)];
 	struct err err = ERR_INIT;
 
 	close_fd(steal_fd(&b->memory_fd));
@@ -108,10 +109,12 @@ void generation_build_done(struct generation_build *b)
 	close_fd(steal_fd(&b->dir_fd));
 	if (b->root_fd >= 0 && *b->id && !b->published) {
 		snprintf(folder, sizeof(folder), GENERATION_NEW "%s", b->id);
+		snprintf(old, sizeof(old), GENERATION_OLD "%s", b->id);
+		/* So that it is tried again if it can't be removed. */
+		if (renameat(b->root_fd, folder, b->root_fd, old) == 0)
+			str_copy(folder, old);
 		if (remove_tree(b->root_fd, folder, &err) < 0)
-			log_error("a half-built generation is left until the next start: "
-				  "%s",
-				err.text);
+			log_error("a half-built generation is left: %s", err.text);
 	}
 	*b = GENERATION_BUILD_INIT;
 }

@@ -106,3 +106,17 @@ int generation_recover(
 	*ret_n = rec.n;
 	return 0;
 }
+
+void generation_remove_old(int root_fd)
+{
+	_cleanup_closedir_ DIR *all = NULL;
+	struct err err = ERR_INIT;
+	struct dirent *entry;
+
+	if (dir_open(root_fd, ".", &all) < 0)
+		return;
+	while ((entry = readdir(all)))
+		if (is_leftover(entry->d_name) && entry->d_name[1] == 'o' &&
+			remove_tree(root_fd, entry->d_name, &err) < 0)
+			log_error("%s is left: %s", entry->d_name, err.text);
+}

@@ -89,31 +89,34 @@ struct held *store_add(struct store *s, struct generation *g)
 	return *end = h;
 }
 
-static void remove_files(struct store *s, const struct held *h)
+static int remove_files(struct store *s, const struct held *h)
 {
 	struct err err = ERR_INIT;
+	int r = generation_remove(s->rw_fd, h->g.id, &err);
 
-	if (generation_remove(s->rw_fd, h->g.id, &err) < 0) {
-		log_error("generation %s is left until the next start: %s", h->g.id,
-			err.text);
-		return;
+	if (r < 0) {
+		log_error("generation %s is left until the next lease or build ends: %s",
+			h->g.id, err.text);
+		return r;
 	}
 	lease_retired_unmark(s->rw_fd, h->g.id);
 	log_info("generation %s is %s and removed", h->g.id,
 		h->lost ? "unsound" : "retired");
+	return 0;
 }
 
-/* Forgets and removes the retired ones that nobody holds. */
+/* Removes and forgets the retired ones that nobody holds. */
 void store_remove_unheld(struct store *s)
 {
+	generation_remove_old(s->rw_fd);
 	for (struct held **p = &s->all; *p;) {
 		struct held *h = *p;
 
-		if (!h->retired || h->leases || h->g.compacting) {
+		if (!h->retired || h->leases || h->g.compacting ||
+			remove_files(s, h) < 0) {
 			p = &h->next;
 			continue;
 		}
-		remove_files(s, h);
 		events_emit("generation-removed", "generation", h->g.id, NULL);
 		*p = h->next;
 		held_free(h);

@@ -189,6 +189,18 @@ static void test_build_abandoned(void **state)
 	assert_int_equal(usage.used_bytes, 0);
 }
 
+/* What could not be removed is removed later, what is being built is not. */
+static void test_remove_old(void **state)
+{
+	(void)state;
+	make_folder(".new-00000020-00000000");
+	make_folder(".old-00000030-00000000");
+	generation_remove_old(rw_fd);
+	remove_folder(".new-00000020-00000000");
+	make_folder(".old-00000030-00000000");
+	remove_folder(".old-00000030-00000000");
+}
+
 static void test_publish_without_state(void **state)
 {
 	struct generation_build b;
@@ -490,6 +502,7 @@ int main(void)
 		T(test_ids_go_on),
 		T(test_build_and_punch),
 		T(test_build_abandoned),
+		T(test_remove_old),
 		T(test_publish_without_state),
 		T(test_published),
 		T(test_tampered_manifest),
