@@ -78,6 +78,7 @@ struct pod {
 	struct standins *standins; /* with the first container */
 	pthread_t oom;
 	bool has_oom, reported;
+	bool left; /* something could not be undone: pod_remove_state() */
 	struct trace trace;
 };
 
@@ -126,6 +127,13 @@ int pod_resize(
 /* Kills the VM, waits until nobody uses it any more, undoes it and the network. Nothing
  * happens to an empty pod. */
 void pod_stop(struct pod *pod);
+
+/*
+ * The last thing that goes: the state folder. Where something of the pod could not be
+ * undone it stays, so that the verb `delete`, which containerd runs when this shim has
+ * ended, finds that by it. Logged.
+ */
+int pod_remove_state(struct pod *pod, struct err *err);
 
 /* ---- from any thread ---- */
 

@@ -226,17 +226,20 @@ int pod_net_catch_up(struct pod_net *n, int64_t deadline, struct err *err)
 	return r < 0 ? err_wrap(err, "network") : 0;
 }
 
-void pod_net_end(struct pod_net *n)
+int pod_net_end(struct pod_net *n)
 {
 	struct err err = ERR_INIT;
+	int r = 0;
 
 	if (!n)
-		return;
+		return 0;
 	if (n->runs) {
 		ask_look(n, true);
 		pthread_join(n->thread, NULL);
 	}
-	if (n->guest.net && net_leave(n->guest.net, &err) < 0)
+	if (n->guest.net)
+		r = net_leave(n->guest.net, &err);
+	if (r < 0)
 		log_error("the pod's network namespace is not as it was: %s", err.text);
 	net_free(n->guest.net);
 	net_view_free(n->guest.told);
@@ -245,4 +248,5 @@ void pod_net_end(struct pod_net *n)
 	pthread_cond_destroy(&n->changed);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
+	return r;
 }

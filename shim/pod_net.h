@@ -25,5 +25,6 @@ int pod_net_start(struct pod_net *n, struct err *err);
  * is fine. */
 int pod_net_catch_up(struct pod_net *n, int64_t deadline, struct err *err);
 
-/* After the VM: ends the thread, leaves the namespace as it was found. NULL is fine. */
-void pod_net_end(struct pod_net *n);
+/* After the VM: ends the thread, leaves the namespace as it was found. NULL is fine. A
+ * negative errno: it could not be left so, which is logged. */
+int pod_net_end(struct pod_net *n);

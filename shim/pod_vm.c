@@ -376,13 +376,23 @@ static void undo_pod(struct pod *pod)
 	pod_files_stop(pod);
 	pod_images_forget(pod);
 	pod_disks_forget(pod);
-	vm_free(vm);
+	pod->left |= vm_free(vm) < 0;
 	pod_ports_free(steal_ptr(pod->ports));
-	pod_net_end(steal_ptr(pod->net));
+	pod->left |= pod_net_end(steal_ptr(pod->net)) < 0;
 	pod_names_free(steal_ptr(pod->names));
 	pod_streams_free(steal_ptr(pod->streams));
 	pod_close_namespaces(pod);
 	lease_release(&pod->factory.lease);
+}
+
+int pod_remove_state(struct pod *pod, struct err *err)
+{
+	int r = pod->left ? err_set(err, -EBUSY, "something of the pod is left")
+			  : state_remove(&pod->state, err);
+
+	if (r < 0)
+		log_error("the state folder stays: %s", err->text);
+	return r;
 }
 
 void pod_stop(struct pod *pod)

@@ -355,9 +355,7 @@ int sandbox_shutdown(struct pod *pod, struct err *err)
 	errands_give_up_locked(pod, NULL, ERRAND_ALL);
 	pthread_mutex_unlock(&pod->lock);
 	containers_end_all(pod);
-	r = state_remove(&pod->state, err);
-	if (r < 0)
-		log_error("the state folder stays: %s", err->text);
+	pod_remove_state(pod, err);
 	pod_change_end(pod);
 	return 0;
 }

@@ -210,14 +210,6 @@ static void ignore_stop_signals(void)
 	signal(SIGINT, SIG_IGN);
 }
 
-static void remove_state(struct pod *pod)
-{
-	struct err err = ERR_INIT;
-
-	if (state_remove(&pod->state, &err) < 0)
-		log_error("the state folder stays: %s", err.text);
-}
-
 /* After Shutdown nothing is left, and the names of what was may be another shim's
  * already. After a signal everything is still there: calls under way end with the VM, new
  * ones find that the shim is ending. */
@@ -225,13 +217,14 @@ static void end_pod(struct service *service)
 {
 	struct pod *pod = service->pod;
 	bool by_signal = pod_begin_end(pod);
+	struct err err = ERR_INIT;
 
 	ignore_stop_signals();
 	ttrpc_server_free(service->server);
 	if (!by_signal)
 		return;
 	containers_end_all(pod);
-	remove_state(pod);
+	pod_remove_state(pod, &err);
 }
 
 int serve_pod(const struct cmdline *cmd, struct err *err)
@@ -260,8 +253,10 @@ int serve_pod(const struct cmdline *cmd, struct err *err)
 		r = ttrpc_server_accept_loop(service.server, SHIM_LISTEN_FD, err);
 		end_pod(&service);
 	} else if (pod.state.dir) {
-		remove_state(
-			&pod); /* containerd never reached it, and asks for no delete */
+		struct err unmade = ERR_INIT;
+
+		/* containerd never reached it, and asks for no delete */
+		pod_remove_state(&pod, &unmade);
 	}
 	if (r < 0)
 		log_error("the shim ends: %s", err->text);

@@ -324,9 +324,7 @@ HANDLER(shutdown, ShutdownRequest)
 	if (!has_containers) {
 		pod_stop(pod);
 		/* Before the connection ends: containerd runs `delete` when it does. */
-		r = state_remove(&pod->state, err);
-		if (r < 0)
-			log_error("the state folder stays: %s", err->text);
+		r = pod_remove_state(pod, err);
 		ttrpc_request_stop_server(call);
 	}
 	pod_change_end(pod);

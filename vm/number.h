@@ -43,6 +43,10 @@ int vm_number_give(
  * middle. One that has a record by now stays. */
 int vm_number_give_unrecorded(const struct config *c, const char *dir, struct err *err);
 
+/* Where there is no VM the range of uids is nobody's: who gives up the last number sees
+ * to that, but may be killed in the middle. */
+void vm_number_drop_claims(const struct config *c);
+
 static inline uid_t vm_number_uid(const struct config *c, unsigned int number)
 {
 	return (uid_t)(c->uid_base + number);

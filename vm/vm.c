@@ -180,22 +180,28 @@ void vm_undo(struct vm *vm)
 	close_all(vm);
 	if (!vm->dir)
 		return;
-	if (vm_number_give(vm->config, vm->dir, vm->record.cgroup, &err) < 0)
+	if (vm_number_give(vm->config, vm->dir, vm->record.cgroup, &err) < 0) {
 		log_error("something of the VM %s is left behind: %s", vm->dir, err.text);
+		vm->left = true;
+	}
 	free(steal_ptr(vm->dir));
 }
 
-void vm_free(struct vm *vm)
+int vm_free(struct vm *vm)
 {
+	int r;
+
 	if (!vm)
-		return;
+		return 0;
 	if (vm->taken) {
 		spawned_forget(&vm->qemu);
 		close_all(vm);
 	} else {
 		vm_undo(vm);
 	}
+	r = vm->left ? -EBUSY : 0;
 	free_struct(vm);
+	return r;
 }
 
 /* ---- looking at it ---- */

@@ -59,8 +59,9 @@ struct vm_options {
 int vm_new(const struct vm_options *options, struct vm **ret, struct err *err);
 
 /* Ends QEMU, waits for that, undoes what the VM has on the host. One that another process
- * has taken over is left alone. NULL is fine. */
-void vm_free(struct vm *vm);
+ * has taken over is left alone. NULL is fine. -EBUSY: something could not be undone,
+ * which is logged; vm_sweep() does that once this process has ended. */
+int vm_free(struct vm *vm);
 DEFINE_CLEANUP(vm, struct vm *, vm_free);
 
 /* Ends QEMU now, and each start from now on: with -ECANCELED, or with what a call to a

@@ -40,6 +40,7 @@ struct vm {
 	bool watched;
 	pthread_t watch;
 	bool taken; /* by another process: the VM is not ours to undo */
+	bool left;  /* something that vm_undo() could not undo is on the host */
 
 	/* Of vm_resize(). */
 	unsigned int vcpus, dimms;

@@ -137,6 +137,25 @@ event_wait "/tasks/delete.*$WORLD-mute" 'containerd deletes its task'
 capture ctr container rm "$WORLD-mute"
 done_well $? 'the container can be removed'
 
+# ---- what can't be undone at once ---------------------------------------------------------------
+
+# A cgroup that has another one in it can't be removed.
+capture container_detached stuck -- sleep 1000
+done_well $? 'a container'
+group=$(cgroups_matching ".*/$WORLD/[0-9]+" | head -n 1)
+mkdir "$group/inside"
+ok $? 'somebody has made a cgroup in that of its VM'
+capture container_remove stuck
+done_well $? 'it can be removed all the same'
+pods_gone 'and its shim ends'
+is "$(cgroups_matching ".*/$WORLD/[0-9]+")" "$group" "what can't be removed is left, and nothing else"
+rmdir "$group/inside"
+capture shim_delete stuck
+done_well $? 'delete for what is left, by its record'
+is "$(cgroups_matching ".*/$WORLD/[0-9]+")" '' 'undoes it'
+is "$(find /run/stencil/sandboxes -path "*$WORLD-stuck*")$(find /run/stencil/sandboxes -mindepth 2 -path '*/vms/*')" '' \
+	'and the folders'
+
 # ---- templated ----------------------------------------------------------------------------------
 
 capture container_detached running -- sleep 1000

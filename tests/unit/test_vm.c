@@ -416,7 +416,8 @@ static void test_sweep(void **state)
 	struct fixture *f = *state;
 	struct vm_record record = own_record();
 	unsigned int ours, lost, child_number;
-	_cleanup_free_ char *half = NULL;
+	_cleanup_free_ char *half = NULL,
+			    *vms = xasprintf("%s/" VM_FOLDERS, f->config.state_dir);
 	_cleanup_close_ int gone = -1, kept = -1;
 	siginfo_t info;
 
@@ -447,6 +448,14 @@ static void test_sweep(void **state)
 	give(f, ours);
 	assert_nothing_left(f);
 	assert_int_equal(0, vm_sweep(&f->config, NULL, NULL, &f->err));
+	/* One that was killed before there was a folder with a number. */
+	assert_int_equal(0, mkdir(vms, 0700));
+	assert_int_equal(0, symlink(f->config.state_dir, VM_CLAIMS "/1000-1999"));
+	assert_int_equal(0, vm_sweep(&f->config, NULL, NULL, &f->err));
+	assert_nothing_left(f);
+	assert_int_equal(0, symlink(f->config.state_dir, VM_CLAIMS "/1000-1999"));
+	assert_int_equal(0, vm_sweep(&f->config, NULL, NULL, &f->err));
+	assert_nothing_left(f);
 }
 
 /* Killed before its start, a VM starts no more; nothing of it is left. */
