@@ -13,12 +13,38 @@
 #include "shim/serve.h"
 #include "shim/start.h"
 
+static int print_answer(const void *data, size_t len, struct err *err)
+{
+	int r = write_full(STDOUT_FILENO, data, len);
+
+	return r < 0 ? err_sys(err, r, "cannot write the answer") : 0;
+}
+
+/* containerd does not ask a shim that did not start for anything. */
+static void undo_start(const struct cmdline *cmd)
+{
+	_cleanup_free_ void *data = NULL;
+	struct err err = ERR_INIT;
+	size_t len;
+
+	if (delete_task(cmd, &data, &len, &err) < 0)
+		log_error("what was started is left: %s", err.text);
+}
+
 static int print_start(const struct cmdline *cmd, struct err *err)
 {
 	_cleanup_free_ char *answer = NULL;
-	int r = start_shim(cmd, &answer, err);
+	_cleanup_close_ int told_fd = -1;
+	int r = start_shim(cmd, &answer, &told_fd, err);
 
-	return r == 0 ? write_full(STDOUT_FILENO, answer, strlen(answer)) : r;
+	if (r < 0)
+		return r;
+	r = print_answer(answer, strlen(answer), err);
+	if (r == 0)
+		r = start_told(told_fd, err);
+	if (r < 0 && told_fd >= 0)
+		undo_start(cmd);
+	return r;
 }
 
 static int print_delete(const struct cmdline *cmd, struct err *err)
@@ -27,16 +53,16 @@ static int print_delete(const struct cmdline *cmd, struct err *err)
 	size_t len;
 	int r = delete_task(cmd, &data, &len, err);
 
-	return r == 0 ? write_full(STDOUT_FILENO, data, len) : r;
+	return r == 0 ? print_answer(data, len, err) : r;
 }
 
-static int print_info(void)
+static int print_info(struct err *err)
 {
 	_cleanup_free_ void *data = NULL;
 	size_t len;
 
 	bootstrap_info(&data, &len);
-	return write_full(STDOUT_FILENO, data, len);
+	return print_answer(data, len, err);
 }
 
 static int run_verb(const struct cmdline *cmd, struct err *err)
@@ -52,7 +78,7 @@ static int run_verb(const struct cmdline *cmd, struct err *err)
 		printf("containerd-shim-stencil-v2 " STENCIL_VERSION "\n");
 		return 0;
 	case CMDLINE_INFO:
-		return print_info();
+		return print_info(err);
 	case CMDLINE_HELP:
 		cmdline_usage(stdout);
 		return 0;

@@ -250,6 +250,9 @@ int serve_pod(const struct cmdline *cmd, struct err *err)
 		r = service_new_server(&service, err);
 	if (r == 0) {
 		handle_signals(service.server);
+		r = start_wait_told(err);
+	}
+	if (r == 0) {
 		r = ttrpc_server_accept_loop(service.server, SHIM_LISTEN_FD, err);
 		end_pod(&service);
 	} else if (pod.state.dir) {

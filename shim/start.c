@@ -85,10 +85,31 @@ static bool is_served(const char *socket)
 		       &fd, NULL) == 0;
 }
 
+/* Out of the way of the numbers that the serving process's descriptors have. */
+static int make_told_pair(int ret_fds[2], struct err *err)
+{
+	int fds[2], r = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_sys(err, errno, "socketpair");
+	for (int i = 0; i < 2; i++) {
+		ret_fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, SHIM_TOLD_FD + 1);
+		if (ret_fds[i] < 0)
+			r = err_sys(err, errno, "dup");
+		close(fds[i]);
+	}
+	return r;
+}
+
+/* What the serving process has open. */
+struct server_fds {
+	int listen, told;
+};
+
 /* The serving process: own session, standard streams on /dev/null, the socket at its
  * place. */
-static int spawn_server(
-	const struct cmdline *cmd, int listen_fd, pid_t *ret_pid, struct err *err)
+static int spawn_server(const struct cmdline *cmd, const struct server_fds *fds,
+	pid_t *ret_pid, struct err *err)
 {
 	char self[4096];
 	const char *argv[12] = {self, "-namespace", cmd->namespace, "-id", cmd->id,
@@ -115,7 +136,8 @@ static int spawn_server(
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
 	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, listen_fd, SHIM_LISTEN_FD);
+	posix_spawn_file_actions_adddup2(&actions, fds->listen, SHIM_LISTEN_FD);
+	posix_spawn_file_actions_adddup2(&actions, fds->told, SHIM_TOLD_FD);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
 	r = posix_spawn(ret_pid, self, &actions, &attr, (char *const *)argv, environ);
@@ -124,19 +146,22 @@ static int spawn_server(
 	return r ? err_sys(err, r, "cannot start the serving process") : 0;
 }
 
-/* With the state folder made: the socket, the process, its identity in the record. */
-static int serve_state(
-	const struct cmdline *cmd, struct state *s, char **ret_address, struct err *err)
+/* With the socket made: the process, its identity in the record. */
+static int start_server(const struct cmdline *cmd, struct state *s, int listen_fd,
+	int *ret_told_fd, struct err *err)
 {
-	_cleanup_close_ int listen_fd = -1;
+	_cleanup_close_ int heard_fd = -1, told_fd = -1;
+	int pair[2] = {-1, -1}, r;
 	pid_t pid = -1;
-	int r;
 
-	r = unix_listen(s->socket, SOCK_STREAM, &listen_fd, err);
-	if (r == 0)
-		r = write_address(s->bundle, s->socket, ret_address, err);
-	if (r == 0)
-		r = spawn_server(cmd, listen_fd, &pid, err);
+	r = make_told_pair(pair, err);
+	heard_fd = pair[0];
+	told_fd = pair[1];
+	if (r == 0) {
+		struct server_fds fds = {.listen = listen_fd, .told = heard_fd};
+
+		r = spawn_server(cmd, &fds, &pid, err);
+	}
 	if (r < 0)
 		return r;
 	r = proc_id_of(pid, &s->shim);
@@ -146,7 +171,41 @@ static int serve_state(
 		r = state_save(s, err);
 	if (r < 0)
 		kill(pid, SIGKILL); /* our child, not reaped: the pid is still its own */
+	else
+		*ret_told_fd = steal_fd(&told_fd);
 	return r;
+}
+
+/* With the state folder made. */
+static int serve_state(const struct cmdline *cmd, struct state *s, char **ret_address,
+	int *ret_told_fd, struct err *err)
+{
+	_cleanup_close_ int listen_fd = -1;
+	int r;
+
+	r = unix_listen(s->socket, SOCK_STREAM, &listen_fd, err);
+	if (r == 0)
+		r = write_address(s->bundle, s->socket, ret_address, err);
+	return r < 0 ? r : start_server(cmd, s, listen_fd, ret_told_fd, err);
+}
+
+int start_told(int told_fd, struct err *err)
+{
+	int r = told_fd < 0 ? 0 : sock_send(told_fd, "t", 1, NULL, 0, now_ms());
+
+	return r < 0 ? err_sys(err, r, "the serving process does not serve") : 0;
+}
+
+int start_wait_told(struct err *err)
+{
+	char byte;
+	int r = read_full(SHIM_TOLD_FD, &byte, 1);
+
+	close(SHIM_TOLD_FD);
+	return r < 0 ? err_set(err, r,
+			       "containerd was not told of it: `start` has ended "
+			       "before that")
+		     : 0;
 }
 
 /* What a shim of the same name left that nobody cleaned up. */
@@ -167,7 +226,7 @@ static int clear_stale(const struct config *c, const struct state *s, struct err
 }
 
 static int start_sandbox(const struct cmdline *cmd, const struct config *c,
-	const char *bundle, char **ret_address, struct err *err)
+	const char *bundle, char **ret_address, int *ret_told_fd, struct err *err)
 {
 	struct state s;
 	int r;
@@ -183,7 +242,7 @@ static int start_sandbox(const struct cmdline *cmd, const struct config *c,
 		if (r == 0)
 			r = state_create(&s, err);
 		if (r == 0) {
-			r = serve_state(cmd, &s, ret_address, err);
+			r = serve_state(cmd, &s, ret_address, ret_told_fd, err);
 			if (r < 0)
 				state_remove(&s, NULL);
 		}
@@ -226,7 +285,7 @@ static char *choose_sandbox(
 }
 
 static int start_or_join(const struct cmdline *cmd, const struct spec *spec,
-	const char *bundle, char **ret_answer, struct err *err)
+	const char *bundle, char **ret_answer, int *ret_told_fd, struct err *err)
 {
 	_cleanup_free_ char *socket = NULL, *address = NULL, *sandbox = NULL;
 	struct config config;
@@ -237,7 +296,7 @@ static int start_or_join(const struct cmdline *cmd, const struct spec *spec,
 	if (r == 0)
 		sandbox = choose_sandbox(cmd, &config, spec);
 	if (r == 0 && !sandbox) {
-		r = start_sandbox(cmd, &config, bundle, &address, err);
+		r = start_sandbox(cmd, &config, bundle, &address, ret_told_fd, err);
 	} else if (r == 0) {
 		r = find_sandbox(cmd, &config, sandbox, &socket, err);
 		if (r == 0)
@@ -251,7 +310,8 @@ static int start_or_join(const struct cmdline *cmd, const struct spec *spec,
 	return r;
 }
 
-int start_shim(const struct cmdline *cmd, char **ret_answer, struct err *err)
+int start_shim(
+	const struct cmdline *cmd, char **ret_answer, int *ret_told_fd, struct err *err)
 {
 	_cleanup_free_ char *cwd = getcwd(NULL, 0);
 	const char *bundle = *cmd->bundle ? cmd->bundle : cwd;
@@ -259,6 +319,7 @@ int start_shim(const struct cmdline *cmd, char **ret_answer, struct err *err)
 	struct spec spec = {0};
 	int r;
 
+	*ret_told_fd = -1;
 	if (!bundle)
 		return err_sys(err, errno, "cannot find the working directory");
 	if (*bundle != '/')
@@ -269,11 +330,11 @@ int start_shim(const struct cmdline *cmd, char **ret_answer, struct err *err)
 		return err_sys(
 			err, errno, "cannot open the bundle %s", err_quote(bundle, 256));
 	if (faccessat(bundle_fd, SPEC_FILE, F_OK, 0) < 0 && errno == ENOENT)
-		return start_or_join(cmd, &spec, bundle, ret_answer, err);
+		return start_or_join(cmd, &spec, bundle, ret_answer, ret_told_fd, err);
 	r = spec_load(bundle_fd, &spec, err);
 	if (r < 0)
 		return r;
-	r = start_or_join(cmd, &spec, bundle, ret_answer, err);
+	r = start_or_join(cmd, &spec, bundle, ret_answer, ret_told_fd, err);
 	spec_done(&spec);
 	return r;
 }

@@ -141,29 +141,38 @@ static inline char *make_spec(const char *annotations, const char *script)
 
 /* ---- the shim ---- */
 
-/* What its `start` prints in a bundle, called as containerd's libraries call it. */
-static inline char *start_shim_in(
-	const char *bundle, const char *address, const char *publisher)
+/* Its `start` in a bundle, called as containerd's libraries call it. */
+static inline pid_t fork_start(
+	const char *bundle, const char *address, const char *publisher, int out_fd)
 {
 	_cleanup_free_ char *program = build_file("containerd-shim-stencil-v2"),
 			    *folder = xasprintf(DIR_ "/%s", bundle);
-	char *answer = xzalloc(1024);
-	int fds[2], status;
-	ssize_t n;
-	pid_t pid;
+	pid_t pid = fork();
 
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	pid = fork();
 	if (pid == 0) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-		if (dup2(null, 0) < 0 || dup2(fds[1], 1) < 0 || chdir(folder) < 0)
+		if (dup2(null, 0) < 0 || dup2(out_fd, 1) < 0 || chdir(folder) < 0)
 			_exit(120);
 		setenv("MAX_SHIM_VERSION", "2", 1);
 		execl(program, program, "-namespace", "default", "-address", address,
 			"-publish-binary", publisher, "-id", bundle, "start", NULL);
 		_exit(121);
 	}
+	return pid;
+}
+
+/* What it prints. */
+static inline char *start_shim_in(
+	const char *bundle, const char *address, const char *publisher)
+{
+	char *answer = xzalloc(1024);
+	int fds[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork_start(bundle, address, publisher, fds[1]);
 	close(fds[1]);
 	n = read(fds[0], answer, 1023);
 	close(fds[0]);
