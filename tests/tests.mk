@@ -68,6 +68,30 @@ $(FILES_PROBE): $(wildcard tests/system/files_probe/*.[ch]) Makefile
 	$(call say,CC,$@)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -I. -O2 -D_GNU_SOURCE -static -s -o $@ \
 		$(filter %.c,$^)
 
+# The programs, but with system calls that can be told to fail, see tests/fault/inject.c.
+FAULT_CALLS := $(shell awk -F ', ' '/^(CALL|RETURNS|ANYWAY|VARIADIC)[^a-z]/ { sub(/,/, "", $$2); print $$2 }' \
+	tests/fault/calls.h) syscall
+FAULT_LINK = $(CC) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(FAULT_CALLS)) -o $@ $(filter %.o,$^) \
+	$(filter %.a,$^)
+FAULT_BIN = $(addprefix $(B)/tests/fault/,containerd-shim-stencil-v2 templated stencil-files faults) \
+	$(B)/tests/fault/stencil-task $(B)/tests/fault/templatectl
+
+$(B)/tests/fault/containerd-shim-stencil-v2: $(B)/obj/shim/main_shim.o
+$(B)/tests/fault/templated: $(B)/obj/templated/main_templated.o
+$(B)/tests/fault/containerd-shim-stencil-v2 $(B)/tests/fault/templated: $(B)/obj/tests/fault/inject.o \
+		$(call lib_a,$(LIBS))
+	$(call say,LINK,$@)mkdir -p $(@D); $(FAULT_LINK) $(LIB_BASE) $(LIB_NL) $(LIB_SEC) $(LIB_HASH)
+
+$(B)/tests/fault/stencil-files: $(B)/obj/files/main_files.o $(B)/obj/tests/fault/inject.o $(call lib_a,files base)
+	$(call say,LINK,$@)mkdir -p $(@D); $(FAULT_LINK) -static-pie -lseccomp
+
+$(B)/tests/fault/faults: $(B)/obj/tests/fault/faults.o
+	$(call say,LINK,$@)mkdir -p $(@D); $(CC) $(LDFLAGS) -o $@ $^
+
+# Looked for beside the others.
+$(B)/tests/fault/stencil-task $(B)/tests/fault/templatectl: $(B)/tests/fault/%: $(B)/%
+	$(call say,COPY,$@)mkdir -p $(@D); cp $< $@
+
 # What containers of the quickstart and of the system tests run.
 BUSYBOX	 = $(PLAIN)/busybox
 $(BUSYBOX): packaging/busybox
@@ -96,18 +120,30 @@ check-filters:
 .PHONY: check-filters
 
 # What `make check` has in small, for a night: many clones, one after the other, and their traces; many
-# inputs for each fuzz target.
+# inputs for each fuzz target; faults of system calls, one in each life of a pod.
 CYCLES	 = 200
 READERS	 = 300
 EXECS	 = 2000
 FUZZ_RUNS = 1000000
+FAULTS	 = 1000
+KILLS	 = 200
+SEED	 = 1
+FAULT	 =
+ONLY	 =
+SOAK_FAULTS = FAULTS='$(FAULTS)' KILLS='$(KILLS)' SEED='$(SEED)' FAULT='$(FAULT)' ONLY='$(ONLY)'
 soak:
 	@$(MAKE) --no-print-directory deps DEPS=fuzz
 	@$(MAKE) --no-print-directory $(FUZZ_MAKE) $(addprefix build-fuzz/fuzz_,$(FUZZ_NAMES))
-	@CYCLES='$(CYCLES)' READERS='$(READERS)' EXECS='$(EXECS)' FUZZ_RUNS='$(FUZZ_RUNS)' \
+	@$(MAKE) --no-print-directory $(FAULT_BIN)
+	@CYCLES='$(CYCLES)' READERS='$(READERS)' EXECS='$(EXECS)' FUZZ_RUNS='$(FUZZ_RUNS)' $(SOAK_FAULTS) \
 		$(MAKE) --no-print-directory check \
-		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t'
-.PHONY: soak
+		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t tests/fault/soak.t'
+
+# Its last part alone.
+soak-faults:
+	@$(MAKE) --no-print-directory $(FAULT_BIN)
+	@$(SOAK_FAULTS) $(MAKE) --no-print-directory check TESTS=system TEST_FILES=tests/fault/soak.t
+.PHONY: soak soak-faults
 
 # What is in MAKEFLAGS here is not for the make in there.
 TRIXIE	 = $(MAKE) --no-print-directory deps DEPS=trixie && \

@@ -7,6 +7,8 @@
 # Both end, with everything that they run, when the script does.
 
 : "${RUNTIME:=io.containerd.stencil.v2}"
+# Where the programs are that are tried.
+: "${STENCIL_PROGRAMS:=$STENCIL_BUILD}"
 STENCIL_CONF=/run/stencil.conf
 # Every wait for something that should come has this limit, that of the tests in C.
 WAIT_SECONDS=$(sed -n 's/^#define PATIENCE_SECONDS //p' "${BASH_SOURCE[0]%/*}/patience.h")
@@ -90,7 +92,7 @@ instance_start()
 {
 	export CONTAINERD_NAMESPACE=$WORLD STENCIL_CONFIG=$STENCIL_CONF
 	export STENCIL_TRACE=$WORLD_DIR/trace.json
-	export PATH=$STENCIL_BUILD:$PATH
+	export PATH=$STENCIL_PROGRAMS:$PATH
 	CONTAINERD_LOG=$WORLD_DIR/containerd.log
 
 	mkdir -p /run/containerd-private
@@ -151,11 +153,11 @@ instance_stop()
 # store, which goes with the world, and the file server.
 newer_config()
 {
-	if "$STENCIL_BUILD/templated" --list-keys | grep -q '^images'; then
+	if "$STENCIL_PROGRAMS/templated" --list-keys | grep -q '^images'; then
 		printf '[images]\nenable = %s\npath = %s\n' "${WORLD_IMAGES:-false}" "$WORLD_DIR/images"
 	fi
-	if [ -x "$STENCIL_BUILD/stencil-files" ]; then
-		printf '[runtime]\nfile_server = %s\n' "$STENCIL_BUILD/stencil-files"
+	if [ -x "$STENCIL_PROGRAMS/stencil-files" ]; then
+		printf '[runtime]\nfile_server = %s\n' "$STENCIL_PROGRAMS/stencil-files"
 	fi
 }
 
