@@ -2,9 +2,12 @@
 /* Threads: see thread.h. */
 #include "base/thread.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/util.h"
 
@@ -56,4 +59,16 @@ int thread_start(void *(*fn)(void *), void *arg, size_t stack_bytes, bool detach
 	if (r == 0 && ret_thread)
 		*ret_thread = thread;
 	return -r;
+}
+
+void thread_wake(int event_fd)
+{
+	const uint64_t one = 1;
+	int saved = errno;
+
+	/* EAGAIN: it has been set so often that its counter is full, and so is readable.
+	 * EBADF, EINVAL: a fault of ours. All others pass. */
+	while (write(event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		assert(errno != EBADF && errno != EINVAL);
+	errno = saved;
 }

@@ -19,3 +19,7 @@ int cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline);
  */
 int thread_start(void *(*fn)(void *), void *arg, size_t stack_bytes, bool detached,
 	pthread_t *ret_thread);
+
+/* Makes an eventfd readable for who waits for it; for signal handlers, too. It can't
+ * fail: a thread that was not woken would be waited for for ever. */
+void thread_wake(int event_fd);

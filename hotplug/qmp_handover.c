@@ -33,8 +33,7 @@ static int stop_reader(struct qmp *q, int64_t deadline, struct err *err)
 	pthread_mutex_lock(&q->lock);
 	q->stop_deadline = deadline;
 	pthread_mutex_unlock(&q->lock);
-	if (eventfd_write(q->stop_fd, 1) < 0)
-		return err_sys(err, errno, "eventfd");
+	thread_wake(q->stop_fd);
 	pthread_join(q->reader, &stopped);
 	q->reading = false;
 	/* Read here since then, so lost to whoever is next. */

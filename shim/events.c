@@ -352,8 +352,7 @@ void events_free(struct events *e, int64_t deadline)
 	e->stop_at = deadline == DEADLINE_NONE ? DEADLINE_NONE - 1 : deadline;
 	pthread_cond_signal(&e->changed);
 	pthread_mutex_unlock(&e->lock);
-	if (eventfd_write(e->wake_fd, 1) < 0)
-		log_warn("cannot wake the publisher of events: %s", strerror(errno));
+	thread_wake(e->wake_fd);
 	pthread_join(e->thread, NULL);
 	destroy_events(e);
 }

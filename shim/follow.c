@@ -485,12 +485,9 @@ void follow_tell(struct follower *f, void (*gone)(void *user), void *user)
 
 void follow_end(struct follower *f)
 {
-	uint64_t one = 1;
-
 	if (!f)
 		return;
-	if (write(f->stop_fd, &one, sizeof(one)) < 0)
-		log_warn("stop following mounts: %s", strerror(errno));
+	thread_wake(f->stop_fd);
 	pthread_join(f->thread, NULL);
 	free_follower(f);
 }

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "shim/pod.h"
 
@@ -22,9 +23,7 @@ static void give_up(struct errand *e)
 	if (e->is_void)
 		return;
 	e->is_void = true;
-	if (eventfd_write(e->void_fd, 1) < 0)
-		log_error("who works for %s is not told that it is given up: %s",
-			e->container_id, strerror(errno));
+	thread_wake(e->void_fd);
 }
 
 static bool is_being_made(const struct pod *pod, const char *container_id)

@@ -248,8 +248,8 @@ void pod_names_look(struct pod_names *names, const struct pod_use *use)
 
 void pod_names_hang_up(struct pod_names *names)
 {
-	if (names && eventfd_write(names->end_fd, 1) < 0)
-		log_error("who asks for a name is waited for: %s", strerror(errno));
+	if (names)
+		thread_wake(names->end_fd);
 }
 
 void pod_names_free(struct pod_names *names)

@@ -202,8 +202,7 @@ static uint64_t ask_look(struct pod_net *n, bool end)
 	asked = ++n->asked;
 	n->ending |= end;
 	pthread_mutex_unlock(&n->lock);
-	if (eventfd_write(n->wake_fd, 1) < 0)
-		log_error("the pod's network is not looked at: %s", strerror(errno));
+	thread_wake(n->wake_fd);
 	return asked;
 }
 

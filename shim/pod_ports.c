@@ -85,8 +85,7 @@ void pod_ports_free(struct pod_ports *ports)
 	if (!ports)
 		return;
 	if (ports->runs) {
-		if (eventfd_write(ports->wake_fd, 1) < 0)
-			log_error("port-forward does not end: %s", strerror(errno));
+		thread_wake(ports->wake_fd);
 		pthread_join(ports->thread, NULL);
 	}
 	close_fd(ports->link_fd);

@@ -236,9 +236,7 @@ static bool mark_ended(struct process *p, uint32_t status, const struct timespec
 	p->state = next;
 	p->exit_status = status;
 	p->exited_at = *at;
-	if (eventfd_write(p->exit_fd, 1) < 0)
-		log_error(
-			"cannot wake who waits for %s: %s", name_of(p), strerror(errno));
+	thread_wake(p->exit_fd);
 	pthread_cond_broadcast(&p->container->pod->changed);
 	return true;
 }

@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "shim/container.h"
 #include "shim/net.h"
@@ -313,8 +314,7 @@ void sandbox_note_end_locked(struct pod *pod)
 		return;
 	s->ended = true;
 	clock_gettime(CLOCK_REALTIME, &s->exited_at);
-	if (eventfd_write(s->end_fd, 1) < 0)
-		log_error("who waits for the sandbox is not woken: %s", strerror(errno));
+	thread_wake(s->end_fd);
 }
 
 /* What still runs in it ends as if killed, and is there until it is deleted. */

@@ -398,9 +398,7 @@ void standins_free(struct standins *all)
 {
 	if (!all)
 		return;
-	if (eventfd_write(all->wake_fd, 1) < 0)
-		log_error(
-			"cannot wake who listens to the stand-ins: %s", strerror(errno));
+	thread_wake(all->wake_fd);
 	pthread_join(all->thread, NULL);
 	destroy_standins(all);
 }

@@ -10,6 +10,7 @@
  * that containerd was told of it. */
 #define SHIM_LISTEN_FD 3
 #define SHIM_TOLD_FD   4
+
 /*
  * The serving process's libc keeps no stacks of threads that have ended: it would keep
  * up to 40 MB of them, with 16 KiB each of what they had touched. That can only be said

@@ -398,8 +398,7 @@ int stdio_drain(struct stdio *s, int64_t deadline)
 
 void stdio_hang_up(struct stdio *s)
 {
-	if (eventfd_write(s->cancel_fd, 1) < 0)
-		log_warn("cannot end the standard streams: %s", strerror(errno));
+	thread_wake(s->cancel_fd);
 	if (s->agent)
 		agent_cancel(s->agent, &s->cancel);
 	for (int i = 0; i < STREAMS; i++)

@@ -44,8 +44,10 @@ static int cache_start_threads(struct cache *c)
 	if (r < 0)
 		return r;
 	r = thread_start(cache_fill_main, c, 512 << 10, false, &c->filler);
-	if (r < 0 && eventfd_write(c->stop_fd, 1) == 0)
+	if (r < 0) {
+		thread_wake(c->stop_fd);
 		pthread_join(c->keeper, NULL);
+	}
 	return r;
 }
 
@@ -170,8 +172,7 @@ void cache_free(struct cache *c)
 		return;
 	if (c->started) {
 		cache_hold(c, "templated is ending"); /* offers that were withdrawn */
-		if (eventfd_write(c->stop_fd, 1) < 0)
-			abort(); /* it counts to 2^64 - 2 before this can fail */
+		thread_wake(c->stop_fd);
 		pthread_join(c->keeper, NULL);
 	}
 	while (c->all) {

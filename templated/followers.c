@@ -122,7 +122,7 @@ void followers_free(struct followers *f)
 	if (!f)
 		return;
 	if (f->started) {
-		eventfd_write(f->stop_fd, 1);
+		thread_wake(f->stop_fd);
 		pthread_join(f->thread, NULL);
 	}
 	while (f->all)

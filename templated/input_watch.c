@@ -290,14 +290,14 @@ int input_watch_start(const struct input_watch_options *options, struct input_wa
 
 void input_watch_poke(struct input_watch *w)
 {
-	eventfd_write(w->poke_fd, 1);
+	thread_wake(w->poke_fd);
 }
 
 void input_watch_stop(struct input_watch *w)
 {
 	if (!w)
 		return;
-	eventfd_write(w->stop_fd, 1);
+	thread_wake(w->stop_fd);
 	pthread_join(w->thread, NULL);
 	input_watch_free(w);
 }

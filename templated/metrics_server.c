@@ -270,7 +270,7 @@ void metrics_server_stop(struct metrics_server *s)
 	if (!s)
 		return;
 	unlink(s->path);
-	eventfd_write(s->stop_fd, 1);
+	thread_wake(s->stop_fd);
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	pthread_cond_broadcast(&s->gone);

@@ -288,7 +288,7 @@ void server_stop(struct server *s)
 		end_connection(l);
 	pthread_cond_broadcast(&s->gone);
 	pthread_mutex_unlock(&s->lock);
-	eventfd_write(s->stop_fd, 1);
+	thread_wake(s->stop_fd);
 	pthread_join(s->accepter, NULL);
 	pthread_mutex_lock(&s->lock);
 	while (s->n_links > 0)

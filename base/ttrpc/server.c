@@ -39,11 +39,7 @@ int ttrpc_server_new(const struct ttrpc_server_config *config, struct ttrpc_serv
 
 void ttrpc_server_stop(struct ttrpc_server *s)
 {
-	uint64_t one = 1;
-	int saved = errno;
-
-	(void)!write(s->stop_fd, &one, sizeof(one));
-	errno = saved;
+	thread_wake(s->stop_fd);
 }
 
 void ttrpc_server_free(struct ttrpc_server *s)

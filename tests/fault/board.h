@@ -28,8 +28,8 @@ struct board_site {
 #define BOARD_KILL (-1)
 
 struct board {
-	/* The fault that is to be: the call of this site, the time that it is come by, and
-	 * what it fails with. */
+	/* The fault that is to be: the call of this site, the time that it is come by,
+	 * and what it fails with. */
 	_Atomic uint64_t armed; /* a hash; 0: none */
 	uint32_t nth;
 	int32_t error;

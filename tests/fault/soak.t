@@ -291,4 +291,5 @@ fi
 said='' wrong='' lives=0
 live last
 is "$said$wrong" '' 'a clean life at the end'
+rm -f /run/stencil-faults
 system_end

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* base/util, base/mount_word: bytes as digits, words as flags. */
-#include <setjmp.h>
+/* base/util, base/mount_word, base/thread: bytes as digits, words as flags, a wake. */
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "base/io.h"
 #include "base/mount_word.h"
+#include "base/thread.h"
 #include "base/util.h"
+#include "tests/lib/test.h"
 
 static void test_hex(void **state)
 {
@@ -75,12 +76,32 @@ static void test_fortified(void **state)
 #endif
 }
 
+/* Whoever waits is woken, also by one wake too many. */
+static void test_thread_wake(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(-ETIMEDOUT, wait_fd(fd, POLLIN, 0));
+	errno = EXDEV;
+	thread_wake(fd);
+	assert_int_equal(EXDEV, errno);
+	assert_int_equal(0, wait_fd(fd, POLLIN, soon()));
+	assert_int_equal(0, eventfd_write(fd, UINT64_MAX - 2));
+	thread_wake(fd);
+	assert_int_equal(EXDEV, errno);
+	assert_int_equal(0, wait_fd(fd, POLLIN, soon()));
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_mount_word),
 		cmocka_unit_test(test_fortified),
+		cmocka_unit_test(test_thread_wake),
 	};
 
 	return cmocka_run_group_tests_name("util", tests, NULL, NULL);
