@@ -5,8 +5,8 @@
 # $(B)/tests/<kind>/test_*.t; tests/fuzz/fuzz_*.c (a LLVMFuzzerTestOneInput) become fuzz_*.t, which
 # replay tests/fuzz/corpus/<name>/. All are linked with tests/lib/*.c and with every library of ours
 # but the agent's; test_guest_*.c and fuzz_guest_*.c with what the agent is made of.
-# Shell programs: tests/{lint,unit,integration,system,docker}/*.t as they lie.
-# Those of docker/ are for `make check-docker`.
+# Shell programs: tests/{lint,unit,integration,system,docker,soak}/*.t as they lie.
+# Those of docker/ are for `make check-docker`, those of soak/ for `make soak`.
 
 TESTS	 = lint unit fuzz integration system
 # A test that hangs is a failure, not a hang. Not a measure: many times what the longest needs, and a
@@ -120,7 +120,8 @@ check-filters:
 .PHONY: check-filters
 
 # What `make check` has in small, for a night: many clones, one after the other, and their traces; many
-# inputs for each fuzz target; faults of system calls, one in each life of a pod.
+# inputs for each fuzz target. And what it has not: an image of 200 MB that many pods read, what a
+# hostile pod's neighbour waits, and faults of system calls, one in each life of a pod.
 CYCLES	 = 200
 READERS	 = 300
 EXECS	 = 2000
@@ -135,9 +136,9 @@ soak:
 	@$(MAKE) --no-print-directory deps DEPS=fuzz
 	@$(MAKE) --no-print-directory $(FUZZ_MAKE) $(addprefix build-fuzz/fuzz_,$(FUZZ_NAMES))
 	@$(MAKE) --no-print-directory $(FAULT_BIN)
-	@CYCLES='$(CYCLES)' READERS='$(READERS)' EXECS='$(EXECS)' FUZZ_RUNS='$(FUZZ_RUNS)' $(SOAK_FAULTS) \
-		$(MAKE) --no-print-directory check \
-		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t tests/fault/soak.t'
+	@CYCLES='$(CYCLES)' READERS='$(READERS)' EXECS='$(EXECS)' FUZZ_RUNS='$(FUZZ_RUNS)' \
+		ROUNDS='$(ROUNDS)' $(SOAK_FAULTS) $(MAKE) --no-print-directory check \
+		TEST_FILES='tests/fuzz/soak.t tests/system/soak.t $(wildcard tests/soak/*.t) tests/fault/soak.t'
 
 # Its last part alone.
 soak-faults:

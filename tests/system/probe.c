@@ -18,6 +18,9 @@
  * "probe serve ADDRESS PORT COMMAND" listens there, and is done; each connection is then
  * a shell command's standard streams.
  *
+ * "probe latency COUNT FILE" opens, reads and closes a file so often, and tells what one
+ * of these took in the median, in microseconds.
+ *
  * "probe memory" reads all physical memory of its VM once, by /proc/kcore, which needs a
  * privileged container.
  */
@@ -245,6 +248,47 @@ static int run_server(const char *address, const char *port, const char *command
 	}
 }
 
+static int compare_numbers(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double read_once(const char *path)
+{
+	struct timespec from, to;
+	char byte;
+	int fd;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &byte, 1) < 0 || close(fd) < 0)
+		return -1;
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	return (double)(to.tv_sec - from.tv_sec) * 1e6 +
+	       (double)(to.tv_nsec - from.tv_nsec) / 1e3;
+}
+
+static int tell_latency(size_t count, const char *path)
+{
+	double *took = calloc(count, sizeof(*took));
+
+	if (!took || count == 0)
+		return 1;
+	for (size_t i = 0; i < count; i++) {
+		took[i] = read_once(path);
+		if (took[i] < 0) {
+			perror(path);
+			return 1;
+		}
+	}
+	qsort(took, count, sizeof(*took), compare_numbers);
+	printf("latency_us %.1f\n", took[count / 2]);
+	free(took);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned char bytes[16];
@@ -260,6 +304,8 @@ int main(int argc, char **argv)
 		return run_until(argv[2]);
 	if (argc == 5 && strcmp(argv[1], "serve") == 0)
 		return run_server(argv[2], argv[3], argv[4]);
+	if (argc == 4 && strcmp(argv[1], "latency") == 0)
+		return tell_latency(strtoul(argv[2], NULL, 10), argv[3]);
 	if (argc == 2 && strcmp(argv[1], "memory") == 0)
 		return read_memory();
 	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
