@@ -32,6 +32,9 @@ struct report {
 	struct phases phases;
 };
 
+/* Of so many builds that ended last the results are kept, for clients that are slow. */
+#define RESULTS_KEPT 16
+
 struct builder {
 	struct daemon *daemon;
 	pthread_mutex_t lock;
@@ -45,7 +48,7 @@ struct builder {
 	enum build_step step;
 	int64_t began_ms;
 	struct phases phases;
-	struct build_result last; /* of the build that ended last */
+	struct build_result results[RESULTS_KEPT]; /* by the build's number, modulo */
 	struct report report;
 	struct manifest failed; /* the inputs of the last one, if it failed; else empty */
 	struct build build;     /* the thread's */
@@ -168,7 +171,7 @@ static void builder_keep_result(struct builder *b, const struct build_result *re
 	/* Read once: the phases add up to the whole. */
 	int64_t now = now_ms();
 
-	b->last = *result;
+	b->results[b->builds % RESULTS_KEPT] = *result;
 	if (result->built || result->code < 0)
 		b->report = (struct report){.result = *result,
 			.took_ms = now - b->began_ms,
@@ -327,8 +330,13 @@ bool builder_follow(struct builder *b, uint64_t ticket, enum build_step *step,
 	} else if (ticket > b->builds) {
 		*ret = (struct build_result){0};
 		ret->code = err_set(&ret->err, -ECANCELED, "the build was cancelled");
+	} else if (b->builds - ticket < RESULTS_KEPT) {
+		*ret = b->results[ticket % RESULTS_KEPT];
 	} else {
-		*ret = b->last;
+		*ret = (struct build_result){0};
+		ret->code = err_set(&ret->err, -ESTALE,
+			"the build has ended, and %d others since: see templatectl status",
+			RESULTS_KEPT);
 	}
 	pthread_mutex_unlock(&b->lock);
 	return goes_on;
