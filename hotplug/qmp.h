@@ -17,7 +17,7 @@
  * answers by id and keeps the last QMP_EVENTS_KEPT events.
  */
 #define QMP_MESSAGE_MAX (1u << 20)
-#define QMP_NODES_MAX   (16u << 10) /* values in a message: 240 vCPUs take 3000 */
+#define QMP_NODES_MAX   (32u << 10) /* values in a message: QEMU 10's schema takes most */
 #define QMP_DEPTH_MAX   32
 #define QMP_EVENTS_KEPT 64
 
