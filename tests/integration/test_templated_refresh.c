@@ -186,7 +186,8 @@ static void test_now(void **state)
 static void fails(const char *lines, const char *why, const char *id)
 {
 	cut_log();
-	write_conf(lines); /* which is followed: SIGHUP beside it would ask for two builds */
+	/* It is followed: SIGHUP beside it would ask for two builds. */
+	write_conf(lines);
 	wait_log("no new template, what there was goes on serving");
 	wait_log(why);
 	assert_nothing_half_done();

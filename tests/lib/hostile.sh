@@ -54,14 +54,11 @@ hostile_name()
 
 hostile_make()
 {
-	local kernel debs
+	local debs
 
-	read -r kernel <"$STENCIL_GUEST/packages"
-	[[ $kernel == *.deb ]] || hostile_fails "there are no headers of the kernel $kernel" || return
-	debs=$("$STENCIL_SOURCE/guest/mkguest" headers "$STENCIL_GUEST/cache" "$kernel" 2>"$HOSTILE_DIR/log") ||
-		hostile_fails "no headers: $(tail -n 1 "$HOSTILE_DIR/log")" || return
-	# shellcheck disable=SC2086 # one word for each
-	hostile_unpack $debs || bail "the headers can't be unpacked"
+	mapfile -t debs <"$STENCIL_GUEST/headers"
+	[[ ${debs[0]} == *.deb ]] || hostile_fails "no headers: ${debs[0]}" || return
+	hostile_unpack "${debs[@]}" || bail "the headers can't be unpacked"
 	hostile_build || bail "the module can't be built: $(tail -n 20 "$HOSTILE_DIR/log")"
 }
 

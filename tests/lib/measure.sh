@@ -44,6 +44,18 @@ pids_of() # NAME
 	done
 }
 
+# The child of a process that runs a program, the first of several.
+child_of() # PID NAME
+{
+	local pid
+
+	for pid in $(pids_of "$2"); do
+		[ "$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status" 2>/dev/null)" = "$1" ] || continue
+		echo "$pid"
+		return
+	done
+}
+
 # The sum of fields of a process's mappings whose name matches, in KiB.
 smaps_kib() # PID NAME-REGEX FIELD-REGEX
 {

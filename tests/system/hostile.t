@@ -51,7 +51,7 @@ hostile_start() # ATTACK [MODULE-PARAMETER...]
 	done_well $? "$1: a pod whose kernel does it" || return
 	qemu=$(qemu_pid "$1")
 	shim=$(comm -13 <(sort <<<"$others") <(pids_of containerd-shim-stencil-v2 | sort))
-	server=$(pgrep -o -P "$shim" stencil-files)
+	server=$(child_of "$shim" stencil-files)
 	shim_from=$(ticks "$shim") qemu_from=$(ticks "$qemu") shim_kib=$(private_kib "$shim")
 }
 

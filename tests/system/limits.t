@@ -41,7 +41,7 @@ is "$(cat "$memory")" "$(bytes_for 256)" 'its VM may have its memory and the ove
 is "$(cat "$(limit_of "$qemu" pids pids.max pids.max)")" 2048 'and a number of processes'
 like "$(cat "$(limit_of "$qemu" cpu cpu.cfs_quota_us cpu.max)")" '^(-1|max 100000)$' 'and all CPUs'
 is "$(cat "/proc/$qemu/oom_score_adj")" 0 'its OOM score is not the shim'\''s'
-server=$(pgrep -P "$(pids_of containerd-shim-stencil-v2)" stencil-files)
+server=$(child_of "$(pids_of containerd-shim-stencil-v2)" stencil-files)
 is "$(cat "/proc/$server/cgroup")" "$(cat "/proc/$qemu/cgroup")" 'its file server is in the same cgroup'
 is "$(cat "/proc/$server/oom_score_adj")" 0 'with the same OOM score'
 shim=$(limit_of "$(pids_of containerd-shim-stencil-v2)" memory memory.limit_in_bytes memory.max)
