@@ -65,7 +65,7 @@ static void test_many_values(void **state)
 	assert_int_equal(dropped(q), 1);
 	assert_int_equal(qmp_mark(q), 0);
 	assert_err(command(q, "b", err), -EBADMSG,
-		"QMP b: a QMP message has more than 16384 values");
+		"QMP b: a QMP message has more than 32768 values");
 	peer_end(&peer);
 }
 
