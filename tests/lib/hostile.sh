@@ -41,7 +41,7 @@ hostile_build()
 	cp -r "$STENCIL_SOURCE/tests/hostile" "$source/tests/"
 	cp "$STENCIL_SOURCE/files/wire.h" "$source/files/"
 	MAKEFLAGS='' make -C "$HOSTILE_DIR"/headers/usr/src/linux-headers-*-amd64 CC="${CC:-gcc}" \
-		M="$source/tests/hostile" KCFLAGS=-Werror modules >"$HOSTILE_DIR/log" 2>&1 &&
+		M="$source/tests/hostile" KCFLAGS=-Werror CONFIG_DEBUG_INFO_BTF_MODULES= modules >"$HOSTILE_DIR/log" 2>&1 &&
 		strip --strip-debug -o "$HOSTILE.new" "$source/tests/hostile/hostile.ko" && mv "$HOSTILE.new" "$HOSTILE"
 }
 

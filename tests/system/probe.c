@@ -187,9 +187,15 @@ static int run_until(const char *command)
 	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR,
 		RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_IFADDR,
 		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE};
+	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	char message[8192];
 
+	/* One without an address is passed over where the kernel itself is the sender. */
+	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0) {
+		perror("netlink");
+		return 1;
+	}
 	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
 		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i],
 			    sizeof(groups[i])) < 0) {
