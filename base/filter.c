@@ -10,6 +10,24 @@
 #include "base/io.h"
 #include "base/util.h"
 
+int filter_new(uint32_t otherwise, scmp_filter_ctx *ret)
+{
+	scmp_filter_ctx ctx = seccomp_init(otherwise);
+	int r;
+
+	if (!ctx)
+		return -ENOMEM;
+	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (r == 0)
+		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, FILTER_FLAG_LOG != 0);
+	if (r < 0) {
+		seccomp_release(ctx);
+		return r;
+	}
+	*ret = ctx;
+	return 0;
+}
+
 int filter_add_calls(
 	scmp_filter_ctx ctx, uint32_t action, const int *calls, size_t n_calls)
 {
@@ -93,6 +111,44 @@ int filter_add_ways_out(scmp_filter_ctx ctx, uint32_t action)
 		SCMP_SYS(semctl),
 		SCMP_SYS(mq_open),
 		SCMP_SYS(mq_unlink),
+	};
+
+	return filter_add_calls(ctx, action, calls, ARRAY_SIZE(calls));
+}
+
+int filter_add_never(scmp_filter_ctx ctx, uint32_t action)
+{
+	static const int calls[] = {
+		SCMP_SYS(execve),
+		SCMP_SYS(fork),
+		SCMP_SYS(vfork),
+		SCMP_SYS(pidfd_open),
+		SCMP_SYS(pidfd_send_signal),
+		SCMP_SYS(kill),
+		SCMP_SYS(tkill),
+		SCMP_SYS(setuid),
+		SCMP_SYS(setgid),
+		SCMP_SYS(setreuid),
+		SCMP_SYS(setregid),
+		SCMP_SYS(setresuid),
+		SCMP_SYS(setresgid),
+		SCMP_SYS(setgroups),
+		SCMP_SYS(socketpair),
+		SCMP_SYS(connect),
+		SCMP_SYS(bind),
+		SCMP_SYS(listen),
+		SCMP_SYS(accept),
+		SCMP_SYS(accept4),
+		SCMP_SYS(delete_module),
+		SCMP_SYS(kexec_file_load),
+		SCMP_SYS(reboot),
+		SCMP_SYS(swapon),
+		SCMP_SYS(quotactl),
+		SCMP_SYS(acct),
+		SCMP_SYS(personality),
+		SCMP_SYS(iopl),
+		SCMP_SYS(ioperm),
+		SCMP_SYS(memfd_secret),
 	};
 
 	return filter_add_calls(ctx, action, calls, ARRAY_SIZE(calls));

@@ -109,41 +109,10 @@ static const int allowed[] = {
 	SCMP_SYS(rt_sigtimedwait),
 };
 
-/* Beside filter_add_ways_out(): other programs, other processes,
- * other ids, the network. */
+/* Beside filter_add_ways_out() and filter_add_never(). */
 static const int deadly[] = {
-	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
-	SCMP_SYS(fork),
-	SCMP_SYS(vfork),
-	SCMP_SYS(pidfd_open),
-	SCMP_SYS(pidfd_send_signal),
-	SCMP_SYS(kill),
-	SCMP_SYS(tkill),
-	SCMP_SYS(setuid),
-	SCMP_SYS(setgid),
-	SCMP_SYS(setreuid),
-	SCMP_SYS(setregid),
-	SCMP_SYS(setresuid),
-	SCMP_SYS(setresgid),
-	SCMP_SYS(setgroups),
-	SCMP_SYS(socketpair),
-	SCMP_SYS(connect),
-	SCMP_SYS(bind),
-	SCMP_SYS(listen),
-	SCMP_SYS(accept),
-	SCMP_SYS(accept4),
-	SCMP_SYS(delete_module),
-	SCMP_SYS(kexec_file_load),
-	SCMP_SYS(reboot),
-	SCMP_SYS(swapon),
-	SCMP_SYS(quotactl),
-	SCMP_SYS(acct),
-	SCMP_SYS(personality),
-	SCMP_SYS(iopl),
-	SCMP_SYS(ioperm),
 	SCMP_SYS(memfd_create),
-	SCMP_SYS(memfd_secret),
 	SCMP_SYS(io_uring_setup),
 };
 
@@ -192,6 +161,8 @@ static int add_rules(scmp_filter_ctx ctx)
 			ctx, SCMP_ACT_KILL_PROCESS, deadly, ARRAY_SIZE(deadly));
 	if (r == 0)
 		r = filter_add_ways_out(ctx, SCMP_ACT_KILL_PROCESS);
+	if (r == 0)
+		r = filter_add_never(ctx, SCMP_ACT_KILL_PROCESS);
 	return r == 0 ? add_conditions(ctx) : r;
 }
 
@@ -214,13 +185,9 @@ static int add_keeper_rules(scmp_filter_ctx ctx)
 static int install_filter(
 	uint32_t otherwise, int (*add)(scmp_filter_ctx ctx), struct err *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(otherwise);
-	int r = -ENOMEM;
+	scmp_filter_ctx ctx = NULL;
+	int r = filter_new(otherwise, &ctx);
 
-	if (ctx)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	if (r == 0)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, FILTER_FLAG_LOG != 0);
 	if (r == 0)
 		r = add(ctx);
 	if (r == 0)

@@ -122,15 +122,11 @@ static int add_rules(scmp_filter_ctx ctx)
 
 int own_filter_enter(struct err *err)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-	int r = -ENOMEM;
+	scmp_filter_ctx ctx = NULL;
+	int r = filter_new(SCMP_ACT_ERRNO(ENOSYS), &ctx);
 
-	if (ctx)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (r == 0)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, FILTER_FLAG_LOG != 0);
 	if (r == 0)
 		r = add_rules(ctx);
 	if (r == 0)

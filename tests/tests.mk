@@ -64,7 +64,7 @@ $(B)/tests/unit/test_oci_json.t $(B)/tests/fuzz/fuzz_oci_json.t $(B)/fuzz_oci_js
 $(PROBE) $(ESCAPE): $(PLAIN)/%: %.c Makefile
 	$(call say,CC,$<)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -O2 -D_GNU_SOURCE -static -s -o $@ $<
 
-$(FILES_PROBE): $(wildcard tests/system/files_probe/*.[ch]) Makefile
+$(FILES_PROBE): $(wildcard tests/system/files_probe/*.[ch]) tests/lib/inotify_words.h Makefile
 	$(call say,CC,$@)mkdir -p $(@D); $(CC) -std=gnu11 $(WARN) -I. -O2 -D_GNU_SOURCE -static -s -o $@ \
 		$(filter %.c,$^)
 

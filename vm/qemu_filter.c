@@ -117,48 +117,19 @@ static const int allowed[] = {
 	SCMP_SYS(shutdown),
 };
 
-/* Beside filter_add_ways_out(): other programs, other processes, other ids, the network,
- * the machine. */
+/* Beside filter_add_ways_out() and filter_add_never(). */
 static const int deadly[] = {
-	SCMP_SYS(execve),
-	SCMP_SYS(fork),
-	SCMP_SYS(vfork),
-	SCMP_SYS(kill),
-	SCMP_SYS(tkill),
 	SCMP_SYS(rt_sigqueueinfo),
 	SCMP_SYS(rt_tgsigqueueinfo),
-	SCMP_SYS(pidfd_open),
-	SCMP_SYS(pidfd_send_signal),
 	SCMP_SYS(kcmp),
 	SCMP_SYS(unshare),
 	SCMP_SYS(name_to_handle_at),
-	SCMP_SYS(setuid),
-	SCMP_SYS(setgid),
-	SCMP_SYS(setreuid),
-	SCMP_SYS(setregid),
-	SCMP_SYS(setresuid),
-	SCMP_SYS(setresgid),
 	SCMP_SYS(setfsuid),
 	SCMP_SYS(setfsgid),
-	SCMP_SYS(setgroups),
 	SCMP_SYS(capset),
-	SCMP_SYS(socketpair),
-	SCMP_SYS(connect),
-	SCMP_SYS(bind),
-	SCMP_SYS(listen),
-	SCMP_SYS(accept),
-	SCMP_SYS(accept4),
-	SCMP_SYS(io_uring_enter),
-	SCMP_SYS(io_uring_register),
 	SCMP_SYS(mknod),
 	SCMP_SYS(mknodat),
-	SCMP_SYS(delete_module),
-	SCMP_SYS(kexec_file_load),
-	SCMP_SYS(reboot),
-	SCMP_SYS(swapon),
 	SCMP_SYS(swapoff),
-	SCMP_SYS(quotactl),
-	SCMP_SYS(acct),
 	SCMP_SYS(syslog),
 	SCMP_SYS(sethostname),
 	SCMP_SYS(setdomainname),
@@ -166,11 +137,7 @@ static const int deadly[] = {
 	SCMP_SYS(clock_settime),
 	SCMP_SYS(adjtimex),
 	SCMP_SYS(clock_adjtime),
-	SCMP_SYS(personality),
 	SCMP_SYS(modify_ldt),
-	SCMP_SYS(iopl),
-	SCMP_SYS(ioperm),
-	SCMP_SYS(memfd_secret),
 };
 
 /* ---- by their arguments ---- */
@@ -333,6 +300,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct qemu_filter *f)
 	if (r == 0)
 		r = filter_add_ways_out(ctx, SCMP_ACT_KILL_PROCESS);
 	if (r == 0)
+		r = filter_add_never(ctx, SCMP_ACT_KILL_PROCESS);
+	if (r == 0)
 		r = add_conditions(ctx);
 	if (r == 0 && f->kvm)
 		r = seccomp_rule_add_array(
@@ -344,11 +313,9 @@ static int add_rules(scmp_filter_ctx ctx, const struct qemu_filter *f)
 
 int qemu_filter_make(const struct qemu_filter *f, struct sock_fprog *ret)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-	int r = -ENOMEM;
+	scmp_filter_ctx ctx = NULL;
+	int r = filter_new(SCMP_ACT_ERRNO(ENOSYS), &ctx);
 
-	if (ctx)
-		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	/* A binary tree: ioctl, which KVM's vCPUs live in, is looked at each time. */
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);

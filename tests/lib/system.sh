@@ -161,6 +161,29 @@ event_wait() # REGEX NAME
 	ok $? "$2" || diag "no event like $1; the last ones:"$'\n'"$(tail -n 5 "$EVENTS")"
 }
 
+# Starts "FUNCTION 0", "FUNCTION 1" and so on; what each says goes to $WORLD_DIR/FUNCTION<number>.
+workers_start() # FUNCTION COUNT
+{
+	local i
+
+	WORKERS=()
+	for ((i = 0; i < $2; i++)); do
+		"$1" "$i" >"$WORLD_DIR/$1$i" 2>&1 &
+		WORKERS+=($!)
+	done
+}
+
+# All have to succeed.
+workers_end() # FUNCTION NAME
+{
+	local i
+
+	for ((i = 0; i < ${#WORKERS[@]}; i++)); do
+		wait "${WORKERS[i]}"
+		ok $? "$2 $((i + 1)) of ${#WORKERS[@]}" || diag "$(tail -n 3 "$WORLD_DIR/$1$i")"
+	done
+}
+
 system_end()
 {
 	local left

@@ -98,14 +98,8 @@ work() # WORKER
 
 pods_gone 'no pod is left'
 before=$(look)
-for ((worker = 0; worker < workers; worker++)); do
-	work "$worker" >"$WORLD_DIR/work$worker" 2>&1 &
-	pids[worker]=$!
-done
-for ((worker = 0; worker < workers; worker++)); do
-	wait "${pids[worker]}"
-	ok $? "worker $((worker + 1)) of $workers" || diag "$(tail -n 3 "$WORLD_DIR/work$worker")"
-done
+workers_start work "$workers"
+workers_end work worker
 is "$(cat "$WORLD_DIR"/work* | tr -d '\r' | grep -cx 100)" "$cycles" "$cycles pods have read it"
 pods_gone 'and are gone'
 is "$(look)" "$before" 'with their mounts, folders, cgroups and uses of the image'

@@ -79,18 +79,12 @@ work() # WORKER
 # One first: what is made once and stays is there then.
 works 'a container' first --with-ns network:/run/netns/pod0 -- true
 before=$(look) before_kib=$(used_kib) before_own_kib=$(own_kib)
-for ((worker = 0; worker < workers; worker++)); do
-	work "$worker" >"$WORLD_DIR/work$worker" 2>&1 &
-	pids[worker]=$!
-done
+workers_start work "$workers"
 for ((i = 0; i < refreshes; i++)); do
 	capture templatectl --config "$STENCIL_CONF" refresh
 	ok $? "refresh $((i + 1)) while they run" || diag "$(cat "$ERR")"
 done
-for ((worker = 0; worker < workers; worker++)); do
-	wait "${pids[worker]}"
-	ok $? "worker $((worker + 1)) of $workers" || diag "$(tail -n 3 "$WORLD_DIR/work$worker")"
-done
+workers_end work worker
 is "$(cat "$WORLD_DIR"/work* | sort -n | uniq | grep -cE '^[0-9]+$')" "$cycles" \
 	'every container ran, with its network'
 containers_remove
@@ -130,15 +124,9 @@ read_all() # WORKER
 published_kib=$(($(perl -ne 'print $1 if /"published_bytes": *"?(\d+)/' \
 	/run/stencil/template/*/manifest.json) / 1024))
 from=$SECONDS
-for ((worker = 0; worker < workers; worker++)); do
-	read_all "$worker" >"$WORLD_DIR/read$worker" 2>&1 &
-	pids[worker]=$!
-done
-for ((worker = 0; worker < workers; worker++)); do
-	wait "${pids[worker]}"
-	ok $? "reader $((worker + 1)) of $workers" || diag "$(tail -n 3 "$WORLD_DIR/read$worker")"
-done
-is "$(cat "$WORLD_DIR"/read* | grep -cE '^[0-9]+ [0-9]+ [0-9]+$')" "$readers" \
+workers_start read_all "$workers"
+workers_end read_all reader
+is "$(cat "$WORLD_DIR"/read_all* | grep -cE '^[0-9]+ [0-9]+ [0-9]+$')" "$readers" \
 	'every guest has read its memory'
 # The last lease's end has it punched, in templated's own time.
 deadline=$((SECONDS + WAIT_SECONDS))
@@ -148,7 +136,7 @@ done
 between "$(resident_kib)" 1 $((published_kib * 11 / 10)) \
 	"KiB of the template are resident, at most a tenth more than when it was published"
 diag "$readers guests in $((SECONDS - from)) s; resident: $published_kib KiB when published," \
-	"at most $(cut -d ' ' -f 3 "$WORLD_DIR"/read* | sort -n | tail -n 1) as one ended," \
+	"at most $(cut -d ' ' -f 3 "$WORLD_DIR"/read_all* | sort -n | tail -n 1) as one ended," \
 	"$(resident_kib) at the end"
 is "$(grep -c '"factory":"template"' "$STENCIL_TRACE")" $((cycles + 1 + readers)) 'each was a clone'
 less "$(own_kib)" $((before_own_kib + 4096)) "KiB of memory are templated's own"
@@ -189,15 +177,9 @@ for ((i = 0; i < 8; i++)); do
 done
 read -r -a guest_before <<<"$(look_guest)"
 read -r -a shim_before <<<"$(look_shim)"
-for ((worker = 0; worker < 4; worker++)); do
-	exec_many "$worker" >"$WORLD_DIR/execs$worker" 2>&1 &
-	pids[worker]=$!
-done
-for ((worker = 0; worker < 4; worker++)); do
-	wait "${pids[worker]}"
-	ok $? "execs, $((worker + 1)) of 4" || diag "$(tail -n 3 "$WORLD_DIR/execs$worker")"
-done
-is "$(cat "$WORLD_DIR"/execs[0-3] | sort -n | uniq | grep -cE '^[0-9]+$')" "$execs" 'each has its output'
+workers_start exec_many 4
+workers_end exec_many 'execs,'
+is "$(cat "$WORLD_DIR"/exec_many[0-3] | sort -n | uniq | grep -cE '^[0-9]+$')" "$execs" 'each has its output'
 read -r -a guest_after <<<"$(look_guest)"
 read -r -a shim_after <<<"$(look_shim)"
 diag "$execs execs; threads, files, KiB of the guest: ${guest_before[*]}, then ${guest_after[*]};" \

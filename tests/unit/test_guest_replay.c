@@ -5,11 +5,11 @@
 
 #include <poll.h>
 #include <sys/fsuid.h>
-#include <sys/inotify.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
 #include "guest/replay.h"
+#include "tests/lib/inotify_words.h"
 
 /*
  * A test changes m->folder as anybody on the host would, and watches m->at as a process
@@ -89,32 +89,12 @@ static void watch_name(struct watching *w, const char *name, uint32_t mask)
 
 static void add_event(struct watching *w, const struct inotify_event *e)
 {
-	static const struct {
-		uint32_t bit;
-		const char *name;
-	} names[] = {
-		{IN_CREATE, "CREATE"},
-		{IN_DELETE, "DELETE"},
-		{IN_MODIFY, "MODIFY"},
-		{IN_ATTRIB, "ATTRIB"},
-		{IN_CLOSE_WRITE, "CLOSE_WRITE"},
-		{IN_MOVED_FROM, "MOVED_FROM"},
-		{IN_MOVED_TO, "MOVED_TO"},
-		{IN_DELETE_SELF, "DELETE_SELF"},
-		{IN_MOVE_SELF, "MOVE_SELF"},
-		{IN_IGNORED, "IGNORED"},
-		{IN_OPEN, "OPEN"},
-		{IN_CLOSE_NOWRITE, "CLOSE_NOWRITE"},
-		{IN_ACCESS, "ACCESS"},
-		{IN_Q_OVERFLOW, "OVERFLOW"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (e->mask & names[i].bit)
+	for (size_t i = 0; i < ARRAY_SIZE(inotify_words); i++)
+		if (e->mask & inotify_words[i].bit)
 			w->len += (size_t)snprintf(w->text + w->len,
-				sizeof(w->text) - w->len, "%s%s%s%s, ", names[i].name,
-				e->mask & IN_ISDIR ? "/" : "", e->len ? " " : "",
-				e->len ? e->name : "");
+				sizeof(w->text) - w->len, "%s%s%s%s, ",
+				inotify_words[i].name, e->mask & IN_ISDIR ? "/" : "",
+				e->len ? " " : "", e->len ? e->name : "");
 	assert_true(w->len < sizeof(w->text));
 }
 

@@ -1,39 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vm/qemu_filter: what each system call comes to. That a real QEMU has the filter and
  * does without what it refuses is tried by the integration and system tests. */
-#include "tests/lib/test.h"
+#include "tests/unit/filter_rows.h"
 
 #include <asm/prctl.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/util.h"
 #include "vm/confine.h"
 #include "vm/qemu_filter.h"
 
-/* What the kernel says to a call that the filter lets through is an errno, too: each row
- * has arguments for which that is none of these, or OK. */
-#define OK     0
-#define KILLED -1
-#define HELD   ENOSYS /* nobody has the listener */
-
-/* In place of an argument: our own pid. */
-#define SELF (-4711)
+#define HELD ENOSYS /* nobody has the listener */
 
 #define EXEC_FD 77
 #define THREAD  (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
@@ -41,11 +28,7 @@
 
 static const char exec_path[1];
 
-static const struct row {
-	const char *what;
-	long call, args[5];
-	int outcome; /* an errno, OK or KILLED */
-} rows[] = {
+static const struct filter_row rows[] = {
 	{"getpid", SYS_getpid, {0}, OK},
 	{"code that can be written", SYS_mmap,
 		{0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -136,7 +119,7 @@ static const struct row {
 	{"settimeofday", SYS_settimeofday, {0}, KILLED},
 };
 
-static void install_filter(bool kvm)
+static bool install(bool kvm)
 {
 	const struct qemu_filter f = {
 		.pid = getpid(), .kvm = kvm, .exec_fd = EXEC_FD, .exec_path = exec_path};
@@ -144,66 +127,41 @@ static void install_filter(bool kvm)
 	const char *step;
 	int listener;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		qemu_filter_make(&f, &program) < 0 ||
-		confine_filter(&program, &listener, &step) < 0 || close(listener) < 0)
-		_exit(254);
+	return qemu_filter_make(&f, &program) == 0 &&
+	       confine_filter(&program, &listener, &step) == 0 && close(listener) == 0;
 }
 
-/* In a child: the call's errno as its exit status, 0 for none. */
-static int try_call(const struct row *row, bool kvm)
+static bool enter(void)
 {
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		long args[5];
-
-		for (int i = 0; i < 5; i++)
-			args[i] = row->args[i] == SELF ? getpid() : row->args[i];
-		install_filter(kvm);
-		_exit(syscall(row->call, args[0], args[1], args[2], args[3], args[4],
-			      0) == -1
-				? errno
-				: 0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		return KILLED;
-	if (!WIFEXITED(status))
-		fail_msg("%s: status 0x%x", row->what, status);
-	return WEXITSTATUS(status);
+	return install(false);
 }
 
-static void check_row(const struct row *row, bool kvm)
+static bool enter_with_kvm(void)
 {
-	int outcome = try_call(row, kvm);
-
-	if (outcome != row->outcome)
-		fail_msg("%s comes to %d, wanted %d", row->what, outcome, row->outcome);
+	return install(true);
 }
 
 /* A wall's proof: docs/security.md. */
 static void test_calls(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		check_row(&rows[i], false);
+	filter_check(rows, ARRAY_SIZE(rows), enter);
 }
 
 static void test_kvm(void **state)
 {
-	static const struct row with = {"KVM_RUN", SYS_ioctl, {-1, KVM_RUN}, EBADF},
-				extended = {"KVM_GET_CLOCK, extended", SYS_ioctl,
-					{-1, (long)(HIGH | KVM_GET_CLOCK)}, EBADF},
-				without = {"KVM_RUN", SYS_ioctl, {-1, KVM_RUN}, ENOSYS},
-				other = {"TUNSETIFF", SYS_ioctl, {-1, TUNSETIFF}, ENOSYS};
+	static const struct filter_row with[] = {
+		{"KVM_RUN", SYS_ioctl, {-1, KVM_RUN}, EBADF},
+		{"KVM_GET_CLOCK, extended", SYS_ioctl, {-1, (long)(HIGH | KVM_GET_CLOCK)},
+			EBADF},
+		{"TUNSETIFF", SYS_ioctl, {-1, TUNSETIFF}, ENOSYS},
+	};
+	static const struct filter_row without = {
+		"KVM_RUN", SYS_ioctl, {-1, KVM_RUN}, ENOSYS};
 
 	(void)state;
-	check_row(&with, true);
-	check_row(&extended, true);
-	check_row(&other, true);
-	check_row(&without, false);
+	filter_check(with, ARRAY_SIZE(with), enter_with_kvm);
+	filter_check(&without, 1, enter);
 }
 
 static void *do_nothing(void *arg)
@@ -221,7 +179,8 @@ static void test_threads(void **state)
 	if (pid == 0) {
 		pthread_t thread;
 
-		install_filter(false);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !enter())
+			_exit(254);
 		_exit(pthread_create(&thread, NULL, do_nothing, NULL) == 0 &&
 					pthread_join(thread, NULL) == 0
 				? 0

@@ -1,32 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* templated/own_filter: what system calls come to. That templated and its children have
  * all that they need is tried by the integration and system tests. */
-#include "tests/lib/test.h"
+#include "tests/unit/filter_rows.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/util.h"
 #include "templated/own_filter.h"
 #include "vm/confine.h"
 #include "vm/qemu_filter.h"
 
-#define OK     0
-#define KILLED -1
-
-static const struct row {
-	const char *what;
-	long call, args[5];
-	int outcome; /* an errno, OK or KILLED */
-} rows[] = {
+static const struct filter_row rows[] = {
 	{"getpid", SYS_getpid, {0}, OK},
 	{"open to write", SYS_openat, {AT_FDCWD, (long)"/dev/null", O_RDWR}, OK},
 	{"a Unix socket", SYS_socket, {AF_UNIX, SOCK_STREAM}, OK},
@@ -54,41 +42,18 @@ static const struct row {
 	{"an x32 call", 0x40000000 | SYS_getpid, {0}, KILLED},
 };
 
-/* In a child: the call's errno as its exit status, 0 for none. */
-static int try_call(const struct row *row)
+static bool enter(void)
 {
-	pid_t pid = fork();
 	struct err err;
-	int status;
 
-	if (pid == 0) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-			own_filter_enter(&err) < 0)
-			_exit(254);
-		_exit(syscall(row->call, row->args[0], row->args[1], row->args[2],
-			      row->args[3], row->args[4], 0) == -1
-				? errno
-				: 0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		return KILLED;
-	if (!WIFEXITED(status))
-		fail_msg("%s: status 0x%x", row->what, status);
-	return WEXITSTATUS(status);
+	return own_filter_enter(&err) == 0;
 }
 
 /* A wall's proof: docs/security.md. */
 static void test_calls(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		int outcome = try_call(&rows[i]);
-
-		if (outcome != rows[i].outcome)
-			fail_msg("%s comes to %d, wanted %d", rows[i].what, outcome,
-				rows[i].outcome);
-	}
+	filter_check(rows, ARRAY_SIZE(rows), enter);
 }
 
 /* A QEMU's own filter has its listener also below this one, and kills as ever. */
@@ -97,7 +62,6 @@ static void test_qemu(void **state)
 	const struct qemu_filter f = {.exec_fd = -1, .exec_path = ""};
 	struct sock_fprog program;
 	const char *step;
-	struct err err;
 	int status, listener;
 	pid_t pid;
 
@@ -105,8 +69,7 @@ static void test_qemu(void **state)
 	assert_int_equal(qemu_filter_make(&f, &program), 0);
 	pid = fork();
 	if (pid == 0) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-			own_filter_enter(&err) < 0 ||
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !enter() ||
 			confine_filter(&program, &listener, &step) < 0)
 			_exit(1);
 		_exit(syscall(SYS_mount, 0, "/none", 0, 0, 0) == -1 ? 2 : 3);

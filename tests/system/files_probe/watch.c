@@ -11,34 +11,18 @@
 #include "tests/system/files_probe/probe.h"
 
 #include <poll.h>
-#include <sys/inotify.h>
+
+#include "tests/lib/inotify_words.h"
 
 #define WATCHED                                                                          \
 	(IN_CREATE | IN_DELETE | IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVE |      \
 		IN_DELETE_SELF | IN_MOVE_SELF)
 
-static const struct {
-	uint32_t bit;
-	const char *name;
-} names[] = {
-	{IN_CREATE, "CREATE"},
-	{IN_DELETE, "DELETE"},
-	{IN_MODIFY, "MODIFY"},
-	{IN_ATTRIB, "ATTRIB"},
-	{IN_CLOSE_WRITE, "CLOSE_WRITE"},
-	{IN_MOVED_FROM, "MOVED_FROM"},
-	{IN_MOVED_TO, "MOVED_TO"},
-	{IN_DELETE_SELF, "DELETE_SELF"},
-	{IN_MOVE_SELF, "MOVE_SELF"},
-	{IN_IGNORED, "IGNORED"},
-	{IN_Q_OVERFLOW, "OVERFLOW"},
-};
-
 static void tell_event(const struct inotify_event *event)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (event->mask & names[i].bit)
-			printf("%d %s%s%s%s\n", event->wd, names[i].name,
+	for (size_t i = 0; i < ARRAY_SIZE(inotify_words); i++)
+		if (event->mask & inotify_words[i].bit)
+			printf("%d %s%s%s%s\n", event->wd, inotify_words[i].name,
 				event->mask & IN_ISDIR ? "/" : "", event->len ? " " : "",
 				event->len ? event->name : "");
 }
