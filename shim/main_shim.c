@@ -42,8 +42,11 @@ static int print_start(const struct cmdline *cmd, struct err *err)
 	r = print_answer(answer, strlen(answer), err);
 	if (r == 0)
 		r = start_told(told_fd, err);
-	if (r < 0 && told_fd >= 0)
+	if (r < 0 && told_fd >= 0) {
+		/* It ends, and answers who asks it to. */
+		close_fd(steal_fd(&told_fd));
 		undo_start(cmd);
+	}
 	return r;
 }
 

@@ -133,7 +133,7 @@ void pod_stop(struct pod *pod);
  * undone it stays, so that the verb `delete`, which containerd runs when this shim has
  * ended, finds that by it. Logged.
  */
-int pod_remove_state(struct pod *pod, struct err *err);
+void pod_remove_state(struct pod *pod);
 
 /* ---- from any thread ---- */
 

@@ -385,14 +385,14 @@ static void undo_pod(struct pod *pod)
 	lease_release(&pod->factory.lease);
 }
 
-int pod_remove_state(struct pod *pod, struct err *err)
+void pod_remove_state(struct pod *pod)
 {
-	int r = pod->left ? err_set(err, -EBUSY, "something of the pod is left")
-			  : state_remove(&pod->state, err);
+	struct err err = ERR_INIT;
 
-	if (r < 0)
-		log_error("the state folder stays: %s", err->text);
-	return r;
+	if (pod->left)
+		log_error("the state folder stays: something of the pod is left");
+	else if (state_remove(&pod->state, &err) < 0)
+		log_error("the state folder stays: %s", err.text);
 }
 
 void pod_stop(struct pod *pod)

@@ -355,7 +355,7 @@ int sandbox_shutdown(struct pod *pod, struct err *err)
 	errands_give_up_locked(pod, NULL, ERRAND_ALL);
 	pthread_mutex_unlock(&pod->lock);
 	containers_end_all(pod);
-	pod_remove_state(pod, err);
+	pod_remove_state(pod);
 	pod_change_end(pod);
 	return 0;
 }

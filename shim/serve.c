@@ -217,14 +217,13 @@ static void end_pod(struct service *service)
 {
 	struct pod *pod = service->pod;
 	bool by_signal = pod_begin_end(pod);
-	struct err err = ERR_INIT;
 
 	ignore_stop_signals();
 	ttrpc_server_free(service->server);
 	if (!by_signal)
 		return;
 	containers_end_all(pod);
-	pod_remove_state(pod, &err);
+	pod_remove_state(pod);
 }
 
 int serve_pod(const struct cmdline *cmd, struct err *err)
@@ -256,10 +255,8 @@ int serve_pod(const struct cmdline *cmd, struct err *err)
 		r = ttrpc_server_accept_loop(service.server, SHIM_LISTEN_FD, err);
 		end_pod(&service);
 	} else if (pod.state.dir) {
-		struct err unmade = ERR_INIT;
-
 		/* containerd never reached it, and asks for no delete */
-		pod_remove_state(&pod, &unmade);
+		pod_remove_state(&pod);
 	}
 	if (r < 0)
 		log_error("the shim ends: %s", err->text);

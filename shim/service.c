@@ -324,7 +324,7 @@ HANDLER(shutdown, ShutdownRequest)
 	if (!has_containers) {
 		pod_stop(pod);
 		/* Before the connection ends: containerd runs `delete` when it does. */
-		r = pod_remove_state(pod, err);
+		pod_remove_state(pod);
 		ttrpc_request_stop_server(call);
 	}
 	pod_change_end(pod);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +13,7 @@
 
 #include "base/config_kept.h"
 #include "base/io.h"
+#include "base/proc.h"
 #include "base/util.h"
 #include "shim/bootstrap.h"
 #include "shim/delete.h"
@@ -85,43 +85,31 @@ static bool is_served(const char *socket)
 		       &fd, NULL) == 0;
 }
 
-/* Out of the way of the numbers that the serving process's descriptors have. */
-static int make_told_pair(int ret_fds[2], struct err *err)
-{
-	int fds[2], r = 0;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-		return err_sys(err, errno, "socketpair");
-	for (int i = 0; i < 2; i++) {
-		ret_fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, SHIM_TOLD_FD + 1);
-		if (ret_fds[i] < 0)
-			r = err_sys(err, errno, "dup");
-		close(fds[i]);
-	}
-	return r;
-}
-
-/* What the serving process has open. */
-struct server_fds {
-	int listen, told;
-};
-
 /* The serving process: own session, standard streams on /dev/null, the socket at its
  * place. */
-static int spawn_server(const struct cmdline *cmd, const struct server_fds *fds,
+static int spawn_server(const struct cmdline *cmd, int listen_fd, int told_fd,
 	pid_t *ret_pid, struct err *err)
 {
 	char self[4096];
 	const char *argv[12] = {self, "-namespace", cmd->namespace, "-id", cmd->id,
 		"-address", cmd->address};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* As SHIM_LISTEN_FD and SHIM_TOLD_FD say. */
+	const int fds[] = {null, null, null, listen_fd, told_fd};
+	const struct proc_program server = {.path = self,
+		.argv = (char *const *)argv,
+		.env = environ,
+		.fds = fds,
+		.n_fds = ARRAY_SIZE(fds),
+		.session = true};
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	size_t n = 7;
 	int r;
 
 	if (len < 0)
 		return err_sys(err, errno, "cannot find this program");
+	if (null < 0)
+		return err_sys(err, errno, "cannot open /dev/null");
 	self[len] = '\0';
 	/* A host's own word stays. */
 	if (setenv(TUNABLES_ENV, SHIM_TUNABLES, 0) < 0)
@@ -132,18 +120,8 @@ static int spawn_server(const struct cmdline *cmd, const struct server_fds *fds,
 	}
 	if (cmd->debug)
 		argv[n++] = "-debug";
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, fds->listen, SHIM_LISTEN_FD);
-	posix_spawn_file_actions_adddup2(&actions, fds->told, SHIM_TOLD_FD);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
-	r = posix_spawn(ret_pid, self, &actions, &attr, (char *const *)argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return r ? err_sys(err, r, "cannot start the serving process") : 0;
+	r = proc_spawn(&server, ret_pid);
+	return r < 0 ? err_sys(err, r, "cannot start the serving process") : 0;
 }
 
 /* With the socket made: the process, its identity in the record. */
@@ -151,17 +129,14 @@ static int start_server(const struct cmdline *cmd, struct state *s, int listen_f
 	int *ret_told_fd, struct err *err)
 {
 	_cleanup_close_ int heard_fd = -1, told_fd = -1;
-	int pair[2] = {-1, -1}, r;
 	pid_t pid = -1;
+	int pair[2], r;
 
-	r = make_told_pair(pair, err);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, errno, "socketpair");
 	heard_fd = pair[0];
 	told_fd = pair[1];
-	if (r == 0) {
-		struct server_fds fds = {.listen = listen_fd, .told = heard_fd};
-
-		r = spawn_server(cmd, &fds, &pid, err);
-	}
+	r = spawn_server(cmd, listen_fd, heard_fd, &pid, err);
 	if (r < 0)
 		return r;
 	r = proc_id_of(pid, &s->shim);

@@ -221,7 +221,52 @@ static void test_docker(void **state)
 
 /* ---- a shim that nobody has heard of ---- */
 
-/* `start` can't say where it is, as when it is killed before that: it ends by itself. */
+/* A pipe that nobody can write to. */
+static void fill_pipe(int ret_fds[2])
+{
+	static const char zeros[4096];
+
+	assert_int_equal(pipe2(ret_fds, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ret_fds[1], zeros, sizeof(zeros)) > 0)
+		;
+	assert_int_equal(fcntl(ret_fds[1], F_SETFL, 0), 0);
+}
+
+static void wait_child(pid_t parent)
+{
+	_cleanup_free_ char *path =
+		xasprintf("/proc/%d/task/%d/children", (int)parent, (int)parent);
+	int64_t deadline = soon();
+	size_t len = 0;
+
+	while (len == 0) {
+		_cleanup_free_ char *text = NULL;
+		struct err err = ERR_INIT;
+
+		assert_int_equal(file_read(AT_FDCWD, path, 4096, &text, &len, &err), 0);
+		assert_true(now_ms() < deadline);
+	}
+}
+
+/* `start` is killed before it has said where it is: the shim ends by itself. */
+static void test_unheard(void **state)
+{
+	int fds[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(rename(DIR_ "/box", DIR_ "/oldest-box"), 0);
+	make_bundle("box", NULL);
+	fill_pipe(fds);
+	pid = fork_start("box", "", CONTAINERD, fds[1]);
+	wait_child(pid);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	close(fds[0]);
+	close(fds[1]);
+	shim_ends();
+}
+
+/* `start` can't say where it is, and undoes what it has made. */
 static void test_untold(void **state)
 {
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC), status;
@@ -244,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sandbox),
 		cmocka_unit_test(test_crio),
+		cmocka_unit_test(test_unheard),
 		cmocka_unit_test(test_untold),
 		cmocka_unit_test(test_docker),
 	};
