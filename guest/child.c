@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/proc.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "guest/wait.h"
 
@@ -40,7 +41,7 @@ static int exit_code(int wait_status)
 static void signal_end(struct child *c, int status)
 {
 	__atomic_store_n(&c->status, status, __ATOMIC_RELEASE);
-	eventfd_write(c->exit_fd, 1);
+	thread_wake(c->exit_fd);
 }
 
 /* An eventfd orders nothing between threads: from here on, the reaper's word is there. */

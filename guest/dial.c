@@ -17,19 +17,22 @@
 #include "guest/wait.h"
 
 #define READ_MAX 65536
-/* The host's to keep below; each costs the guest a descriptor. */
-#define DIALS_MAX 1024
+/* Each costs the guest a descriptor. The host keeps below the first; the second is for
+ * those of the guest's own processes. */
+#define DIALS_MAX        1024
+#define GUESTS_DIALS_MAX 256
 
 struct dial {
 	struct dial *next;
 	uint64_t id;
 	unsigned int refs; /* the list's, and of each call */
+	bool is_guests;
 	int fd;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct dial *dials;
-static unsigned int n_dials;
+static unsigned int n_dials, n_guests_dials; /* all, and the guest's own of them */
 static uint64_t last_id;
 
 /* ---- the list ---- */
@@ -51,23 +54,34 @@ static void dial_put(struct dial *d)
 
 DEFINE_CLEANUP(dial, struct dial *, dial_put);
 
-int dial_add(int fd, uint64_t *ret_id, struct err *err)
+static int dial_add(int fd, bool is_guests, uint64_t *ret_id, struct err *err)
 {
 	struct dial *d = NULL;
 
 	pthread_mutex_lock(&lock);
-	if (n_dials < DIALS_MAX) {
+	if (n_dials < DIALS_MAX && (!is_guests || n_guests_dials < GUESTS_DIALS_MAX)) {
 		d = xnew0(struct dial);
-		*d = (struct dial){.next = dials, .id = ++last_id, .refs = 1, .fd = fd};
+		*d = (struct dial){.next = dials,
+			.id = ++last_id,
+			.refs = 1,
+			.is_guests = is_guests,
+			.fd = fd};
 		dials = d;
 		n_dials++;
+		n_guests_dials += is_guests;
 		*ret_id = d->id;
 	}
 	pthread_mutex_unlock(&lock);
 	if (d)
 		return 0;
 	close(fd);
-	return err_set(err, -EMFILE, "there are %d connections already", DIALS_MAX);
+	return err_set(err, -EMFILE, "there are %d connections already",
+		is_guests ? GUESTS_DIALS_MAX : DIALS_MAX);
+}
+
+int dial_add_guests(int fd, uint64_t *ret_id, struct err *err)
+{
+	return dial_add(fd, true, ret_id, err);
 }
 
 static int dial_find(uint64_t id, struct dial **ret, struct err *err)
@@ -96,6 +110,7 @@ static struct dial *dial_take(uint64_t id)
 	if (d) {
 		*at = d->next;
 		n_dials--;
+		n_guests_dials -= d->is_guests;
 	}
 	pthread_mutex_unlock(&lock);
 	return d;
@@ -170,7 +185,7 @@ SERVICE_HANDLER(handle_dial_port)
 		r = 0;
 	if (r < 0)
 		return err_sys(err, r, "cannot connect to port %u", req->port);
-	r = dial_add(fd, &id, err);
+	r = dial_add(fd, false, &id, err);
 	if (r < 0)
 		return r;
 	out = message_new(&grpc__dial_port_response__descriptor);

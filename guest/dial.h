@@ -6,6 +6,6 @@
 
 #include "base/err.h"
 
-/* fd (O_NONBLOCK) is taken, also on failure. The id is for ReadPort, WritePort and
- * ClosePort. -EMFILE: there are too many. */
-int dial_add(int fd, uint64_t *ret_id, struct err *err);
+/* One that a process of the guest's has made: fd (O_NONBLOCK) is taken, also on failure.
+ * The id is for ReadPort, WritePort and ClosePort. -EMFILE: there are too many. */
+int dial_add_guests(int fd, uint64_t *ret_id, struct err *err);

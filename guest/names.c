@@ -37,7 +37,9 @@ static struct {
 	pthread_mutex_t lock;
 	bool served; /* and then for ever, as what follows */
 	int datagram_fd, listen_fd, packet_fd, link_fd;
+	int spare_fd; /* for one that there is no descriptor for */
 } names = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	.spare_fd = -1,
 	.datagram_fd = -1,
 	.listen_fd = -1,
 	.packet_fd = -1,
@@ -84,6 +86,7 @@ static int steer_to(int datagram_fd, int listen_fd, int *ret_link_fd)
 static int serve_names(struct err *err)
 {
 	_cleanup_close_ int datagram_fd = -1, listen_fd = -1, packet_fd = -1;
+	_cleanup_close_ int spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int r;
 
 	r = open_bound(SOCK_DGRAM, &datagram_fd);
@@ -104,6 +107,7 @@ static int serve_names(struct err *err)
 	names.datagram_fd = steal_fd(&datagram_fd);
 	names.listen_fd = steal_fd(&listen_fd);
 	names.packet_fd = steal_fd(&packet_fd);
+	names.spare_fd = steal_fd(&spare_fd);
 	names.served = true;
 	return 0;
 }
@@ -149,12 +153,24 @@ static int take_datagram(Grpc__Query *query)
 	return 1;
 }
 
+/* With no descriptor left it would be waited for for ever, and be ready. */
+static void hang_up_first(void)
+{
+	pthread_mutex_lock(&names.lock);
+	close_fd(names.spare_fd);
+	close_fd(accept4(names.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+	names.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	pthread_mutex_unlock(&names.lock);
+}
+
 /* One too many is hung up on. */
 static int take_connection(Grpc__Query *query)
 {
 	int fd = accept4(names.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	return fd >= 0 && dial_add(fd, &query->connection, NULL) == 0;
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+		hang_up_first();
+	return fd >= 0 && dial_add_guests(fd, &query->connection, NULL) == 0;
 }
 
 SERVICE_HANDLER(handle_next_query)

@@ -65,10 +65,7 @@ void pump_enter_thread(void)
 
 void pump_wake_up_thread(struct pump *p)
 {
-	uint64_t one = 1;
-
-	if (write(p->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		log_warn("wake the pump: %s", strerror(errno));
+	thread_wake(p->wake_fd);
 }
 
 uint8_t *pump_slot(struct pump *p, unsigned int slot)
@@ -81,10 +78,7 @@ uint8_t *pump_slot(struct pump *p, unsigned int slot)
 /* Never read: it stays readable for all threads. */
 static void ring_stop(struct pump *p)
 {
-	uint64_t one = 1;
-
-	if (write(p->stop_fd, &one, sizeof(one)) < 0)
-		log_warn("stop the pump: %s", strerror(errno));
+	thread_wake(p->stop_fd);
 	pthread_cond_broadcast(&p->noted);
 	pthread_cond_broadcast(&p->changed);
 	pthread_cond_broadcast(&p->forgot);

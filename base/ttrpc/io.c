@@ -50,10 +50,7 @@ void ttrpc_io_done(struct ttrpc_io *io)
 
 void ttrpc_io_hang_up(struct ttrpc_io *io)
 {
-	uint64_t one = 1;
-
-	/* Can only fail where the counter is full, and it is readable then. */
-	(void)!write(io->closed_fd, &one, sizeof(one));
+	thread_wake(io->closed_fd);
 }
 
 /* Waits for `event`: what poll(2) found, or -ETIMEDOUT or -ECANCELED. */

@@ -2,9 +2,7 @@
 /* guest/dial: connections to the guest's loopback, over the agent's protocol. */
 #include "tests/unit/guest_agent.h"
 
-#include <net/if.h>
 #include <netinet/in.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 static struct guest guest;
@@ -26,15 +24,6 @@ static int end(void **state)
 }
 
 /* ---- the guest's side ---- */
-
-static void raise_loopback(void)
-{
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-
-	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
-		world_skip("loopback can't be raised");
-}
 
 /* A listener on loopback, at any port, with room for `queue` that nobody accepted. */
 static int listen_on(int family, int queue, uint32_t *ret_port)
@@ -244,6 +233,7 @@ int main(void)
 	};
 
 	world_enter(0);
-	raise_loopback();
+	if (loopback_raise() < 0)
+		world_skip("lo can't be set up");
 	return cmocka_run_group_tests_name("guest/dial", tests, NULL, NULL);
 }

@@ -197,6 +197,71 @@ static void test_connection(void **state)
 	grpc__query__free_unpacked(query, NULL);
 }
 
+static void hang_up(uint64_t id)
+{
+	Grpc__ClosePortRequest request = GRPC__CLOSE_PORT_REQUEST__INIT;
+	struct err err = ERR_INIT;
+
+	request.id = id;
+	assert_int_equal(agent_close_port(guest.agent, &request, soon(), &err), 0);
+}
+
+/* The id of the connection that was made last; 0: a datagram is next. */
+static uint64_t next_connection(void)
+{
+	Grpc__Query *query = NULL;
+	struct err err = ERR_INIT;
+	uint64_t id;
+
+	assert_int_equal(next(&query, &err), 0);
+	id = query->connection;
+	grpc__query__free_unpacked(query, NULL);
+	return id;
+}
+
+static void *run_next(void *ret_id)
+{
+	*(uint64_t *)ret_id = next_connection();
+	return NULL;
+}
+
+/* Whoever makes connections in the guest leaves the agent descriptors. */
+static void test_too_many_connections(void **state)
+{
+	enum { MAX = 256 };
+	_cleanup_close_ int datagrams = dial(SOCK_DGRAM), more = -1;
+	struct err err = ERR_INIT;
+	uint64_t ids[MAX], id = 1;
+	pthread_t thread;
+	int fds[MAX];
+	char byte;
+
+	(void)state;
+	assert_int_equal(serve(&err), 0);
+	for (int i = 0; i < MAX; i++) {
+		fds[i] = dial(SOCK_STREAM);
+		ids[i] = next_connection();
+		assert_int_not_equal(ids[i], 0);
+	}
+	/* One more is hung up on, and what comes behind it is not. */
+	more = dial(SOCK_STREAM);
+	assert_int_equal(thread_start(run_next, &id, 0, false, &thread), 0);
+	assert_int_equal(recv(more, &byte, 1, 0), 0);
+	assert_int_equal(send(datagrams, "q", 1, 0), 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(id, 0);
+	hang_up(ids[0]);
+	close(fds[0]);
+	fds[0] = dial(SOCK_STREAM);
+	ids[0] = next_connection();
+	assert_int_not_equal(ids[0], 0);
+	for (int i = 0; i < MAX; i++) {
+		hang_up(ids[i]);
+		assert_int_equal(recv(fds[i], &byte, 1, 0), 0);
+		close(fds[i]);
+	}
+}
+
 /* ---- others' port 53 ---- */
 
 /* A container that is a name server itself binds the port on any address, and gets what
@@ -243,6 +308,7 @@ int main(void)
 		TEST(test_largest),
 		TEST(test_bad_answers),
 		TEST(test_connection),
+		TEST(test_too_many_connections),
 		TEST(test_port_is_free),
 	};
 
