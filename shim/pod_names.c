@@ -34,7 +34,7 @@ struct pod_names {
 	struct pod *pod;
 	int end_fd; /* eventfd: readable for ever once it has ended */
 	pthread_t thread;
-	bool runs, failed;
+	bool runs, told; /* told: that it does not */
 
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t changed;
@@ -105,20 +105,31 @@ static int ask_host(struct pod_names *names, const ProtobufCBinaryData *query,
 	return r < 0 ? r : read_answer(fd, ret);
 }
 
-/* Where there is no answer there is none for the guest. */
-static void answer_query(const struct query *query, const struct pod_use *use)
+static void answer_guest(struct pod *pod, const Grpc__Query *answer)
+{
+	struct err err = ERR_INIT;
+	struct pod_use use;
+
+	if (pod_use_begin(pod, &use, NULL) < 0)
+		return;
+	if (agent_answer_query(use.agent, answer, use.deadline, &err) < 0)
+		log_debug("the guest does not take an answer: %s", err.text);
+	pod_use_end(&use);
+}
+
+/* Where there is no answer there is none for the guest. The VM is not used while the host
+ * takes its time. */
+static void answer_query(const struct query *query)
 {
 	Grpc__Query out = GRPC__QUERY__INIT;
-	struct err err = ERR_INIT;
 	int r = ask_host(query->names, &query->asked->data, &out.data);
 
 	out.address = query->asked->address;
 	out.port = query->asked->port;
 	if (r < 0)
 		log_debug("a name is not answered: %s", strerror(-r));
-	else if (out.data.len > 0 &&
-		 agent_answer_query(use->agent, &out, use->deadline, &err) < 0)
-		log_debug("the guest does not take an answer: %s", err.text);
+	else if (out.data.len > 0)
+		answer_guest(query->names->pod, &out);
 	free(out.data.data);
 }
 
@@ -137,12 +148,8 @@ static void drop_query(struct query *query)
 static void *run_query(void *arg)
 {
 	struct query *query = arg;
-	struct pod_use use;
 
-	if (pod_use_begin(query->names->pod, &use, NULL) == 0) {
-		answer_query(query, &use);
-		pod_use_end(&use);
-	}
+	answer_query(query);
 	drop_query(query);
 	return NULL;
 }
@@ -164,19 +171,32 @@ static void add_query(struct pod_names *names, Grpc__Query *asked)
 
 /* ---- all of them ---- */
 
-static void take_queries(struct pod_names *names, struct agent *agent)
+/* One that is not taken is hung up on in the guest. */
+static void take_connection(
+	struct pod_names *names, const struct pod_use *use, uint64_t id)
+{
+	Grpc__ClosePortRequest close = GRPC__CLOSE_PORT_REQUEST__INIT;
+	const struct sockaddr_in to = name_server();
+
+	if (pod_streams_add_guest(names->pod->streams, id, &to))
+		return;
+	close.id = id;
+	agent_close_port(use->agent, &close,
+		deadline_after_ms(names->pod->config.call_timeout_ms), NULL);
+}
+
+static void take_queries(struct pod_names *names, const struct pod_use *use)
 {
 	Grpc__NextQueryRequest request = GRPC__NEXT_QUERY_REQUEST__INIT;
-	const struct sockaddr_in to = name_server();
 	struct err err = ERR_INIT;
 	Grpc__Query *asked;
 
-	while (agent_next_query(agent, &request, &asked, DEADLINE_NONE, &err) == 0) {
+	while (agent_next_query(use->agent, &request, &asked, DEADLINE_NONE, &err) == 0) {
 		if (asked->connection == 0) {
 			add_query(names, asked);
 			continue;
 		}
-		pod_streams_add_guest(names->pod->streams, asked->connection, &to);
+		take_connection(names, use, asked->connection);
 		grpc__query__free_unpacked(asked, NULL);
 	}
 	if (err.code != -ECONNRESET)
@@ -190,7 +210,7 @@ static void *run_thread(void *arg)
 
 	if (pod_use_begin(names->pod, &use, NULL) < 0)
 		return NULL;
-	take_queries(names, use.agent);
+	take_queries(names, &use);
 	pod_use_end(&use);
 	return NULL;
 }
@@ -232,16 +252,15 @@ static int serve_guest(
 	return 0;
 }
 
-/* Told once: there is a look after each change of the network. */
+/* Tried at each look, which there is after each change of the network; told once. */
 void pod_names_look(struct pod_names *names, const struct pod_use *use)
 {
 	struct err err = ERR_INIT;
 
-	if (names->runs || names->failed || serve_guest(names, use, &err) == 0)
+	if (names->runs || serve_guest(names, use, &err) == 0 ||
+		err.code == -ECONNRESET || names->told)
 		return;
-	if (err.code == -ECONNRESET)
-		return;
-	names->failed = true;
+	names->told = true;
 	log_error("the guest does not reach the name server of Docker's networks: %s",
 		err.text);
 }

@@ -197,7 +197,7 @@ static int dial_host(struct connection *c)
 	if (r == 0 && connect(fd, (struct sockaddr *)&c->dial, sizeof(c->dial)) < 0)
 		r = -errno;
 	if (r < 0)
-		log_info(
+		log_debug(
 			"a connection of the guest's is not forwarded: %s", strerror(-r));
 	return r;
 }
@@ -253,7 +253,7 @@ static void *run_connection(void *arg)
 	return NULL;
 }
 
-/* A copy is made. False: it is not taken. */
+/* A copy is made. False: it is not taken, nor is its fd. */
 static bool add_connection(struct pod_streams *streams, const struct connection *order)
 {
 	struct connection *c = xnew0(struct connection);
@@ -269,11 +269,15 @@ static bool add_connection(struct pod_streams *streams, const struct connection 
 		streams->n++;
 	}
 	pthread_mutex_unlock(&streams->lock);
-	if (!room)
+	if (!room) {
 		free(c);
-	else if (thread_start(run_connection, c, 0, true, NULL) < 0)
-		drop_connection(c);
-	return room;
+		return false;
+	}
+	if (thread_start(run_connection, c, 0, true, NULL) == 0)
+		return true;
+	set_fd(c, -1);
+	drop_connection(c);
+	return false;
 }
 
 void pod_streams_add_host(struct pod_streams *streams, int fd)
@@ -284,14 +288,11 @@ void pod_streams_add_host(struct pod_streams *streams, int fd)
 	close(fd);
 }
 
-void pod_streams_add_guest(
+bool pod_streams_add_guest(
 	struct pod_streams *streams, uint64_t id, const struct sockaddr_in *dial)
 {
-	/* The guest keeps what it can't be asked to close; it has a limit of its own. */
-	if (!add_connection(
-		    streams, &(struct connection){.fd = -1, .id = id, .dial = *dial}))
-		log_warn("a connection of the guest's is not forwarded: there are %d",
-			CONNECTIONS_MAX);
+	return add_connection(
+		streams, &(struct connection){.fd = -1, .id = id, .dial = *dial});
 }
 
 /* ---- all of them ---- */

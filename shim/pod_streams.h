@@ -3,6 +3,7 @@
 #pragma once
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "shim/pod.h"
@@ -15,8 +16,9 @@ struct pod_streams *pod_streams_new(struct pod *pod);
  * address that was asked for. Where nobody listens there it is reset. */
 void pod_streams_add_host(struct pod_streams *streams, int fd);
 /* One that the guest has accepted (its id) gets its half in the pod's namespace on the
- * host, to `dial`. Where nobody listens there it is closed. */
-void pod_streams_add_guest(
+ * host, to `dial`. Where nobody listens there it is closed. False: it is not taken, since
+ * there are too many. */
+bool pod_streams_add_guest(
 	struct pod_streams *streams, uint64_t id, const struct sockaddr_in *dial);
 
 /* Hangs up all of them; after the VM was killed, before its last use is waited for. From

@@ -83,8 +83,9 @@ done_well $? 'a container may listen at that port itself'
 capture in_container one sh -c 'printf own | nc 127.0.0.1 53'
 is "$(cat "$OUT")" own 'and is reached'
 name_server_end
-capture in_container one timeout 30 sh -c 'printf x | nc 127.0.0.11 53'
-is "$(cat "$OUT")" '' 'where it has ended nobody answers'
+capture timeout "$WAIT_SECONDS" ctr task exec --exec-id none "$WORLD-one" sh -c 'printf x | nc 127.0.0.11 53'
+isnt $? 124 'where it has ended a connection ends, too'
+is "$(cat "$OUT")" '' 'and nobody answers'
 name_server pod
 resolves 'a new one answers' one again.example
 name_server_end
