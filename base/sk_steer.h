@@ -2,7 +2,6 @@
 /* Sockets that get what others send to addresses that they are not bound to. */
 #pragma once
 
-#include <arpa/inet.h>
 #include <stdint.h>
 
 /* As many as one program has. */

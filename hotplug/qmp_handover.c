@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A QMP session moves to another process: see qmp.h. */
 #include <errno.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/thread.h"

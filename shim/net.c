@@ -2,7 +2,6 @@
 /* A pod's network namespace: opening, hearing of changes, joining, leaving: see net.h. */
 #include "shim/net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>

@@ -100,12 +100,10 @@ int container_pids(
 	struct process_call call;
 	int r;
 
-	if (add_ended(init, out))
-		return 0;
 	/* What may be updated has processes. */
 	r = process_begin(init, LIFECYCLE_UPDATE, &call, err);
 	if (r < 0)
-		return r;
+		return add_ended(init, out) ? 0 : r;
 	request.container_id = c->id;
 	r = agent_list_processes(
 		call.use.agent, &request, &listed, call.use.deadline, err);
@@ -115,7 +113,7 @@ int container_pids(
 		return 0;
 	}
 	if (r < 0)
-		return r;
+		return add_ended(init, out) ? 0 : r;
 	add_listed(c, listed, out);
 	/* All have ended, and it is about to be told. */
 	if (out->n_processes == 0)

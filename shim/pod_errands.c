@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "shim/pod.h"

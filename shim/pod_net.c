@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/log.h"

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/major.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -11,9 +12,6 @@
 #include "base/device.h"
 #include "base/json.h"
 #include "base/util.h"
-
-/* LOOP_MAJOR */
-#define LOOP_MAJOR 7
 
 static int read_number(
 	struct json_object *entry, const char *key, unsigned int *ret, struct err *err)
@@ -66,9 +64,12 @@ int spec_entry_read(struct json_object *entry, struct spec_entry *ret, struct er
 
 bool spec_entry_is_disk(const struct spec_entry *entry)
 {
-	_cleanup_free_ char *backing =
-		device_sysfs_path(true, entry->dev, "loop/backing_file");
+	_cleanup_free_ char *backing = NULL;
 
-	return entry->type == 'b' &&
-	       (major(entry->dev) != LOOP_MAJOR || access(backing, F_OK) == 0);
+	if (entry->type != 'b')
+		return false;
+	if (major(entry->dev) != LOOP_MAJOR)
+		return true;
+	backing = device_sysfs_path(true, entry->dev, "loop/backing_file");
+	return access(backing, F_OK) == 0;
 }

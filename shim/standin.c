@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "base/log.h"
 #include "base/proc.h"
 #include "base/thread.h"
 
