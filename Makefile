@@ -44,6 +44,7 @@ HOST_BIN = $(B)/containerd-shim-stencil-v2 $(B)/templated $(B)/templatectl $(B)/
 PLAIN	 = $(if $(SAN)$(LOG_FILTERS),build,$(B))
 AGENT	 = $(PLAIN)/stencil-agent
 GUEST	 = $(PLAIN)/guest/vmlinuz $(PLAIN)/guest/initrd.img
+HEADERS	 = $(PLAIN)/guest/headers
 
 lib_c	 = $(filter-out $(1)/main_%.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 lib_gen	 = $(patsubst %.proto,gen/%.pb-c.o,$(wildcard $(1)/*/*.proto))
@@ -115,9 +116,10 @@ $(AGENT): $(B)/obj/guest/main_agent.o $(call lib_o,guest) $(call lib_a,agent-cli
 	$(call say,LINK,$@)$(CC) $(LDFLAGS) -static-pie -o $@ $^ \
 		-lnl-route-3 -lnl-3 -ljson-c -lprotobuf-c -lzstd -lm
 else
-.PHONY: $(AGENT) $(GUEST) build/stencil-files
-$(AGENT) $(GUEST) build/stencil-files:
-	@$(MAKE) --no-print-directory SAN= LOG_FILTERS= B=$(PLAIN) $@
+# One at a time: they have much in common.
+.PHONY: $(AGENT) $(GUEST) $(HEADERS) build/stencil-files
+$(AGENT) $(GUEST) $(HEADERS) build/stencil-files:
+	@mkdir -p $(PLAIN); flock $(PLAIN) $(MAKE) --no-print-directory SAN= LOG_FILTERS= B=$(PLAIN) $@
 endif
 
 define lib_rule

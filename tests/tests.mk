@@ -97,16 +97,6 @@ BUSYBOX	 = $(PLAIN)/busybox
 $(BUSYBOX): packaging/busybox
 	$(call say,FETCH,$@)mkdir -p $(@D); packaging/busybox $@
 
-# What the hostile guest's module is built with, or why there is none of it. Fetched here: the worlds of
-# tests have no network.
-HEADERS	 = $(PLAIN)/guest/headers
-$(HEADERS): $(PLAIN)/guest/packages
-	$(call say,FETCH,"the headers of the guest's kernel")read -r kernel <$<; \
-	case $$kernel in \
-	*.deb) guest/mkguest headers $(abspath $(PLAIN))/guest/cache "$$kernel" >$@.tmp 2>$@.log || tail -n 1 $@.log >$@.tmp ;; \
-	*) echo "$$kernel is no package of Debian's" >$@.tmp ;; \
-	esac; mv $@.tmp $@
-
 # What tests may rely on in their environment.
 TEST_ENV = STENCIL_SOURCE=$(CURDIR) STENCIL_BUILD=$(abspath $(B)) \
 	STENCIL_GUEST=$(abspath $(PLAIN))/guest STENCIL_PROBE=$(abspath $(PROBE)) \

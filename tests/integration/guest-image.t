@@ -125,10 +125,10 @@ fails() # WANTED NAME COMMAND...
 	like "$said" "$wanted" "$name"
 }
 
-fake_deb() # FILE: a package of what is in $dir/fake
+fake_deb() # FILE [VERSION]: a package of what is in $dir/fake
 {
 	mkdir -p "$dir/fake/DEBIAN"
-	printf '%s\n' 'Package: linux-image-0-amd64' 'Version: 0' 'Architecture: amd64' \
+	printf '%s\n' 'Package: linux-image-0-amd64' "Version: ${2:-0}" 'Architecture: amd64' \
 		'Maintainer: nobody <nobody@example.org>' 'Description: none' >"$dir/fake/DEBIAN/control"
 	dpkg-deb -b "$dir/fake" "$1" >/dev/null
 }
@@ -151,6 +151,15 @@ fails "mkguest: no package file $dir/nowhere.deb" 'a kernel package that is not 
 echo no >"$dir/no.deb"
 fails "mkguest: $dir/no.deb is not a Debian package" 'one that is none' \
 	$mkguest packages "$cache" "$dir/no.deb"
+
+# A module is made for one kernel only.
+fake_deb "$dir/kernel.deb" 1.0
+for version in 1.0 1.0.1; do
+	fake_deb "$cache/linux-headers-0-amd64_${version}_amd64.deb" $version
+done
+is "$($mkguest headers "$cache" "$dir/kernel.deb" 2>&1)" "$cache/linux-headers-0-amd64_1.0_amd64.deb" \
+	"headers of the kernel's very version"
+rm "$cache"/*.deb
 
 rest=()
 for file in "${packages[@]}"; do
