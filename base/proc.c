@@ -140,7 +140,7 @@ int proc_spawn(const struct proc_program *program, pid_t *ret_pid)
 	set_attributes(&attr, program);
 	if (r == 0)
 		r = posix_spawn(ret_pid, program->path, &actions, &attr, program->argv,
-			program->env);
+			program->env ? program->env : environ);
 	for (unsigned int i = 0; i < program->n_fds; i++)
 		close_fd(high[i]);
 	posix_spawnattr_destroy(&attr);

@@ -47,7 +47,8 @@ int pidfd_wait(int pidfd, int64_t deadline);
  * or ignored. */
 #define PROC_FDS_MAX 8
 struct proc_program {
-	char *const *argv, *const *env; /* each with NULL at the end */
+	char *const *argv; /* NULL at the end */
+	char *const *env;  /* so, too; NULL: ours as it is at the call */
 	const char *path;
 	const char *folder; /* that it begins in; NULL: ours */
 	const int *fds;     /* its 0, 1, …; not taken */

@@ -340,7 +340,7 @@ static int run_hook(const struct hook *hook, const struct hook_call *call, int s
 	fcntl(run.out_fd, F_SETFL, O_NONBLOCK); /* ours alone */
 	r = proc_spawn(&(struct proc_program){.path = hook->path,
 			       .argv = hook->args && *hook->args ? hook->args : no_args,
-			       .env = hook->env ? hook->env : environ,
+			       .env = hook->env,
 			       .folder = call->bundle,
 			       .fds = (int[]){state_fd, out[1], out[1]},
 			       .n_fds = 3,

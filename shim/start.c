@@ -27,8 +27,6 @@
 #define ADDRESS_FILE       "address"
 #define ADDRESS_SCHEME     "unix://"
 
-extern char **environ;
-
 /* What containerd wrote to standard input; a terminal means that a person is trying
  * things. */
 static int read_options(char **ret_path, struct err *err)
@@ -98,7 +96,6 @@ static int spawn_server(const struct cmdline *cmd, int listen_fd, int told_fd,
 	const int fds[] = {null, null, null, listen_fd, told_fd};
 	const struct proc_program server = {.path = self,
 		.argv = (char *const *)argv,
-		.env = environ,
 		.fds = fds,
 		.n_fds = ARRAY_SIZE(fds),
 		.session = true};

@@ -172,6 +172,7 @@ pods_gone 'the readers are gone'
 capture container_detached execs -- sleep 100000
 done_well $? 'a container for execs'
 shim=$(pids_of containerd-shim-stencil-v2)
+is "$(tr '\0' '\n' <"/proc/$shim/environ" | grep -c '^GLIBC_TUNABLES=')" 1 "the shim's libc is told what to keep"
 for ((i = 0; i < 8; i++)); do
 	in_container execs true
 done

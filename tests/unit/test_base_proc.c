@@ -63,6 +63,23 @@ static void test_process(void **state)
 	assert_int_equal(pidfd_of(pid, &other), -ESRCH);
 }
 
+/* Without one of its own a program gets our environment, as it is when it is started. */
+static void test_environment(void **state)
+{
+	char *argv[] = {"sh", "-c", "test \"$OURS\" = now", NULL}, *none[] = {NULL};
+	struct proc_program program = {.path = "/bin/sh", .argv = argv};
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(setenv("OURS", "now", 1), 0);
+	assert_int_equal(proc_spawn(&program, &pid), 0);
+	assert_int_equal(proc_reap(pid), 0);
+	program.env = none;
+	assert_int_equal(proc_spawn(&program, &pid), 0);
+	assert_int_equal(proc_reap(pid), 1 << 8);
+	assert_int_equal(unsetenv("OURS"), 0);
+}
+
 static void *answer(void *arg)
 {
 	sigset_t blocked;
@@ -150,6 +167,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_thread),
 		cmocka_unit_test(test_cond_wait),
 		cmocka_unit_test(test_util),
