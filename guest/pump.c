@@ -15,8 +15,9 @@
  * need any to go on. Up and down threads allocate nothing, their buffers and stacks are
  * locked, what they run lies in the initramfs, which is never evicted, and
  * PR_SET_IO_FLUSHER keeps what the kernel allocates for them (a buffer for each write to
- * the port) from waiting for write-back itself. All are threads of process 1, which the
- * OOM killer never chooses.
+ * the port) from waiting for write-back itself. Nor do they wait for who allocates: with
+ * the lock held nobody does that, frees, or writes to the log. All are threads of process
+ * 1, which the OOM killer never chooses.
  *
  * /dev/fuse can't be read into the window, nor written from it: FUSE takes the pages of
  * the user's buffer, and those of a BAR have no struct page (EFAULT, and the request is
@@ -84,16 +85,30 @@ static void ring_stop(struct pump *p)
 	pthread_cond_broadcast(&p->forgot);
 }
 
-void pump_break(struct pump *p, const char *why)
+/* Sets the flag and lets all go who wait; false: that was done before. */
+static bool end_waits(struct pump *p, bool *flag)
 {
+	unsigned int stuck = 0;
+	bool first;
+
 	pthread_mutex_lock(&p->lock);
-	if (!p->broken && !p->stopped) {
-		log_error("the files of this pod are lost: %s", why);
-		p->broken = true;
-		pump_abort_mounts(p);
+	first = !p->broken && !p->stopped;
+	if (first) {
+		*flag = true;
+		stuck = pump_abort_mounts(p);
 		ring_stop(p);
 	}
 	pthread_mutex_unlock(&p->lock);
+	if (stuck)
+		log_warn(
+			"processes may hang in %u mounts, which can't be aborted", stuck);
+	return first;
+}
+
+void pump_break(struct pump *p, const char *why)
+{
+	if (end_waits(p, &p->broken))
+		log_error("the files of this pod are lost: %s", why);
 }
 
 bool pump_has_ended(struct pump *p)
@@ -110,13 +125,7 @@ static void stop_threads(struct pump *p)
 {
 	pthread_t threads[] = {p->up, p->down, p->notes, p->changes};
 
-	pthread_mutex_lock(&p->lock);
-	if (!p->stopped) {
-		p->stopped = true;
-		pump_abort_mounts(p);
-		ring_stop(p);
-	}
-	pthread_mutex_unlock(&p->lock);
+	end_waits(p, &p->stopped);
 	for (unsigned int i = 0; i < p->n_threads; i++)
 		pthread_join(threads[i], NULL);
 }

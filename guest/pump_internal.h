@@ -22,7 +22,7 @@ struct pump_mount {
 	bool gone;         /* the last pin closes the descriptors */
 	unsigned int pins; /* threads that use them */
 	int fuse_fd, abort_fd;
-	char *at; /* may be NULL */
+	char *at; /* may be NULL; stays until the number is used anew */
 	dev_t dev;
 	bool changed; /* others have changed something in it */
 };
@@ -35,7 +35,7 @@ struct pump {
 	pthread_t up, down, notes, changes;
 	unsigned int n_threads;
 
-	pthread_mutex_t lock;   /* of what follows, held for moments */
+	pthread_mutex_t lock;   /* of what follows, held for moments: see pump.c */
 	pthread_cond_t noted;   /* for the third thread */
 	pthread_cond_t changed; /* for the fourth one */
 	pthread_cond_t forgot;  /* a mount's number is free, or the pump has ended */
@@ -62,7 +62,7 @@ struct pump {
 
 /* ---- pump.c ---- */
 
-/* What every thread of the pump begins with, see there. */
+/* What a thread begins with whose waits could keep the kernel from memory, see there. */
 void pump_enter_thread(void);
 /* The server has gone: why, once. Processes that wait for it are let go. */
 void pump_break(struct pump *p, const char *why);
@@ -76,8 +76,9 @@ int pump_pin(struct pump *p, unsigned int mount);
 void pump_unpin(struct pump *p, unsigned int mount);
 /* The mount's number is free again. */
 void pump_forget(struct pump *p, unsigned int mount);
-/* The kernel ends their requests, and takes no more. p->lock is held. */
-void pump_abort_mounts(struct pump *p);
+/* The kernel ends their requests, and takes no more; of how many it could not be told.
+ * p->lock is held. */
+unsigned int pump_abort_mounts(struct pump *p);
 /* No thread uses them any more. */
 void pump_close_mounts(struct pump *p);
 

@@ -3,21 +3,19 @@
 #include "guest/pump_internal.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
 
+/* The path is left to who takes the number next: the up thread can't wait for who
+ * allocates, and so frees nothing. */
 static void close_mount(struct pump *p, struct pump_mount *m)
 {
 	close_fd(m->fuse_fd);
 	close_fd(m->abort_fd);
-	free(m->at);
-	p->n_changed -= m->changed;
-	*m = (struct pump_mount){0};
+	*m = (struct pump_mount){.at = m->at};
 	pthread_cond_broadcast(&p->forgot);
 }
 
@@ -51,6 +49,8 @@ void pump_forget(struct pump *p, unsigned int mount)
 
 	pthread_mutex_lock(&p->lock);
 	m->gone = true;
+	p->n_changed -= m->changed;
+	m->changed = false;
 	if (m->pins == 0)
 		close_mount(p, m);
 	pthread_mutex_unlock(&p->lock);
@@ -76,6 +76,7 @@ int pump_add(struct pump *p, unsigned int mount, const struct pump_source *sourc
 	int64_t deadline, struct err *err)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = mount};
+	char *at = source->at ? xstrdup(source->at) : NULL;
 	int r;
 
 	pthread_mutex_lock(&p->lock);
@@ -84,28 +85,35 @@ int pump_add(struct pump *p, unsigned int mount, const struct pump_source *sourc
 	 * message, and pump_break() must not miss it. */
 	if (r == 0 && epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, source->fuse_fd, &event) < 0)
 		r = err_sys(err, errno, "watch the mount");
-	if (r == 0)
+	if (r == 0) {
+		char *last_at = p->mounts[mount].at;
+
 		p->mounts[mount] = (struct pump_mount){.used = true,
 			.fuse_fd = source->fuse_fd,
 			.abort_fd = source->abort_fd,
-			.at = source->at ? xstrdup(source->at) : NULL,
+			.at = at,
 			.dev = source->dev};
+		at = last_at;
+	}
 	pthread_mutex_unlock(&p->lock);
+	free(at);
 	return r;
 }
 
-void pump_abort_mounts(struct pump *p)
+unsigned int pump_abort_mounts(struct pump *p)
 {
+	unsigned int failed = 0;
+
 	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
-		if (p->mounts[i].used && write(p->mounts[i].abort_fd, "1", 1) < 0)
-			log_warn(
-				"processes may hang in mount %u, it can't be aborted: %s",
-				i, strerror(errno));
+		failed += p->mounts[i].used && write(p->mounts[i].abort_fd, "1", 1) < 0;
+	return failed;
 }
 
 void pump_close_mounts(struct pump *p)
 {
-	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++)
+	for (unsigned int i = 0; i < FILES_MOUNTS_MAX; i++) {
 		if (p->mounts[i].used)
 			close_mount(p, &p->mounts[i]);
+		free(p->mounts[i].at);
+	}
 }

@@ -113,6 +113,8 @@ void *pump_run_notes(void *arg)
 {
 	struct pump *p = arg;
 
+	/* It uses its stack with the lock held. */
+	pump_enter_thread();
 	pthread_mutex_lock(&p->lock);
 	while (!p->stopped && !p->broken)
 		if (!do_next(p))
