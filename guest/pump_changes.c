@@ -7,21 +7,16 @@
 #include "base/util.h"
 #include "guest/replay.h"
 
-/*
- * To find out that nobody watches means to look at all processes. A folder in which
- * somebody else writes all the time may cost the guest this part of a CPU, one of so
- * many. What comes meanwhile waits, and is not lost to who begins to watch.
- */
-#define LOOKING_PART 20
+/* After a replay that failed: nothing tells when the next one would not. */
+#define RETRY_MS 5000
 
-/* p->lock is held. */
-static void mark_changed(struct pump *p, unsigned int mount)
+/* p->lock is held. due: when it may be looked at. */
+static void mark_changed(struct pump *p, struct pump_mount *m, int64_t due)
 {
-	struct pump_mount *m = &p->mounts[mount];
-
-	if (!m->used || !m->at || m->changed)
+	if (!m->used || m->gone || !m->at || m->changed)
 		return;
 	m->changed = true;
+	m->due = due;
 	p->n_changed++;
 	pthread_cond_signal(&p->changed);
 }
@@ -29,75 +24,80 @@ static void mark_changed(struct pump *p, unsigned int mount)
 void pump_changed(struct pump *p, unsigned int mount)
 {
 	pthread_mutex_lock(&p->lock);
-	mark_changed(p, mount);
+	mark_changed(p, &p->mounts[mount], now_ms());
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* The next one that has changed, and where it is, the caller's to free(); p->lock is
- * held. */
-static char *take_changed(struct pump *p, unsigned int *ret_mount, dev_t *ret_dev)
+/* The changed one that is due first, or NULL; p->lock is held. */
+static struct pump_mount *find_changed(struct pump *p)
 {
-	for (unsigned int i = 0; i < FILES_MOUNTS_MAX && p->n_changed > 0; i++) {
+	struct pump_mount *first = NULL;
+
+	for (unsigned int i = 0, left = p->n_changed; left > 0; i++) {
 		struct pump_mount *m = &p->mounts[i];
 
 		if (!m->changed)
 			continue;
-		m->changed = false;
-		p->n_changed--;
-		*ret_mount = i;
-		*ret_dev = m->dev;
-		return xstrdup(m->at);
+		left--;
+		if (!first || m->due < first->due)
+			first = m;
 	}
-	return NULL;
+	return first;
 }
 
-static void let_be(struct pump *p, int64_t ms)
+/* A changed mount that is due, with a pin; NULL: the pump has ended. */
+static struct pump_mount *wait_changed(struct pump *p)
 {
-	int64_t deadline = deadline_after_ms(ms);
-	int r = 0;
+	struct pump_mount *due = NULL;
 
-	while (r == 0 && ms > 0 && !p->stopped && !p->broken)
-		r = cond_wait(&p->changed, &p->lock, deadline);
+	pthread_mutex_lock(&p->lock);
+	while (!due && !p->stopped && !p->broken) {
+		struct pump_mount *m = find_changed(p);
+
+		if (m && m->due <= now_ms())
+			due = m;
+		else
+			cond_wait(&p->changed, &p->lock, m ? m->due : DEADLINE_NONE);
+	}
+	if (due) {
+		due->changed = false;
+		p->n_changed--;
+		due->pins++;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return due;
 }
 
-/* p->lock is held, but not meanwhile. */
-static void replay_one(struct pump *p, unsigned int mount, const char *at, dev_t dev)
+static void replay_pinned(struct pump *p, struct pump_mount *m)
 {
 	struct replay_outcome outcome;
 	struct err err = ERR_INIT;
-	int r;
+	int r = replay_mount(m->at, m->dev, &outcome, &err);
 
-	pthread_mutex_unlock(&p->lock);
-	r = replay_mount(at, dev, &outcome, &err);
+	if (r < 0 && !m->told_failed && !pump_has_ended(p)) {
+		m->told_failed = true;
+		log_info("changes by others in %s are told late to who watches: %s",
+			m->at, err.text);
+	}
 	pthread_mutex_lock(&p->lock);
-	if (r < 0 && !p->stopped && !p->broken)
-		log_info("changes by others in %s are not told to who watches: %s", at,
-			err.text);
-	if (r < 0 || !outcome.again)
-		return;
-	let_be(p, outcome.looking_ms * LOOKING_PART);
-	mark_changed(p, mount);
+	if (r < 0 || outcome.again)
+		mark_changed(p, m, deadline_after_ms(r < 0 ? RETRY_MS : outcome.rest_ms));
+	pthread_mutex_unlock(&p->lock);
 }
 
 void *pump_run_changes(void *arg)
 {
 	struct pump *p = arg;
 	struct err err = ERR_INIT;
-	int r = replay_enter_thread(&err);
+	struct pump_mount *m;
 
-	if (r < 0)
+	if (replay_enter_thread(&err) < 0) {
 		log_warn("changes by others are not told to who watches: %s", err.text);
-	pthread_mutex_lock(&p->lock);
-	while (r == 0 && !p->stopped && !p->broken) {
-		unsigned int mount = 0;
-		dev_t dev = 0;
-		_cleanup_free_ char *at = take_changed(p, &mount, &dev);
-
-		if (at)
-			replay_one(p, mount, at, dev);
-		else
-			pthread_cond_wait(&p->changed, &p->lock);
+		return NULL;
 	}
-	pthread_mutex_unlock(&p->lock);
+	while ((m = wait_changed(p))) {
+		replay_pinned(p, m);
+		pump_unpin(p, (unsigned int)(m - p->mounts));
+	}
 	return NULL;
 }

@@ -24,7 +24,9 @@ struct pump_mount {
 	int fuse_fd, abort_fd;
 	char *at; /* may be NULL; stays until the number is used anew */
 	dev_t dev;
-	bool changed; /* others have changed something in it */
+	bool changed;     /* others have changed something in it... */
+	int64_t due;      /* ...which is not to be looked at before */
+	bool told_failed; /* the log has it that a replay failed; the fourth thread's */
 };
 
 struct pump {

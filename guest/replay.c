@@ -22,22 +22,26 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/util.h"
 
 #define ROOT_NODE 1u
-/* FILEID_INO64_GEN of linux/exportfs.h. */
-#define HANDLE_TYPE  0x81
-#define HANDLE_WORDS 3
-
-struct replay {
+/* The mount's. */
+struct copy {
 	int root_fd; /* O_PATH */
 	char root_path[32];
-	bool root_is_folder;
 };
+
+/*
+ * To find out who watches means to look at all processes. A folder in which somebody else
+ * writes all the time may cost the guest this part of a CPU for looking: one of so many
+ * where nobody watches, and a larger one where somebody does, who then waits less. What
+ * comes meanwhile waits, and is not lost to who begins to watch.
+ */
+#define LOOKING_PART_UNWATCHED 20
+#define LOOKING_PART_WATCHED   4
 
 /* A change as it was read. */
 struct read_change {
@@ -102,22 +106,22 @@ static int open_by_node(uint64_t node)
 		struct {
 			unsigned int bytes;
 			int type;
-			uint32_t words[HANDLE_WORDS];
+			uint32_t words[WATCHERS_HANDLE_WORDS];
 		} fuse;
 	} u = {.fuse = {.bytes = sizeof(u.fuse.words),
-		       .type = HANDLE_TYPE,
+		       .type = WATCHERS_HANDLE_TYPE,
 		       .words = {(uint32_t)(node >> 32), (uint32_t)node, 0}}};
 
 	/* By the working folder, which is of the mount: the call takes no O_PATH. */
 	return open_by_handle_at(AT_FDCWD, &u.handle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int open_folder(const struct replay *r, uint64_t node)
+static int open_folder(const struct copy *copy, uint64_t node)
 {
 	if (node == ROOT_NODE)
-		return fcntl(r->root_fd, F_DUPFD_CLOEXEC, 0);
+		return fcntl(copy->root_fd, F_DUPFD_CLOEXEC, 0);
 	if (node == 0)
-		return openat(r->root_fd, FILES_REPLAY_ELSEWHERE,
+		return openat(copy->root_fd, FILES_REPLAY_ELSEWHERE,
 			O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return open_by_node(node);
 }
@@ -149,22 +153,22 @@ static int touch_name(int fd, const char *name, bool modified)
 
 /* A root that is a file is opened by its descriptor's path. */
 static int close_name(
-	const struct replay *r, int folder_fd, const char *name, mode_t type)
+	const struct copy *copy, int folder_fd, const char *name, mode_t type)
 {
 	bool itself = strcmp(name, ".") == 0;
 	int fd;
 
 	if (!S_ISREG(type))
 		return 0;
-	fd = openat(folder_fd, itself ? r->root_path : name,
+	fd = openat(folder_fd, itself ? copy->root_path : name,
 		O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (itself ? 0 : O_NOFOLLOW));
 	close_fd(fd);
 	return fd < 0 ? -1 : 0;
 }
 
-static void move_name(const struct replay *r, int fd, const struct read_change *change)
+static void move_name(const struct copy *copy, int fd, const struct read_change *change)
 {
-	_cleanup_close_ int to_fd = open_folder(r, change->c.to_folder);
+	_cleanup_close_ int to_fd = open_folder(copy, change->c.to_folder);
 	struct stat st;
 
 	if (to_fd < 0)
@@ -178,16 +182,16 @@ static void move_name(const struct replay *r, int fd, const struct read_change *
 /* A step that fails, as the guest itself has come in between, is one that nobody is told
  * of, and so are those that stand on it. */
 static void do_steps(
-	const struct replay *r, const struct read_change *change, uint32_t steps)
+	const struct copy *copy, const struct read_change *change, uint32_t steps)
 {
-	_cleanup_close_ int fd = open_folder(r, change->c.folder);
+	_cleanup_close_ int fd = open_folder(copy, change->c.folder);
 	mode_t type = change->c.type;
 	const char *name = change->name;
 
 	if (fd < 0)
 		return;
 	if (steps & FILES_STEP_MOVE)
-		move_name(r, fd, change);
+		move_name(copy, fd, change);
 	if (steps & FILES_STEP_UNLINK && remove_name(fd, name, type) < 0)
 		return;
 	if (steps & FILES_STEP_MAKE && make_name(fd, name, type) < 0)
@@ -197,7 +201,7 @@ static void do_steps(
 	if (steps & FILES_STEP_MODIFY && touch_name(fd, name, true) < 0)
 		return;
 	/* ETXTBSY: the guest executes it. */
-	if (steps & FILES_STEP_CLOSE && close_name(r, fd, name, type) < 0 &&
+	if (steps & FILES_STEP_CLOSE && close_name(copy, fd, name, type) < 0 &&
 		errno != ETXTBSY)
 		return;
 	if (steps & FILES_STEP_REMOVE)
@@ -218,10 +222,10 @@ static bool take_name(char *to, const uint8_t **at, size_t *left, size_t len)
 }
 
 /* 1: there is one; 0: the round is over. */
-static int read_next(const struct replay *r, struct read_change *ret, struct err *err)
+static int read_next(const struct copy *copy, struct read_change *ret, struct err *err)
 {
 	uint8_t data[sizeof(ret->c) + 2 * FILES_NAME_MAX];
-	ssize_t n = getxattr(r->root_path, FILES_REPLAY_NEXT, data, sizeof(data));
+	ssize_t n = getxattr(copy->root_path, FILES_REPLAY_NEXT, data, sizeof(data));
 	const uint8_t *at = data + sizeof(ret->c);
 	size_t left;
 
@@ -240,60 +244,62 @@ static int read_next(const struct replay *r, struct read_change *ret, struct err
 	return 1;
 }
 
-static int do_round(const struct replay *r, const struct watchers *ws, struct err *err)
+static int64_t rest_after(uint64_t looking_us, const struct watchers *ws)
+{
+	unsigned int part =
+		watchers_none(ws) ? LOOKING_PART_UNWATCHED : LOOKING_PART_WATCHED;
+
+	return (int64_t)(looking_us * (part - 1) / 1000 + 1);
+}
+
+static int do_changes(const struct copy *copy, const struct watchers *ws, struct err *err)
 {
 	struct read_change change;
 	char nothing;
 	int n;
 
-	if (ws->n == 0 && getxattr(r->root_path, FILES_REPLAY_SKIP, &nothing, 1) < 0)
-		return err_sys(err, errno, "cannot skip changes");
-	if (ws->n == 0)
-		return 0;
-	while ((n = read_next(r, &change, err)) > 0) {
+	if (watchers_none(ws))
+		return getxattr(copy->root_path, FILES_REPLAY_SKIP, &nothing, 1) < 0
+			       ? err_sys(err, errno, "cannot skip changes")
+			       : 0;
+	while ((n = read_next(copy, &change, err)) > 0) {
 		uint32_t steps = replay_steps(&change.c, ws);
 
 		if (steps)
-			do_steps(r, &change, steps);
+			do_steps(copy, &change, steps);
 	}
 	return n;
 }
 
 /* Who watches is asked when the changes have come: nobody who watched before them is
  * missing. */
-static int do_rounds(
-	const struct replay *r, dev_t dev, struct replay_outcome *ret, struct err *err)
+static int do_round(
+	const struct copy *copy, dev_t dev, struct replay_outcome *ret, struct err *err)
 {
 	_cleanup_close_ int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int done = 0;
+	uint64_t start = now_us();
+	struct watchers ws;
+	uint32_t n;
+	int done;
 
 	if (proc_fd < 0)
 		return err_sys(err, errno, "/proc");
-	while (done == 0) {
-		struct watchers ws;
-		int64_t start = now_ms();
-		uint32_t n;
-
-		if (getxattr(r->root_path, FILES_REPLAY_BEGIN, &n, sizeof(n)) < 0)
-			return err_sys(err, errno, "cannot ask for changes");
-		if (n == 0)
-			return 0;
-		done = watchers_read(proc_fd, dev, &ws, err);
-		ret->looking_ms += now_ms() - start;
-		ret->rounds++;
-		ret->again = ws.n == 0;
-		if (done == 0)
-			done = do_round(r, &ws, err);
-		watchers_done(&ws);
-		if (ret->again)
-			break;
-	}
+	if (getxattr(copy->root_path, FILES_REPLAY_BEGIN, &n, sizeof(n)) < 0)
+		return err_sys(err, errno, "cannot ask for changes");
+	if (n == 0)
+		return 0;
+	done = watchers_read(proc_fd, dev, &ws, err);
+	ret->again = true;
+	ret->rest_ms = rest_after(now_us() - start, &ws);
+	if (done == 0)
+		done = do_changes(copy, &ws, err);
+	watchers_done(&ws);
 	return done;
 }
 
 /* ---- the mount ---- */
 
-static int open_copy(const char *at, dev_t dev, struct replay *ret, struct err *err)
+static int open_copy(const char *at, dev_t dev, struct copy *ret, struct err *err)
 {
 	struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
 	struct statx stx;
@@ -307,10 +313,9 @@ static int open_copy(const char *at, dev_t dev, struct replay *ret, struct err *
 		return err_sys(err, errno, "cannot look at the mount");
 	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) != dev)
 		return err_set(err, -ESTALE, "another one is mounted there");
-	ret->root_is_folder = S_ISDIR(stx.stx_mode);
 	if (mount_setattr(fd, "", AT_EMPTY_PATH, &writable, sizeof(writable)) < 0)
 		return err_sys(err, errno, "cannot make it writable");
-	if (ret->root_is_folder && fchdir(fd) < 0)
+	if (S_ISDIR(stx.stx_mode) && fchdir(fd) < 0)
 		return err_sys(err, errno, "cannot enter it");
 	snprintf(ret->root_path, sizeof(ret->root_path), "/proc/thread-self/fd/%d", fd);
 	return 0;
@@ -318,15 +323,15 @@ static int open_copy(const char *at, dev_t dev, struct replay *ret, struct err *
 
 int replay_mount(const char *at, dev_t dev, struct replay_outcome *ret, struct err *err)
 {
-	struct replay r = {.root_fd = -1};
+	struct copy copy = {.root_fd = -1};
 	int done;
 
 	*ret = (struct replay_outcome){0};
-	done = open_copy(at, dev, &r, err);
+	done = open_copy(at, dev, &copy, err);
 	if (done == 0)
-		done = do_rounds(&r, dev, ret, err);
+		done = do_round(&copy, dev, ret, err);
 	if (chdir("/") < 0 && done == 0)
 		done = err_sys(err, errno, "chdir /");
-	close_fd(r.root_fd);
+	close_fd(copy.root_fd);
 	return done;
 }

@@ -14,15 +14,15 @@
 int replay_enter_thread(struct err *err);
 
 struct replay_outcome {
-	unsigned int rounds;
-	int64_t looking_ms; /* spent on finding out who watches */
-	bool again; /* nobody: there may be more, for which this is to be called again */
+	/* There was something, and there may be more: it is to be called again, ... */
+	bool again;
+	int64_t rest_ms; /* ... but not before this has passed. */
 };
 
 /*
- * The changes that the server has for the mount at this path, which is of the file system
- * `dev` (else it is another mount meanwhile, and nothing is done). What can't be done
- * again nobody is told of. The mount can be unmounted meanwhile.
+ * A round of the changes that the server has for the mount at this path, which is of the
+ * file system `dev` (else it is another mount meanwhile, and nothing is done). What can't
+ * be done again nobody is told of. The mount can be unmounted meanwhile.
  */
 int replay_mount(const char *at, dev_t dev, struct replay_outcome *ret, struct err *err);
 

@@ -3,8 +3,8 @@
 #include "guest/watchers.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +15,8 @@
 #include "base/util.h"
 
 /* A process may have this much to say of one inotify: 100,000 watches and more. */
-#define FDINFO_MAX (16u << 20)
-/* FILEID_INO64_GEN of linux/exportfs.h: FUSE's handle, of the node's high half, its low
- * half and its generation. */
-#define HANDLE_TYPE  0x81u
-#define HANDLE_BYTES 12u
+#define FDINFO_MAX   (16u << 20)
+#define HANDLE_BYTES (WATCHERS_HANDLE_WORDS * sizeof(uint32_t))
 
 /* Bytes in the order of the memory, as x86 has a number. */
 static bool parse_word(const char *hex, uint32_t *ret)
@@ -36,14 +33,15 @@ bool watchers_parse_line(const char *line, dev_t *ret_dev, struct watcher *ret)
 {
 	unsigned int dev, mask, bytes, type;
 	uint32_t high, low;
-	char hex[25];
+	char hex[HANDLE_BYTES * 2 + 1];
 
 	if (sscanf(line,
 		    "inotify wd:%*x ino:%*x sdev:%x mask:%x ignored_mask:%*x "
 		    "fhandle-bytes:%x fhandle-type:%x f_handle:%24[0-9a-f]",
 		    &dev, &mask, &bytes, &type, hex) != 5)
 		return false;
-	if (type != HANDLE_TYPE || bytes != HANDLE_BYTES || strlen(hex) != 24)
+	if (type != WATCHERS_HANDLE_TYPE || bytes != HANDLE_BYTES ||
+		strlen(hex) != HANDLE_BYTES * 2)
 		return false;
 	if (!parse_word(hex, &high) || !parse_word(hex + 8, &low))
 		return false;
@@ -71,17 +69,27 @@ static void add_line(struct watchers *ws, const char *line, dev_t dev)
 	ws->item[ws->n++] = w;
 }
 
-/* The process, or the descriptor, may be gone meanwhile: then it watches nothing. */
+/* The process, or the descriptor, may be gone meanwhile: then it watches nothing. What
+ * else can't be read may be any watch. */
+static void note_unread(struct watchers *ws, int error)
+{
+	ws->all |= error != -ENOENT && error != -ESRCH;
+}
+
 static void read_inotify(
 	int process_fd, const char *number, dev_t dev, struct watchers *ws)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[32], *lines, *line;
 	size_t len;
+	int r;
 
 	snprintf(path, sizeof(path), "fdinfo/%.16s", number);
-	if (file_read(process_fd, path, FDINFO_MAX, &text, &len, NULL) < 0)
+	r = file_read(process_fd, path, FDINFO_MAX, &text, &len, NULL);
+	if (r < 0) {
+		note_unread(ws, r);
 		return;
+	}
 	lines = text;
 	while ((line = strsep(&lines, "\n")))
 		add_line(ws, line, dev);
@@ -93,14 +101,22 @@ static void read_process(int proc_fd, const char *pid, dev_t dev, struct watcher
 	_cleanup_close_ int fd = openat(proc_fd, pid, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
+	int r = fd < 0 ? -errno : dir_open(fd, "fd", &dir);
 
-	if (fd < 0 || dir_open(fd, "fd", &dir) < 0)
+	if (r < 0) {
+		note_unread(ws, r);
 		return;
+	}
 	while ((entry = readdir(dir))) {
 		char to[sizeof(inotify)];
-		ssize_t n = readlinkat(dirfd(dir), entry->d_name, to, sizeof(to));
+		ssize_t n;
 
-		if (n == sizeof(inotify) - 1 && memcmp(to, inotify, (size_t)n) == 0)
+		if (entry->d_name[0] == '.')
+			continue;
+		n = readlinkat(dirfd(dir), entry->d_name, to, sizeof(to));
+		if (n < 0)
+			note_unread(ws, -errno);
+		else if (n == sizeof(inotify) - 1 && memcmp(to, inotify, (size_t)n) == 0)
 			read_inotify(fd, entry->d_name, dev, ws);
 	}
 }
@@ -149,6 +165,11 @@ void watchers_done(struct watchers *ws)
 {
 	free(ws->item);
 	*ws = (struct watchers){0};
+}
+
+bool watchers_none(const struct watchers *ws)
+{
+	return ws->n == 0 && !ws->all;
 }
 
 uint32_t watchers_mask(const struct watchers *ws, uint64_t node)

@@ -12,6 +12,11 @@
 /* Beyond, everything counts as watched. */
 #define WATCHERS_MAX 65536u
 
+/* FUSE's file handle, FILEID_INO64_GEN of linux/exportfs.h: of the node's high half, its
+ * low half and its generation. */
+#define WATCHERS_HANDLE_TYPE  0x81
+#define WATCHERS_HANDLE_WORDS 3
+
 struct watcher {
 	uint64_t node; /* FUSE's number of the file or folder */
 	uint32_t mask; /* inotify's, of all who watch it together */
@@ -20,7 +25,7 @@ struct watcher {
 struct watchers {
 	struct watcher *item; /* by node */
 	size_t n;
-	bool all; /* there are too many to know */
+	bool all; /* there are too many to know, or some could not be read */
 };
 
 /*
@@ -29,6 +34,7 @@ struct watchers {
  */
 int watchers_read(int proc_fd, dev_t dev, struct watchers *ret, struct err *err);
 void watchers_done(struct watchers *watchers);
+bool watchers_none(const struct watchers *watchers);
 /* The mask of a node, 0 if nobody watches it. */
 uint32_t watchers_mask(const struct watchers *watchers, uint64_t node);
 

@@ -25,6 +25,7 @@
 #include "base/io.h"
 #include "base/thread.h"
 #include "files/blanks.h"
+#include "files/fuse.h"
 #include "files/tree.h"
 #include "files/watch.h"
 #include "files/wire.h"
@@ -44,6 +45,7 @@ struct files_mount {
 	pid_t server;   /* 0: none, `at` is the plain folder */
 	int waits_fd;   /* counts requests that wait for a lock */
 	int changed_fd; /* counts what the guest is told of others' changes; 0: none */
+	int taken_fd;   /* counts its requests for one of these */
 };
 
 /* What a test asks for. NULL of it: the plain folder. */
@@ -54,7 +56,8 @@ struct mount_kind {
 };
 
 static struct tree *mount_tree;
-static int mount_dev_fd = -1, mount_waits_fd = -1, mount_changed_fd = -1;
+static int mount_dev_fd = -1, mount_waits_fd = -1, mount_changed_fd = -1,
+	   mount_taken_fd = -1;
 
 static uint8_t *mount_grow(void *user, size_t size)
 {
@@ -74,6 +77,15 @@ static void mount_changed(void *user)
 {
 	(void)user;
 	eventfd_write(mount_changed_fd, 1);
+}
+
+static bool takes_change(const uint8_t *message)
+{
+	const struct fuse_in_header *header = (const void *)message;
+	size_t fixed = sizeof(*header) + sizeof(struct fuse_getxattr_in);
+
+	return header->opcode == FUSE_GETXATTR &&
+	       strcmp((const char *)message + fixed, FILES_REPLAY_NEXT) == 0;
 }
 
 static void *mount_pump(void *arg)
@@ -96,6 +108,8 @@ static void *mount_pump(void *arg)
 			continue;
 		if (n < 0)
 			break;
+		if (takes_change(message))
+			eventfd_write(mount_taken_fd, 1);
 		if (tree_serve(mount_tree, &request, &answer) < 0) {
 			fprintf(stderr, "# -EPROTO: opcode %u\n",
 				*(uint32_t *)(message + 4));
@@ -207,6 +221,7 @@ static void mount_over(struct files_mount *m, const struct mount_kind *kind)
 	assert_int_equal(
 		mount("stencil", m->at, "fuse", MS_NOSUID | MS_NODEV, options), 0);
 	m->waits_fd = mount_waits_fd = eventfd(0, EFD_CLOEXEC);
+	m->taken_fd = mount_taken_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (kind->watched)
 		m->changed_fd = mount_changed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->server = fork();
@@ -237,6 +252,7 @@ static void mount_free(struct files_mount *m)
 		assert_int_equal(waitpid(m->server, &status, 0), m->server);
 		assert_int_equal(status, 0);
 		close(m->waits_fd);
+		close(m->taken_fd);
 		if (m->changed_fd > 0)
 			close(m->changed_fd);
 		remove(m->at);

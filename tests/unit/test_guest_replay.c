@@ -30,7 +30,7 @@ struct replaying {
 	const struct files_mount *m;
 	dev_t dev;
 	struct replay_outcome outcome;
-	unsigned int rounds;
+	unsigned int rounds, rests;
 	int r;
 	struct err err;
 };
@@ -44,7 +44,8 @@ static void *replay_main(void *arg)
 		if (replaying->r == 0)
 			replaying->r = replay_mount(replaying->m->at, replaying->dev,
 				&replaying->outcome, &replaying->err);
-		replaying->rounds += replaying->outcome.rounds;
+		replaying->rounds += replaying->outcome.again;
+		replaying->rests += replaying->outcome.rest_ms > 0;
 	} while (replaying->r == 0 && replaying->outcome.again);
 	return NULL;
 }
@@ -59,7 +60,15 @@ static unsigned int replay_now(const struct files_mount *m)
 	pthread_join(thread, NULL);
 	if (replaying.r < 0)
 		fail_msg("%s", replaying.err.text);
+	assert_int_equal(replaying.rests, replaying.rounds);
 	return replaying.rounds;
+}
+
+static void wait_changed(const struct files_mount *m)
+{
+	struct pollfd fds = {.fd = m->changed_fd, .events = POLLIN};
+
+	assert_int_equal(poll(&fds, 1, deadline_poll_ms(soon())), 1);
 }
 
 /* ---- who watches ---- */
@@ -458,16 +467,34 @@ static void test_unwatched(void **state)
 	struct watching w = watch_begin(m);
 	PATH_OF(m, file);
 	_cleanup_free_ char *host = host_path(m, "file");
-	struct pollfd fds = {.fd = m->changed_fd, .events = POLLIN};
+	eventfd_t taken;
 
 	assert_fails(access(file, F_OK), ENOENT);
 	host_write(host, "x");
-	assert_int_equal(poll(&fds, 1, deadline_poll_ms(soon())), 1);
+	wait_changed(m);
 	assert_true(replay_now(m) >= 1);
+	assert_fails(eventfd_read(m->taken_fd, &taken), EAGAIN);
 	assert_int_equal(access(file, F_OK), 0);
 	settle(m);
 	watch_name(&w, ".", ALL);
 	assert_told(&w, "");
+	assert_int_equal(eventfd_read(m->taken_fd, &taken), 0);
+	watch_end(&w);
+}
+
+/* With a watcher, too, a call is one round, and there is a rest after it. */
+static void test_round(void **state)
+{
+	const struct files_mount *m = *state;
+	struct watching w = watch_begin(m);
+	HOST(m, folder);
+
+	watch_name(&w, ".", ALL);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	wait_changed(m);
+	assert_int_equal(replay_now(m), 1);
+	read_events(&w);
+	assert_string_equal(w.text, "CREATE/ folder, ");
 	watch_end(&w);
 }
 
@@ -619,6 +646,7 @@ int main(void)
 		WATCHED(test_brief),
 		WATCHED(test_replaced),
 		WATCHED(test_unwatched),
+		WATCHED(test_round),
 		WATCHED(test_many),
 		WATCHED(test_below),
 		WATCHED(test_mark),
