@@ -51,6 +51,45 @@ static int not_a_task(int r, struct err *err)
 	return r;
 }
 
+/* Containers keep the pod, one that is being made, too, and a sandbox. */
+static int end_if_empty(
+	struct service *service, struct ttrpc_request *call, struct err *err)
+{
+	struct pod *pod = service->pod;
+	bool is_empty;
+	int r = pod_change_begin(pod, err);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&pod->lock);
+	is_empty = !pod->containers && !pod->sandbox && !pod_makes_container_locked(pod);
+	pod->ending = is_empty;
+	if (is_empty)
+		errands_give_up_locked(pod, NULL, ERRAND_ALL);
+	pthread_mutex_unlock(&pod->lock);
+	if (is_empty) {
+		pod_stop(pod);
+		/* Before the connection ends: containerd runs `delete` when it does. */
+		pod_remove_state(pod);
+		ttrpc_request_stop_server(call);
+	}
+	pod_change_end(pod);
+	return 0;
+}
+
+/* When the pod has lost a container. */
+static void end_if_due(struct service *service, struct ttrpc_request *call)
+{
+	struct pod *pod = service->pod;
+	bool is_due;
+
+	pthread_mutex_lock(&pod->lock);
+	is_due = pod->shut_down;
+	pthread_mutex_unlock(&pod->lock);
+	if (is_due)
+		end_if_empty(service, call, NULL);
+}
+
 HANDLER(create, CreateTaskRequest)
 {
 	Containerd__Task__V2__CreateTaskResponse *out;
@@ -59,6 +98,8 @@ HANDLER(create, CreateTaskRequest)
 
 	if (r == 0)
 		r = process_find(service->pod, in->id, "", &p, err);
+	else
+		end_if_due(service, call);
 	if (r < 0)
 		return r;
 	out = xnew0(Containerd__Task__V2__CreateTaskResponse);
@@ -184,6 +225,7 @@ HANDLER(delete, DeleteRequest)
 		r = *in->exec_id ? process_delete_exec(p, err) : container_delete(p, err);
 	if (r < 0)
 		return r;
+	end_if_due(service, call);
 	out = xnew0(Containerd__Task__V2__DeleteResponse);
 	containerd__task__v2__delete_response__init(out);
 	out->pid = p->pid;
@@ -301,34 +343,21 @@ HANDLER(connect, ConnectRequest)
 	return 0;
 }
 
-/* A shim that still has containers of its pod, or a sandbox, goes on; that is no error
- * either. `now` comes from our verb `delete` (peer.h). */
+/* No error: that the pod is not empty, or ends already. By its own name it is told to end
+ * as soon as it is empty, since of what is in it by then containerd 2 asks for Delete
+ * alone. `now` comes from our verb `delete` (peer.h). */
 HANDLER(shutdown, ShutdownRequest)
 {
 	struct pod *pod = service->pod;
-	bool has_containers;
 	int r;
 
 	if (in->now)
 		container_discard(pod, in->id);
-	r = pod_change_begin(pod, err);
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&pod->lock);
-	has_containers =
-		pod->containers || pod->sandbox || pod_makes_container_locked(pod);
-	pod->ending = !has_containers;
-	if (pod->ending)
-		errands_give_up_locked(pod, NULL, ERRAND_ALL);
+	pod->shut_down |= strcmp(in->id, pod->state.id) == 0;
 	pthread_mutex_unlock(&pod->lock);
-	if (!has_containers) {
-		pod_stop(pod);
-		/* Before the connection ends: containerd runs `delete` when it does. */
-		pod_remove_state(pod);
-		ttrpc_request_stop_server(call);
-	}
-	pod_change_end(pod);
-	return 0;
+	r = end_if_empty(service, call, err);
+	return r == -ESHUTDOWN ? 0 : r;
 }
 
 #define EMPTY (&google__protobuf__empty__descriptor)

@@ -5,6 +5,14 @@
 
 #include "shim/proto/containerd_sandbox.pb-c.h"
 
+static void shut_down(struct ttrpc_client *client, const char *id)
+{
+	TASK(ShutdownRequest) request = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
+
+	request.id = (char *)(uintptr_t)id;
+	call(client, "Shutdown", &request, NULL, NULL);
+}
+
 /* ---- the Sandbox API ---- */
 
 #define BOX(name)      Containerd__Runtime__Sandbox__V1__##name
@@ -143,7 +151,6 @@ static void test_crio(void **state)
 		 * takes. (A CPU more is not to be had from each guest's kernel under
 		 * emulation.) */
 		"read name kib unit </proc/meminfo; exit $((kib / 230000))");
-	TASK(ShutdownRequest) shutdown = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
 	_cleanup_free_ char *address = NULL, *joined = NULL;
 	struct ttrpc_client *client;
 
@@ -164,8 +171,53 @@ static void test_crio(void **state)
 	kill_task(client, "box");
 	assert_int_equal(wait_task(client, "box"), 137);
 	delete_task_of(client, "box");
-	shutdown.id = (char *)"box";
-	call(client, "Shutdown", &shutdown, NULL, NULL);
+	shut_down(client, "box");
+	ttrpc_client_free(client);
+	shim_ends();
+}
+
+/* ---- containerd 2 ---- */
+
+static void end_task(struct ttrpc_client *client, const char *id)
+{
+	kill_task(client, id);
+	assert_int_equal(wait_task(client, id), 137);
+	delete_task_of(client, id);
+}
+
+/* It shuts the pod down when the pause container is deleted, whatever else there is, and
+ * of that asks for Delete alone. */
+static void test_pause_first(void **state)
+{
+	_cleanup_free_ char *box = make_spec("\"io.kubernetes.cri.container-type\":"
+					     "\"sandbox\"",
+		"read x");
+	_cleanup_free_ char *spec = make_spec("\"io.kubernetes.cri.container-type\":"
+					      "\"container\",\"io.kubernetes.cri."
+					      "sandbox-id\":\"box\"",
+		"read x");
+	_cleanup_free_ char *address = NULL;
+	struct ttrpc_client *client;
+
+	(void)state;
+	assert_int_equal(rename(DIR_ "/box", DIR_ "/first-box"), 0);
+	make_bundle("box", box);
+	make_bundle("before", spec);
+	make_bundle("after", spec);
+	address = start_shim_in("box", "", CONTAINERD);
+	client = connect_to(address);
+	service = "containerd.task.v2.Task";
+	create_task(client, "box");
+	create_task(client, "before");
+	shut_down(client, "before");
+	end_task(client, "box");
+	shut_down(client, "box");
+	create_task(client, "after");
+	end_task(client, "before");
+	assert_int_equal(access(DIR_ "/state/default:box", F_OK), 0);
+	end_task(client, "after");
+	assert_int_equal(access(DIR_ "/state/default:box", F_OK), -1);
+	shut_down(client, "after");
 	ttrpc_client_free(client);
 	shim_ends();
 }
@@ -194,7 +246,6 @@ static void test_docker(void **state)
 			      "</proc/net/dev; "
 			      "while read a b; do case $b in 10.7.0.2) m=10;; esac; done "
 			      "</proc/net/fib_trie; exit $((n + m))");
-	TASK(ShutdownRequest) shutdown = CONTAINERD__TASK__V2__SHUTDOWN_REQUEST__INIT;
 	_cleanup_free_ char *address = NULL, *give = NULL;
 	struct ttrpc_client *client;
 
@@ -213,8 +264,7 @@ static void test_docker(void **state)
 	start_task(client, "docked");
 	assert_int_equal(wait_task(client, "docked"), 11);
 	delete_task_of(client, "docked");
-	shutdown.id = (char *)"docked";
-	call(client, "Shutdown", &shutdown, NULL, NULL);
+	shut_down(client, "docked");
 	ttrpc_client_free(client);
 	shim_ends();
 }
@@ -292,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_unheard),
 		cmocka_unit_test(test_untold),
 		cmocka_unit_test(test_docker),
+		cmocka_unit_test(test_pause_first),
 	};
 
 	if (geteuid() != 0) {

@@ -243,6 +243,7 @@ events_stop
 is "$(cri_container_state "$apart")" CONTAINER_RUNNING 'the other one runs on'
 cri_well 'a command in it' cri_exec "$apart" true
 cri_well 'the pod is removed' cri_remove_pod "$holds"
+is "$(ls -d /run/stencil/sandboxes/*:"$holds" 2>/dev/null)" '' 'and its shim, which was told to when the pause container went'
 
 # ---- containerd is killed ---------------------------------------------------------------------------
 
