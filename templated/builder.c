@@ -166,11 +166,9 @@ static void builder_begin_build(struct builder *b, enum build_how how)
 }
 
 /* Keeps what is to be known of a build that ended; the lock is held. */
-static void builder_keep_result(struct builder *b, const struct build_result *result)
+static void builder_keep_result(
+	struct builder *b, const struct build_result *result, int64_t now)
 {
-	/* Read once: the phases add up to the whole. */
-	int64_t now = now_ms();
-
 	b->results[b->builds % RESULTS_KEPT] = *result;
 	if (result->built || result->code < 0)
 		b->report = (struct report){.result = *result,
@@ -194,18 +192,22 @@ static void builder_keep_result(struct builder *b, const struct build_result *re
  */
 static bool builder_end_build(struct builder *b, const struct build_result *result)
 {
+	int64_t now, took_ms;
 	bool more;
 
 	pthread_mutex_lock(&b->lock);
-	log_result(result, now_ms() - b->began_ms);
+	/* Read once: the phases add up to the whole. */
+	now = now_ms();
+	took_ms = now - b->began_ms;
 	emit_result(result);
-	builder_keep_result(b, result);
+	builder_keep_result(b, result, now);
 	more = b->queued;
 	b->running = b->queued = false;
 	if (more)
 		builder_begin_build(b, b->queued_how);
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->lock);
+	log_result(result, took_ms);
 	return more;
 }
 
