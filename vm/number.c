@@ -322,26 +322,12 @@ int vm_number_give_unrecorded(const struct config *c, const char *dir, struct er
 	return r;
 }
 
-static bool has_claim(const struct config *c)
-{
-	_cleanup_closedir_ DIR *all = opendir(VM_CLAIMS);
-	struct dirent *entry;
-	struct claim claim;
-
-	while (all && (entry = readdir(all)))
-		if (read_claim(dirfd(all), entry->d_name, &claim) &&
-			strcmp(claim.state_dir, c->state_dir) == 0)
-			return true;
-	return false;
-}
-
 void vm_number_drop_claims(const struct config *c)
 {
-	_cleanup_(unlock) int claims_fd = -1;
+	/* Where nobody has claimed anything nothing is made. */
+	_cleanup_(unlock) int claims_fd =
+		access(VM_CLAIMS, F_OK) == 0 ? vm_number_lock(NULL) : -1;
 
-	if (!has_claim(c))
-		return;
-	claims_fd = vm_number_lock(NULL);
 	if (claims_fd >= 0)
 		drop_claims(claims_fd, c);
 }

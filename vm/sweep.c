@@ -101,7 +101,6 @@ int vm_sweep(const struct config *c, const char *namespace, const char *sandbox,
 	_cleanup_closedir_ DIR *all = opendir(folder);
 	struct dirent *entry;
 	unsigned int number;
-	bool any = false;
 	int r = 0;
 
 	if (!all && errno != ENOENT)
@@ -110,18 +109,16 @@ int vm_sweep(const struct config *c, const char *namespace, const char *sandbox,
 		_cleanup_free_ char *dir = xasprintf("%s/%s", folder, entry->d_name);
 		struct err why = ERR_INIT;
 
-		if (!parse_number(entry->d_name, &number))
-			continue;
-		any = true;
-		if (!is_meant(dir, namespace, sandbox) || sweep_one(c, dir, &why) == 0)
+		if (!parse_number(entry->d_name, &number) ||
+			!is_meant(dir, namespace, sandbox) ||
+			sweep_one(c, dir, &why) == 0)
 			continue;
 		if (r == 0)
 			r = err_copy(err, &why);
 		else
 			log_error("something of a VM is left behind: %s", why.text);
 	}
-	if (!any)
-		vm_number_drop_claims(c);
+	vm_number_drop_claims(c);
 	return r;
 }
 
