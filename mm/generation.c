@@ -321,5 +321,5 @@ int generation_remove(int root_fd, const char *id, struct err *err)
 	snprintf(old, sizeof(old), GENERATION_OLD "%s", id);
 	if (renameat2(root_fd, id, root_fd, old, RENAME_NOREPLACE) < 0 && errno != ENOENT)
 		return err_sys(err, errno, "cannot remove generation %s", id);
-	return remove_tree(root_fd, old, err);
+	return remove_tree(root_fd, old, err) < 0;
 }

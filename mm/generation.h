@@ -170,11 +170,12 @@ int generation_compact_end(
 /* ---- the end ---- */
 
 /* Renames it away and removes it. Its memory is freed when its last clone has unmapped
- * it. */
+ * it. 1: it is away, but something of it is left for generation_remove_old(), and err
+ * says why; a negative errno: it is there as before. */
 int generation_remove(int root_fd, const char *id, struct err *err);
-/* Tries once more what generation_remove() and generation_build_done() could not do.
- * Logged; what is left then is for the next time. */
-void generation_remove_old(int root_fd);
+/* Tries once more what generation_remove() and generation_build_done() have left. Whether
+ * anything is left now, which is logged. */
+bool generation_remove_old(int root_fd);
 
 /* What was found at start: sound ones are loaded, of the others there is the id only. */
 struct generation_found {
@@ -185,9 +186,9 @@ struct generation_found {
 
 /*
  * At start: removes what was half built or half removed, loads the others, removes the
- * files of the unsound ones and says so in the log. *ret, oldest first, is the caller's
- * (generation_done() each, then free()). Names that are none of ours are logged and left
- * alone, GENERATION_LEASES in silence.
+ * files of the unsound ones, as generation_remove(), and says so in the log. *ret, oldest
+ * first, is the caller's (generation_done() each, then free()). Names that are none of
+ * ours are logged and left alone, GENERATION_LEASES in silence.
  */
 int generation_recover(
 	int root_fd, struct generation_found **ret, size_t *ret_n, struct err *err);

@@ -11,10 +11,10 @@
 #include "base/util.h"
 #include "mm/generation_internal.h"
 
-static bool is_leftover(const char *name)
+/* prefix: GENERATION_NEW or GENERATION_OLD */
+static bool is_leftover(const char *name, const char *prefix)
 {
-	return (strncmp(name, GENERATION_NEW, GENERATION_PREFIX_LEN) == 0 ||
-		       strncmp(name, GENERATION_OLD, GENERATION_PREFIX_LEN) == 0) &&
+	return strncmp(name, prefix, GENERATION_PREFIX_LEN) == 0 &&
 	       generation_id_valid(name + GENERATION_PREFIX_LEN);
 }
 
@@ -42,20 +42,24 @@ static struct generation_found *add_found(struct recovery *rec)
 static int recover_generation(struct recovery *rec, const char *name, struct err *err)
 {
 	struct generation_found *found = add_found(rec);
+	int r;
 
 	found->sound = generation_load(rec->root_fd, name, &found->g, &found->why) == 0;
 	if (found->sound)
 		return 0;
 	str_copy(found->g.id, name); /* a valid id fits */
 	log_error("removing an unsound template: %s", found->why.text);
-	return generation_remove(rec->root_fd, name, err);
+	r = generation_remove(rec->root_fd, name, err);
+	return r < 0 ? r : 0;
 }
 
 static int recover_one(struct recovery *rec, const char *name, struct err *err)
 {
-	if (is_leftover(name)) {
+	bool is_new = is_leftover(name, GENERATION_NEW);
+
+	if (is_new || is_leftover(name, GENERATION_OLD)) {
 		log_warn("removing %s: %s when templated ended", name,
-			name[1] == 'n' ? "it was being built" : "it was being removed");
+			is_new ? "it was being built" : "it was being removed");
 		return remove_tree(rec->root_fd, name, err);
 	}
 	if (generation_id_valid(name))
@@ -107,16 +111,21 @@ int generation_recover(
 	return 0;
 }
 
-void generation_remove_old(int root_fd)
+bool generation_remove_old(int root_fd)
 {
 	_cleanup_closedir_ DIR *all = NULL;
 	struct err err = ERR_INIT;
 	struct dirent *entry;
+	bool left = false;
 
 	if (dir_open(root_fd, ".", &all) < 0)
-		return;
-	while ((entry = readdir(all)))
-		if (is_leftover(entry->d_name) && entry->d_name[1] == 'o' &&
-			remove_tree(root_fd, entry->d_name, &err) < 0)
-			log_error("%s is left: %s", entry->d_name, err.text);
+		return true;
+	while ((entry = readdir(all))) {
+		if (!is_leftover(entry->d_name, GENERATION_OLD) ||
+			remove_tree(root_fd, entry->d_name, &err) == 0)
+			continue;
+		log_error("%s is left: %s", entry->d_name, err.text);
+		left = true;
+	}
+	return left;
 }

@@ -53,6 +53,7 @@ static void close_fds(struct store *s)
 {
 	close_fd(steal_fd(&s->rw_fd));
 	close_fd(steal_fd(&s->ro_fd));
+	s->left_old = false;
 }
 
 void store_free(struct store *s)
@@ -95,9 +96,15 @@ static int remove_files(struct store *s, const struct held *h)
 	int r = generation_remove(s->rw_fd, h->g.id, &err);
 
 	if (r < 0) {
-		log_error("generation %s is left until the next lease or build ends: %s",
+		log_error("generation %s stays until the next lease or build ends: %s",
 			h->g.id, err.text);
 		return r;
+	}
+	if (r > 0) {
+		log_error("something of generation %s is left until the next lease or "
+			  "build ends: %s",
+			h->g.id, err.text);
+		s->left_old = true;
 	}
 	lease_retired_unmark(s->rw_fd, h->g.id);
 	log_info("generation %s is %s and removed", h->g.id,
@@ -108,7 +115,7 @@ static int remove_files(struct store *s, const struct held *h)
 /* Removes and forgets the retired ones that nobody holds. */
 void store_remove_unheld(struct store *s)
 {
-	generation_remove_old(s->rw_fd);
+	s->left_old = s->left_old && generation_remove_old(s->rw_fd);
 	for (struct held **p = &s->all; *p;) {
 		struct held *h = *p;
 
@@ -252,6 +259,8 @@ void store_unpin(struct store *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->pins--;
+	/* A build that failed may have left its folder. */
+	s->left_old = true;
 	store_finish_emptying(s);
 	pthread_mutex_unlock(&s->lock);
 }

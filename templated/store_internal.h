@@ -43,6 +43,7 @@ struct store {
 	pthread_cond_t compacted; /* … and says so when it ends */
 	bool retired_early;       /* there is no current one because of store_retire() */
 	bool emptying;            /* unmount as soon as nothing is held */
+	bool left_old;            /* there may be work for generation_remove_old() */
 };
 
 /* The lock is held. */

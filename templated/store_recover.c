@@ -130,6 +130,8 @@ int store_recover(struct store *s, struct err *err)
 	free(found);
 	adopt_leases(s);
 	choose_current(s);
+	/* Of the unsound ones, that is. */
+	s->left_old = true;
 	store_remove_unheld(s);
 	store_look_for_growth(s);
 	return 0;

@@ -438,6 +438,33 @@ static void test_retired(void **state)
 	assert_int_equal(status_number("status/template/generations/0/leases"), 0);
 }
 
+/* What of a generation can't be removed keeps nobody: the next release removes it. */
+static void test_left(void **state)
+{
+	_cleanup_free_ char *file = NULL, *old = NULL, *old_file = NULL;
+	struct lease lease;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	init_template();
+	acquire_template(&lease);
+	file = xasprintf(PATH "/%s/" GENERATION_STATE, lease.generation);
+	old = xasprintf(PATH "/.old-%s", lease.generation);
+	old_file = xasprintf("%s/" GENERATION_STATE, old);
+	assert_int_equal(mount(file, file, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(ask(LEASE_VERB_REFRESH, NULL, &err), 0);
+	lease_release(&lease);
+	while (status_number("status/template/generations/1/leases") >= 0)
+		;
+	assert_int_equal(access(old, F_OK), 0);
+	assert_int_equal(umount(old_file), 0);
+	acquire_template(&lease);
+	lease_release(&lease);
+	while (status_number("status/template/generations/0/leases") > 0)
+		;
+	assert_int_equal(access(old, F_OK), -1);
+}
+
 static void test_destroy(void **state)
 {
 	_cleanup_json_ struct json_object *reply = NULL;
@@ -529,6 +556,7 @@ int main(void)
 			test_inputs_change_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tampered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_retired, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_destroy, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_destroy_during_build, setup, teardown),

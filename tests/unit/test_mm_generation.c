@@ -195,10 +195,30 @@ static void test_remove_old(void **state)
 	(void)state;
 	make_folder(".new-00000020-00000000");
 	make_folder(".old-00000030-00000000");
-	generation_remove_old(rw_fd);
+	assert_false(generation_remove_old(rw_fd));
 	remove_folder(".new-00000020-00000000");
 	make_folder(".old-00000030-00000000");
 	remove_folder(".old-00000030-00000000");
+}
+
+/* A mount keeps a file from being removed, not its folder from being renamed. */
+static void test_remove_later(void **state)
+{
+	char id[GENERATION_ID_SIZE], name[64];
+	struct err err = ERR_INIT;
+
+	(void)state;
+	publish(id);
+	snprintf(name, sizeof(name), PATH "/%s/" GENERATION_STATE, id);
+	assert_int_equal(mount(name, name, NULL, MS_BIND, NULL), 0);
+	assert_int_equal(generation_remove(rw_fd, id, &err), 1);
+	assert_error(err, "Device or resource busy");
+	assert_int_equal(faccessat(rw_fd, id, F_OK, 0), -1);
+	assert_true(generation_remove_old(rw_fd));
+	snprintf(name, sizeof(name), PATH "/.old-%s/" GENERATION_STATE, id);
+	assert_int_equal(umount(name), 0);
+	assert_false(generation_remove_old(rw_fd));
+	assert_int_equal(access(name, F_OK), -1);
 }
 
 static void test_publish_without_state(void **state)
@@ -503,6 +523,7 @@ int main(void)
 		T(test_build_and_punch),
 		T(test_build_abandoned),
 		T(test_remove_old),
+		T(test_remove_later),
 		T(test_publish_without_state),
 		T(test_published),
 		T(test_tampered_manifest),
