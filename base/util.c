@@ -65,6 +65,16 @@ void str_copy_to(char *to, size_t size, const char *s)
 	memcpy(to, s, len + 1);
 }
 
+uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t n)
+{
+	const uint8_t *b = bytes;
+	uint64_t hash = seed * 0x9e3779b97f4a7c15ull;
+
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ b[i]) * 0x100000001b3ull;
+	return hash ^ hash >> 32;
+}
+
 void hex_encode(const void *bytes, size_t n, char *ret_text)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -102,6 +102,10 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define str_copy(array, s) str_copy_to(array, sizeof(array), s)
 void str_copy_to(char *to, size_t size, const char *s);
 
+/* For hash tables, as FNV-1a: who chooses the bytes can have them collide. seed: what
+ * else the key has. */
+uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t n);
+
 /* Bytes as lower-case hexadecimal digits: ret_text takes 2 * n + 1 bytes. */
 void hex_encode(const void *bytes, size_t n, char *ret_text);
 

@@ -169,6 +169,8 @@ void inodes_clear(struct tree *tree)
 		inode_free(tree, inodes_drop(tree, inode));
 	}
 	owners_free(tree, steal_ptr(inodes->root->owners));
+	/* What others change meanwhile nobody would ask for, nor be told of later. */
+	watch_remove(tree, inodes->root);
 	assert(inodes->slots.n_used == 1);
 }
 

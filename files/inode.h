@@ -2,6 +2,7 @@
 /* The inodes that the guest's kernel knows, each held by a descriptor. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -36,7 +37,7 @@ struct inode {
 	struct stale_name *stales; /* names that it has lost (stale.h) */
 	struct known *known;       /* the name that it was found by (known.h) */
 	struct watched *watched;   /* watch.h's, and its lock's */
-	bool watch_tried;
+	atomic_bool watch_tried;   /* it has that, or can't have it */
 };
 
 struct inodes {

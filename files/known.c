@@ -16,11 +16,9 @@ struct known {
 
 static struct known **bucket_of(struct tree *tree, uint64_t folder, const char *name)
 {
-	uint64_t h = folder * 0x9e3779b97f4a7c15ull;
+	uint64_t hash = hash_bytes(folder, name, strlen(name));
 
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 0x100000001b3ull;
-	return &tree->knowns.buckets[(h ^ h >> 32) % KNOWN_BUCKETS];
+	return &tree->knowns.buckets[hash % KNOWN_BUCKETS];
 }
 
 static bool is_name(const struct known *k, uint64_t folder, const char *name)

@@ -23,11 +23,9 @@ struct stale_name {
 
 static struct stale_name **bucket_of(struct tree *tree, uint64_t parent, const char *name)
 {
-	uint64_t h = parent * 0x9e3779b97f4a7c15ull;
+	uint64_t hash = hash_bytes(parent, name, strlen(name));
 
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 0x100000001b3ull;
-	return &tree->stales.buckets[(h ^ h >> 32) % STALE_BUCKETS];
+	return &tree->stales.buckets[hash % STALE_BUCKETS];
 }
 
 static bool is_name(const struct stale_name *s, uint64_t parent, const char *name)

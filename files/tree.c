@@ -83,6 +83,10 @@ int tree_new(int root_fd, const struct tree_options *options, struct tree **ret,
 	tree = xnew0(struct tree);
 	tree->is_local = root_is_local(fd);
 	tree->options = *options;
+	if (tree_is_own(tree)) {
+		tree->options.watch = NULL;
+		tree->options.blanks = NULL;
+	}
 	pthread_mutex_init(&tree->lock, NULL);
 	cond_init(&tree->unchanged);
 	room_init(&tree->own_room, options->inodes_max, options->handles_max, 0);

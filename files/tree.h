@@ -47,9 +47,9 @@ struct tree_options {
 	 * another thread. Called with locks held. May be NULL. */
 	void (*changed)(void *user);
 	void *user;
-	/* What hears of what others change in a tree that is TREE_CACHE_SHARED; NULL:
-	 * nothing. What stands for files that are gone when the guest does that once
-	 * more; NULL: it does not. Not taken. */
+	/* What hears of what others change; NULL: nothing. What stands for files that are
+	 * gone when the guest does that once more; NULL: it does not. Not taken; a tree
+	 * that is TREE_CACHE_OWN has no use for them. */
 	struct watch *watch;
 	const struct blanks *blanks;
 	/* The tree has the upper layer of an overlay that the guest mounts: its

@@ -23,6 +23,8 @@
  * for each write.
  */
 #define OWN_PAUSE_MS 20
+/* Between lines of the log that changes were lost: who makes too many may go on. */
+#define LOST_QUIET_MS 60000
 
 #define OF_FILE   (FAN_MODIFY | FAN_ATTRIB | FAN_CLOSE_WRITE)
 #define OF_FOLDER (OF_FILE | FAN_CREATE | FAN_DELETE | FAN_EVENT_ON_CHILD | FAN_ONDIR)
@@ -62,18 +64,15 @@ struct watch {
 	bool failed;          /* there will be none */
 	uint64_t moves;       /* of WATCH_MOVES those that the kernel knows */
 	struct mark **buckets;
-	bool told_full, told_lost;
+	bool lost; /* of the events that are taken, as too many wait */
+	bool told_full;
 };
 
 /* ---- keys ---- */
 
 static struct mark **bucket_of(struct watch *w, const struct key *key)
 {
-	uint64_t h = key->type;
-
-	for (uint32_t i = 0; i < key->len; i++)
-		h = (h ^ key->handle[i]) * 0x100000001b3ull;
-	return &w->buckets[(h ^ h >> 32) % BUCKETS];
+	return &w->buckets[hash_bytes(key->type, key->handle, key->len) % BUCKETS];
 }
 
 static bool key_equal(const struct key *a, const struct key *b)
@@ -205,14 +204,11 @@ static int open_group(struct watch *w)
 	return r;
 }
 
-static void add_locked(struct watch *w, struct tree *tree, struct inode *inode)
+static void mark_inode(struct watch *w, struct tree *tree, struct inode *inode)
 {
 	struct mark *mark;
 	int r;
 
-	if (inode->watch_tried || open_group(w) < 0)
-		return;
-	inode->watch_tried = true;
 	r = use_mark(w, inode, &mark);
 	if (r < 0) {
 		tell_unwatched(w, tree, inode, r);
@@ -228,11 +224,14 @@ void watch_add(struct tree *tree, struct inode *inode)
 {
 	struct watch *w = tree->options.watch;
 
-	if (!w || tree_is_own(tree) ||
+	if (!w || inode->watch_tried ||
 		(inode->type != S_IFDIR && inode != tree->inodes.root))
 		return;
 	pthread_mutex_lock(&w->lock);
-	add_locked(w, tree, inode);
+	if (!inode->watch_tried && open_group(w) == 0)
+		mark_inode(w, tree, inode);
+	/* Not before: who finds it so answers the guest, which may watch from then on. */
+	inode->watch_tried = true;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -267,6 +266,7 @@ void watch_remove(struct tree *tree, struct inode *inode)
 	if (!watched->mark->users)
 		drop_mark(w, watched->mark, inode);
 	inode->watched = NULL;
+	inode->watch_tried = false;
 	pthread_mutex_unlock(&w->lock);
 	free(watched);
 }
@@ -334,10 +334,7 @@ static void give_change(struct watch *w, struct tree *tree, struct change *chang
 {
 	bool lost, tell = changes_add(&tree->heard, change, &lost);
 
-	if (lost && !w->told_lost)
-		log_warn("changes by others are not told to the guest's watchers: too "
-			 "many at once");
-	w->told_lost = lost;
+	w->lost |= lost;
 	if (tell && tree->options.changed)
 		tree->options.changed(tree->options.user);
 }
@@ -410,25 +407,47 @@ static void take_event(struct watch *w, const struct fanotify_event_metadata *me
 		give_event(w, e.mask, &(struct where){e.self, "."});
 }
 
+/* Of the watching thread. */
+static void tell_lost(void)
+{
+	static int64_t quiet_until;
+
+	if (now_ms() < quiet_until)
+		return;
+	quiet_until = deadline_after_ms(LOST_QUIET_MS);
+	log_warn("changes by others are not told to the guest's watchers: too many at "
+		 "once");
+}
+
 /* True: some were not the guest's own. */
 static bool take_events(struct watch *w, const void *data, ssize_t len)
 {
 	const struct fanotify_event_metadata *meta = data;
 	pid_t own = getpid();
-	bool others = false;
+	bool others = false, lost;
 
 	pthread_mutex_lock(&w->lock);
+	w->lost = false;
 	for (; FAN_EVENT_OK(meta, len); meta = FAN_EVENT_NEXT(meta, len)) {
 		if (meta->mask & FAN_Q_OVERFLOW) {
-			log_warn("changes by others are not told to the guest's "
-				 "watchers: too many at once");
+			w->lost = true;
 		} else if (meta->pid != own) {
 			take_event(w, meta);
 			others = true;
 		}
 	}
+	lost = w->lost;
 	pthread_mutex_unlock(&w->lock);
+	if (lost)
+		tell_lost();
 	return others;
+}
+
+static int wait_events(const struct watch *w, bool pause)
+{
+	if (pause && poll(NULL, 0, OWN_PAUSE_MS) < 0 && errno != EINTR)
+		return -errno;
+	return wait_fd(w->fd, POLLIN, DEADLINE_NONE);
 }
 
 static void *watch_main(void *arg)
@@ -436,24 +455,22 @@ static void *watch_main(void *arg)
 	_Alignas(struct fanotify_event_metadata) static uint8_t data[READ_BYTES];
 	struct watch *w = arg;
 	bool others = true;
+	int r = 0;
 
-	for (;;) {
+	while (r == 0) {
 		ssize_t n = read(w->fd, data, sizeof(data));
 
 		if (n > 0) {
 			others |= take_events(w, data, n);
-			continue;
+		} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			r = -errno;
+		} else {
+			r = wait_events(w, !others);
+			others = false;
 		}
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			break;
-		if (!others && poll(NULL, 0, OWN_PAUSE_MS) < 0 && errno != EINTR)
-			break;
-		others = false;
-		if (wait_fd(w->fd, POLLIN, DEADLINE_NONE) < 0)
-			break;
 	}
 	log_warn("changes by others are not told to the guest's watchers any more: %s",
-		strerror(errno));
+		strerror(-r));
 	return NULL;
 }
 

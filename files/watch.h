@@ -44,6 +44,7 @@ struct watched; /* an inode's part */
 struct watch *watch_new(void);
 
 /* Both without the tree's lock. The inode is in use and stays known to the guest; any but
- * a folder or the root is let be. Twice is once. Of a thread that may serve. */
+ * a folder or the root is let be. Twice is once, and costs no lock. Of a thread that may
+ * serve. */
 void watch_add(struct tree *tree, struct inode *inode);
 void watch_remove(struct tree *tree, struct inode *inode);

@@ -30,6 +30,23 @@ static void test_hex(void **state)
 	assert_string_equal(text, "");
 }
 
+static void test_hash(void **state)
+{
+	unsigned int buckets[256] = {0};
+
+	(void)state;
+	assert_true(hash_bytes(1, "abc", 2) == hash_bytes(1, "abd", 2));
+	assert_true(hash_bytes(1, "ab", 2) != hash_bytes(2, "ab", 2));
+	assert_true(hash_bytes(1, "ab", 2) != hash_bytes(1, "ba", 2));
+	for (unsigned int i = 0; i < 4096; i++) {
+		_cleanup_free_ char *name = xasprintf("%u", i);
+
+		buckets[hash_bytes(1, name, strlen(name)) % 256]++;
+	}
+	for (unsigned int i = 0; i < 256; i++)
+		assert_in_range(buckets[i], 1, 48);
+}
+
 static void test_mount_word(void **state)
 {
 	unsigned long flags = 0;
@@ -99,6 +116,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_mount_word),
 		cmocka_unit_test(test_fortified),
 		cmocka_unit_test(test_thread_wake),
