@@ -61,6 +61,10 @@ int dir_open(int dirfd, const char *name, DIR **ret);
  */
 int open_readonly_mount(const char *path, int flags);
 
+/* A tmpfs that is mounted nowhere, with room for one empty file: its root's descriptor,
+ * or a negative errno. attributes: fsmount(2)'s. Takes CAP_SYS_ADMIN. */
+int mount_nowhere(unsigned int attributes);
+
 /* Waits with poll(2) until fd has one of `events`, or its peer is gone: 0 or
  * -ETIMEDOUT. */
 int wait_fd(int fd, short events, int64_t deadline);

@@ -7,20 +7,14 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "base/io.h"
 #include "base/util.h"
 
 static int mount_empty(int *ret_fd, struct err *err)
 {
-	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
-
-	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "4k", 0) < 0 ||
-		fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "2", 0) < 0 ||
-		fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0555", 0) < 0 ||
-		fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return err_sys(err, errno, "cannot make an empty file system");
-	*ret_fd = fsmount(fs, FSMOUNT_CLOEXEC,
-		MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	return *ret_fd < 0 ? err_sys(err, errno, "cannot mount it") : 0;
+	*ret_fd = mount_nowhere(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return *ret_fd < 0 ? err_sys(err, *ret_fd, "cannot make an empty file system")
+			   : 0;
 }
 
 static int make_readonly(int mount_fd, struct err *err)

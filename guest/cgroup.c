@@ -96,7 +96,7 @@ uint64_t cgroup_weight_of_shares(uint64_t shares)
 	return 1 + (shares - 2) * 9999 / 262142;
 }
 
-static int write_number(int dirfd, const char *file, int64_t value, struct err *err)
+int cgroup_write_number(int dirfd, const char *file, int64_t value, struct err *err)
 {
 	char text[32];
 
@@ -113,7 +113,7 @@ static int update_cpu(int dirfd, const Grpc__LinuxCPU *cpu, struct err *err)
 	int r = 0;
 
 	if (cpu->shares)
-		r = write_number(dirfd, "cpu.weight",
+		r = cgroup_write_number(dirfd, "cpu.weight",
 			(int64_t)cgroup_weight_of_shares(cpu->shares), err);
 	if (r < 0 || (!cpu->quota && !cpu->period))
 		return r;
@@ -133,14 +133,15 @@ int cgroup_update(
 	int r = cgroup_open(container_id, &dirfd, err);
 
 	if (r == 0 && resources->memory && resources->memory->limit)
-		r = write_number(dirfd, "memory.max", resources->memory->limit, err);
+		r = cgroup_write_number(
+			dirfd, "memory.max", resources->memory->limit, err);
 	if (r == 0 && resources->memory && resources->memory->reservation)
-		r = write_number(
+		r = cgroup_write_number(
 			dirfd, "memory.low", resources->memory->reservation, err);
 	if (r == 0 && resources->cpu)
 		r = update_cpu(dirfd, resources->cpu, err);
 	if (r == 0 && resources->pids && resources->pids->limit)
-		r = write_number(dirfd, "pids.max", resources->pids->limit, err);
+		r = cgroup_write_number(dirfd, "pids.max", resources->pids->limit, err);
 	return r;
 }
 

@@ -43,5 +43,8 @@ int cgroup_read_number(int dirfd, const char *file, const char *key, uint64_t *r
 /* The same in a text that was read. */
 int cgroup_parse_number(const char *text, const char *key, uint64_t *ret);
 
+/* Negative: "max". */
+int cgroup_write_number(int dirfd, const char *file, int64_t value, struct err *err);
+
 /* cpu.weight (1…10000) of cpu.shares (2…262144), as OCI runtimes convert it. */
 uint64_t cgroup_weight_of_shares(uint64_t shares);

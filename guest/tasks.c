@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
@@ -28,14 +27,6 @@ static int read_sysctl(const char *path, uint64_t *ret, struct err *err)
 	return r < 0 ? err_sys(err, r, "read %s", path) : 0;
 }
 
-static int write_number(const char *path, uint64_t value, struct err *err)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	return file_write_text(AT_FDCWD, path, text, err);
-}
-
 static int raise_threads(uint64_t *ret, struct err *err)
 {
 	struct sysinfo info;
@@ -49,7 +40,7 @@ static int raise_threads(uint64_t *ret, struct err *err)
 	if (r < 0 || *ret >= wanted)
 		return r;
 	*ret = wanted;
-	return write_number(THREADS_MAX, wanted, err);
+	return cgroup_write_number(AT_FDCWD, THREADS_MAX, (int64_t)wanted, err);
 }
 
 int tasks_follow_memory(struct err *err)
@@ -65,8 +56,8 @@ int tasks_follow_memory(struct err *err)
 	if (r < 0)
 		return r;
 	all = MIN(threads, pids);
-	return write_number(GUEST_CGROUP_DIR CGROUP_PARENT "/pids.max",
-		all - MIN(TASKS_RESERVED, all / 2), err);
+	return cgroup_write_number(AT_FDCWD, GUEST_CGROUP_DIR CGROUP_PARENT "/pids.max",
+		(int64_t)(all - MIN(TASKS_RESERVED, all / 2)), err);
 }
 
 int tasks_unlimit_users(struct err *err)

@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
@@ -64,21 +65,6 @@ static size_t take_output(int fd, uint8_t *buf, size_t size, bool *ret_ended)
 	return have;
 }
 
-static bool pass_on(int fd, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return false; /* EPIPE */
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-	return true;
-}
-
 static void *run_terminal(void *arg)
 {
 	struct terminal *t = arg;
@@ -90,8 +76,8 @@ static void *run_terminal(void *arg)
 	while (!ended && wait_output(t)) {
 		size_t n = take_output(t->master_fd, buf, TAKE_MAX, &ended);
 
-		if (!pass_on(t->pipe_fd, buf, n))
-			break;
+		if (write_full(t->pipe_fd, buf, n) < 0)
+			break; /* EPIPE */
 	}
 	close(t->master_fd);
 	close(t->pipe_fd);
@@ -103,13 +89,12 @@ static void *run_terminal(void *arg)
 int terminal_gather(int master_fd, int *ret_fd, struct err *err)
 {
 	struct terminal *t = xnew0(struct terminal);
-	int fds[2] = {-1, -1}, r;
+	int fds[2] = {-1, -1}, r = 0;
 
 	t->master_fd = fcntl(master_fd, F_DUPFD_CLOEXEC, 3);
-	if (t->master_fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
+	if (t->master_fd < 0 || pipe2(fds, O_CLOEXEC) < 0 ||
+		fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0)
 		r = err_sys(err, errno, "a pipe for the terminal's output");
-	else
-		r = fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	t->pipe_fd = fds[1];
 	if (r == 0) {
 		r = thread_start(run_terminal, t, 0, true, NULL);

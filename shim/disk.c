@@ -6,31 +6,20 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/util.h"
 
 #define NODE               "disk"
 #define PHYSICAL_BYTES_MAX (2u << 20)
 
-/* A tmpfs that is mounted nowhere, for a device's node: /run, for one, has nodev. */
-static int mount_nowhere(void)
-{
-	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
-	int fd;
-
-	if (fs < 0 || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return -errno;
-	fd = fsmount(fs, FSMOUNT_CLOEXEC, 0);
-	return fd < 0 ? -errno : fd;
-}
-
+/* In a file system of its own: /run, for one, has nodev. */
 static int make_node(dev_t dev, struct err *err)
 {
-	_cleanup_close_ int folder = mount_nowhere();
+	_cleanup_close_ int folder = mount_nowhere(0);
 
 	if (folder < 0)
 		return err_sys(err, folder, "cannot make a place for a device's node");
