@@ -120,3 +120,20 @@ void known_move(struct tree *tree, uint64_t folder, const char *name, uint64_t t
 		name_inode(tree, inode, to_folder, to_name);
 	pthread_mutex_unlock(&tree->lock);
 }
+
+void known_exchange(struct tree *tree, uint64_t folder, const char *name,
+	uint64_t to_folder, const char *to_name)
+{
+	struct inode *inode, *other;
+
+	if (!tree->options.watch)
+		return;
+	pthread_mutex_lock(&tree->lock);
+	inode = find_inode(tree, folder, name);
+	other = find_inode(tree, to_folder, to_name);
+	if (inode)
+		name_inode(tree, inode, to_folder, to_name);
+	if (other)
+		name_inode(tree, other, folder, name);
+	pthread_mutex_unlock(&tree->lock);
+}

@@ -25,7 +25,11 @@ void knowns_done(struct knowns *knowns);
 void known_note(struct tree *tree, uint64_t folder, const char *name, uint64_t node);
 /* The inode, in use, or NULL. */
 struct inode *known_find(struct tree *tree, uint64_t folder, const char *name);
+/* What was known by the first name is by the second, and in an exchange the other way
+ * round, too. */
 void known_move(struct tree *tree, uint64_t folder, const char *name, uint64_t to_folder,
 	const char *to_name);
+void known_exchange(struct tree *tree, uint64_t folder, const char *name,
+	uint64_t to_folder, const char *to_name);
 /* With the tree's lock. */
 void known_forget(struct inode *inode);

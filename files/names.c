@@ -296,7 +296,10 @@ static int name_move(struct call *c, uint64_t to_nodeid, unsigned int flags)
 	r = move_as_caller(c, to, flags);
 	stale_end(c, &loss, r == 0 && !(flags & RENAME_EXCHANGE));
 	stale_made(c, to, c->names[1]);
-	if (r == 0)
+	if (r == 0 && flags & RENAME_EXCHANGE)
+		known_exchange(
+			c->tree, c->inode->nodeid, c->names[0], to_nodeid, c->names[1]);
+	else if (r == 0)
 		known_move(
 			c->tree, c->inode->nodeid, c->names[0], to_nodeid, c->names[1]);
 	inode_unuse(c->tree, to);

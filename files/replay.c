@@ -63,67 +63,86 @@ static int dup_fd(int fd)
 	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-static bool is_folder(int fd)
+/* What a name leads to, or has led to. */
+struct found {
+	int fd;        /* -1: nothing */
+	uint64_t node; /* 0: the guest knows none */
+	mode_t type;
+};
+
+static const struct found nothing = {.fd = -1};
+
+/* Takes fd. What is of another kind is nothing. */
+static struct found find_fd(struct tree *tree, int fd, bool wants_folder)
 {
+	struct found found = {.fd = fd};
+	struct inode *inode;
 	struct statx st;
 
-	return file_stat(fd, &st) == 0 && S_ISDIR(st.stx_mode);
+	if (fd < 0)
+		return nothing;
+	if (file_stat(fd, &st) < 0 || S_ISDIR(st.stx_mode) != wants_folder) {
+		close(fd);
+		return nothing;
+	}
+	found.type = st.stx_mode & S_IFMT;
+	inode = inode_use_known(tree, &st);
+	if (inode)
+		found.node = inode->nodeid;
+	inode_unuse(tree, inode);
+	return found;
 }
 
-/* What has the name now, if it is of the right kind; -1: nothing. */
-static int open_now(
+/* What has the name now. */
+static struct found find_now(
 	struct tree *tree, uint64_t folder, const char *name, bool wants_folder)
 {
 	struct inode *inode = inode_use(tree, folder);
 	int fd = -1;
 
 	if (!inode)
-		return -1;
+		return nothing;
 	if (strcmp(name, ".") == 0)
 		fd = dup_fd(inode->fd);
 	else if (S_ISDIR(inode->type))
 		fd = file_open_name(inode->fd, name);
 	inode_unuse(tree, inode);
-	if (fd >= 0 && is_folder(fd) != wants_folder)
-		close_fd(steal_fd(&fd));
-	return MAX(fd, -1);
+	return find_fd(tree, fd, wants_folder);
 }
 
-/* The node of what a descriptor leads to; 0: the guest knows none. */
-static uint64_t node_of(struct tree *tree, int fd)
-{
-	struct inode *inode = NULL;
-	uint64_t node = 0;
-	struct statx st;
-
-	if (fd >= 0 && file_stat(fd, &st) == 0)
-		inode = inode_use_known(tree, &st);
-	if (inode)
-		node = inode->nodeid;
-	inode_unuse(tree, inode);
-	return node;
-}
-
-/* What the guest knew by this name, unless that still is (or again) what now_fd leads
- * to; -1: nothing. */
-static int open_known(struct tree *tree, uint64_t folder, const char *name, int now_fd,
-	bool wants_folder)
+/* What the guest knew by this name. */
+static struct found find_known(
+	struct tree *tree, uint64_t folder, const char *name, bool wants_folder)
 {
 	struct inode *inode = known_find(tree, folder, name);
-	int fd = -1;
+	struct found found = nothing;
 
-	if (inode && S_ISDIR(inode->type) == wants_folder &&
-		inode->nodeid != node_of(tree, now_fd))
-		fd = dup_fd(inode->fd);
+	if (inode && S_ISDIR(inode->type) == wants_folder)
+		found = (struct found){dup_fd(inode->fd), inode->nodeid, inode->type};
 	inode_unuse(tree, inode);
-	return fd;
+	return found;
 }
 
-static int open_blank(const struct tree *tree, bool wants_folder)
+static struct found find_blank(const struct tree *tree, bool wants_folder)
 {
 	const struct blanks *blanks = tree->options.blanks;
 
-	return dup_fd(wants_folder ? blanks->folder : blanks->file);
+	return wants_folder ? (struct found){dup_fd(blanks->folder), 0, S_IFDIR}
+			    : (struct found){dup_fd(blanks->file), 0, S_IFREG};
+}
+
+static void found_drop(struct found *found)
+{
+	close_fd(found->fd);
+	*found = nothing;
+}
+
+static struct found found_take(struct found *found)
+{
+	struct found taken = *found;
+
+	*found = nothing;
+	return taken;
 }
 
 /* ---- a change begins ---- */
@@ -165,27 +184,57 @@ static bool begin_at_name(
 {
 	struct replay_name *n = &tree->replay.from;
 	bool folder = change->mask & FAN_ONDIR;
-	int now = open_now(tree, change->folder, change->name, folder);
-	int known = open_known(tree, change->folder, change->name, now, folder);
+	struct found made = find_now(tree, change->folder, change->name, folder);
+	struct found known = find_known(tree, change->folder, change->name, folder);
+	struct found first = nothing;
 
 	set_name(n, change->folder, change->name);
-	ret->folder = change->folder;
-	ret->name_len = (uint16_t)strlen(n->name);
-	ret->node = node_of(tree, now);
-	ret->steps = choose_steps(change->mask, now, ret->node);
-	n->made_fd = now;
-	if (ret->steps & FILES_STEP_MAKE && n->made_fd < 0)
-		n->made_fd = open_blank(tree, folder);
+	*ret = (struct files_change){.folder = change->folder,
+		.node = made.node,
+		.steps = choose_steps(change->mask, made.fd, made.node),
+		.name_len = (uint16_t)strlen(n->name)};
+	/* It still is there, or again. */
+	if (known.node == made.node)
+		found_drop(&known);
+	if (ret->steps & FILES_STEP_MAKE && made.fd < 0)
+		made = find_blank(tree, folder);
 	if (ret->steps & FILES_STEP_UNLINK ||
 		(ret->steps & FILES_STEP_REMOVE && !(ret->steps & FILES_STEP_MAKE))) {
-		n->fd = known >= 0 ? steal_fd(&known) : open_blank(tree, folder);
+		first = known.fd >= 0 ? found_take(&known) : find_blank(tree, folder);
 		n->loses = true;
-		ret->lost = node_of(tree, n->fd);
+		ret->lost = first.node;
 	} else if (!(ret->steps & FILES_STEP_MAKE)) {
-		n->fd = steal_fd(&n->made_fd);
+		first = found_take(&made);
 	}
-	close_fd(known);
+	found_drop(&known);
+	n->fd = first.fd;
+	n->made_fd = made.fd;
+	ret->type = made.fd >= 0 ? made.type : first.type;
 	return ret->steps != 0 && (n->fd >= 0 || n->made_fd >= 0);
+}
+
+/* What the move's second name had led to, and loses it. In an exchange that has the first
+ * name now, of which another change will tell. What the guest knows moves, too. */
+static struct found find_lost(struct tree *tree, uint64_t moved, bool folder)
+{
+	const struct replay_name *from = &tree->replay.from, *to = &tree->replay.to;
+	struct found lost = find_known(tree, to->folder, to->name, folder);
+	struct found now = nothing;
+
+	if (lost.node && lost.node == moved) {
+		found_drop(&lost);
+		return lost;
+	}
+	if (lost.node)
+		now = find_now(tree, from->folder, from->name, folder);
+	if (now.node && now.node == lost.node) {
+		found_drop(&lost);
+		known_exchange(tree, from->folder, from->name, to->folder, to->name);
+	} else {
+		known_move(tree, from->folder, from->name, to->folder, to->name);
+	}
+	found_drop(&now);
+	return lost;
 }
 
 static bool begin_move(
@@ -193,25 +242,27 @@ static bool begin_move(
 {
 	struct replay_name *from = &tree->replay.from, *to = &tree->replay.to;
 	bool folder = change->mask & FAN_ONDIR;
-	int moved = -1;
+	struct found moved = nothing, lost = nothing;
 
 	set_name(from, change->folder, change->name);
 	set_name(to, change->to_folder, change->to_name);
 	if (to->folder)
-		moved = open_now(tree, to->folder, to->name, folder);
-	if (moved < 0 && from->folder)
-		moved = open_known(tree, from->folder, from->name, -1, folder);
+		moved = find_now(tree, to->folder, to->name, folder);
+	if (moved.fd < 0 && from->folder)
+		moved = find_known(tree, from->folder, from->name, folder);
 	if (to->folder)
-		to->fd = open_known(tree, to->folder, to->name, moved, folder);
+		lost = find_lost(tree, moved.node, folder);
+	if (moved.fd < 0)
+		moved = find_blank(tree, folder);
+	from->fd = moved.fd;
+	to->fd = lost.fd;
 	to->loses = true;
-	from->fd = moved < 0 ? open_blank(tree, folder) : moved;
-	if (from->folder && to->folder)
-		known_move(tree, from->folder, from->name, to->folder, to->name);
 	*ret = (struct files_change){.folder = from->folder,
 		.to_folder = to->folder,
-		.node = node_of(tree, from->fd),
-		.lost = node_of(tree, to->fd),
+		.node = moved.node,
+		.lost = lost.node,
 		.steps = FILES_STEP_MOVE,
+		.type = moved.type,
 		.name_len = (uint16_t)strlen(from->name),
 		.to_len = (uint16_t)strlen(to->name)};
 	return from->fd >= 0;
@@ -233,21 +284,15 @@ static bool begin_any_move(
 static bool begin_change(
 	struct tree *tree, struct change *change, struct files_change *ret)
 {
-	const struct replay_name *from = &tree->replay.from;
-	struct statx st;
 	bool is;
 
-	*ret = (struct files_change){0};
 	if (change->mask & WATCH_MOVES)
 		is = begin_any_move(tree, change, ret);
 	else
 		is = begin_at_name(tree, change, ret);
-	if (!is || file_stat(from->made_fd >= 0 ? from->made_fd : from->fd, &st) < 0) {
+	if (!is)
 		end_change(&tree->replay);
-		return false;
-	}
-	ret->type = st.stx_mode & S_IFMT;
-	return true;
+	return is;
 }
 
 /* ---- the attributes of the root ---- */
