@@ -89,7 +89,7 @@ hostile_trees() # NAME...
 
 	mkdir "$TREES"
 	at_exit hostile_trees_end
-	mount -t tmpfs -o strictatime,mode=755 hostile "$TREES" || return 1
+	mount --no-mtab -t tmpfs -o strictatime,mode=755 hostile "$TREES" || return 1
 	for name; do
 		mkdir "$TREES/$name"
 		echo marker >"$TREES/$name/marker"
@@ -100,9 +100,8 @@ hostile_trees() # NAME...
 
 hostile_trees_end()
 {
-	! mountpoint -q "$TREES" || umount -n "$TREES"
+	! mountpoint -q "$TREES" || umount --no-mtab "$TREES"
 	[ ! -d "$TREES" ] || rmdir "$TREES"
-	[ ! -d /run/mount ] || rmdir /run/mount # mount(8)'s
 }
 
 # The network that such a pod has.

@@ -13,12 +13,12 @@ mkdir -p "$volume" "$ref" "$root" "$WORLD_DIR"/{readonly,readonly-reference}/fol
 echo text | tee "$WORLD_DIR/readonly/file" >"$WORLD_DIR/readonly-reference/file"
 small=("$WORLD_DIR/full" "$WORLD_DIR/full-reference")
 for full in "${small[@]}"; do
-	mount -t tmpfs -o size=4m,mode=755 full "$full"
+	mount --no-mtab -t tmpfs -o size=4m,mode=755 full "$full"
 done
 small_end()
 {
 	[ "${#small[@]}" != 0 ] || return 0
-	umount "${small[@]}" && rmdir /run/mount && small=() # the folder is mount(8)'s
+	umount --no-mtab "${small[@]}" && small=()
 }
 at_exit small_end
 single=$WORLD_DIR/single
@@ -35,12 +35,12 @@ reference_mount()
 
 	image=$(ctr snapshot ls | awk 'NR > 1 && $NF == "Committed" { print $1; exit }')
 	ctr snapshot prepare reference "$image" >/dev/null &&
-		eval "$(ctr snapshot mounts "$root" reference)"
+		eval "$(ctr snapshot mounts "$root" reference | sed 's/^mount/& --no-mtab/')"
 }
 reference_end()
 {
 	[ -n "$root" ] || return 0
-	umount "$root" && rmdir "$root" && ctr snapshot rm reference && root=
+	umount --no-mtab "$root" && rmdir "$root" && ctr snapshot rm reference && root=
 }
 reference_mount || bail 'the reference of the root file system'
 at_exit reference_end
@@ -100,10 +100,10 @@ same 'root file system' semantics /files "$root/files"
 same 'volume' semantics /v "$ref"
 same "an image's files" lower / "$root"
 same 'a full file system' full /full "$WORLD_DIR/full-reference"
-mount --bind "$WORLD_DIR/readonly-reference" "$WORLD_DIR/readonly-reference"
-mount -o remount,bind,ro "$WORLD_DIR/readonly-reference"
+mount --no-mtab --bind "$WORLD_DIR/readonly-reference" "$WORLD_DIR/readonly-reference"
+mount --no-mtab -o remount,bind,ro "$WORLD_DIR/readonly-reference"
 same 'a read-only volume' readonly /ro "$WORLD_DIR/readonly-reference"
-umount "$WORLD_DIR/readonly-reference"
+umount --no-mtab "$WORLD_DIR/readonly-reference"
 
 # ---- torture ------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ same 'volume, stores and writes' shared /v/shared "$ref/shared" both 1
 # What a volume of each kind of propagation shows; runc's have it all the same.
 later=$WORLD_DIR/later
 mkdir -p "$later"/{disk,before}
-mount -t tmpfs -o size=1m later "$later/before"
+mount --no-mtab -t tmpfs -o size=1m later "$later/before"
 small+=("$later/before")
 touch "$later/before/there"
 kinds=(rslave rshared rprivate plain)
@@ -150,10 +150,10 @@ capture container_detached two "${binds[@]}" "${later_binds[@]}" -- sh -c 'tail 
 ok $? 'another pod with the same volumes' || bail "$(tail -n 5 "$ERR")"
 
 is "$(seen_in_two before)" 'there there there there' 'what the host has mounted in volumes'
-mount -t tmpfs -o size=1m later "$later/disk"
+mount --no-mtab -t tmpfs -o size=1m later "$later/disk"
 touch "$later/disk/new"
 seen_soon disk 'new new new' 'what it mounts later shows but where that is private'
-capture umount "$later/disk"
+capture umount --no-mtab "$later/disk"
 done_well $? 'it unmounts what was looked at'
 seen_soon disk '' 'which the pod sees'
 

@@ -6,11 +6,11 @@
 system_template
 volume=$WORLD_DIR/volume single=$WORLD_DIR/single memory=$WORLD_DIR/memory
 mkdir -p "$volume"/{watched/below,many} "$WORLD_DIR/readonly" "$memory"
-mount -t tmpfs -o size=1m,mode=755 memory "$memory"
+mount --no-mtab -t tmpfs -o size=1m,mode=755 memory "$memory"
 memory_end()
 {
 	[ -n "$memory" ] || return 0
-	umount "$memory" && rmdir /run/mount && memory= # the folder is mount(8)'s
+	umount --no-mtab "$memory" && memory=
 }
 at_exit memory_end
 echo single >"$single"
