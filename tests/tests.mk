@@ -69,7 +69,7 @@ $(FILES_PROBE): $(wildcard tests/system/files_probe/*.[ch]) tests/lib/inotify_wo
 		$(filter %.c,$^)
 
 # The programs, but with system calls that can be told to fail, see tests/fault/inject.c.
-FAULT_CALLS := $(shell awk -F ', ' '/^(CALL|RETURNS|ANYWAY|VARIADIC)[^a-z]/ { sub(/,/, "", $$2); print $$2 }' \
+FAULT_CALLS = $(shell awk -F ', ' '/^(CALL|RETURNS|ANYWAY|VARIADIC)[^a-z]/ { sub(/,/, "", $$2); print $$2 }' \
 	tests/fault/calls.h) syscall
 FAULT_LINK = $(CC) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(FAULT_CALLS)) -o $@ $(filter %.o,$^) \
 	$(filter %.a,$^)
@@ -119,9 +119,9 @@ check-filters:
 	@tests/filters $(MAKE) --no-print-directory LOG_FILTERS=1 check TESTS='$(TESTS)'
 .PHONY: check-filters
 
-# What `make check` has in small, for a night: many clones, one after the other, and their traces; many
-# inputs for each fuzz target. And what it has not: an image of 200 MB that many pods read, what a
-# hostile pod's neighbour waits, and faults of system calls, one in each life of a pod.
+# What `make check` has in small, for a night: many clones, and their traces; many inputs for each
+# fuzz target. And what it has not: an image of 200 MB that many pods read, what a hostile pod's neighbour
+# waits, and faults of system calls, one in each life of a pod.
 CYCLES	 = 200
 READERS	 = 300
 EXECS	 = 2000
@@ -133,7 +133,7 @@ FAULT	 =
 ONLY	 =
 SOAK_FAULTS = FAULTS='$(FAULTS)' KILLS='$(KILLS)' SEED='$(SEED)' FAULT='$(FAULT)' ONLY='$(ONLY)'
 soak:
-	@$(MAKE) --no-print-directory deps DEPS=fuzz
+	@$(MAKE) --no-print-directory deps DEPS='build fuzz'
 	@$(MAKE) --no-print-directory $(FUZZ_MAKE) $(addprefix build-fuzz/fuzz_,$(FUZZ_NAMES))
 	@$(MAKE) --no-print-directory $(FAULT_BIN)
 	@CYCLES='$(CYCLES)' READERS='$(READERS)' EXECS='$(EXECS)' FUZZ_RUNS='$(FUZZ_RUNS)' \
@@ -142,6 +142,7 @@ soak:
 
 # Its last part alone.
 soak-faults:
+	@$(MAKE) --no-print-directory deps DEPS=build
 	@$(MAKE) --no-print-directory $(FAULT_BIN)
 	@$(SOAK_FAULTS) $(MAKE) --no-print-directory check TESTS=system TEST_FILES=tests/fault/soak.t
 .PHONY: soak soak-faults

@@ -7,7 +7,7 @@
 
 /* Below the world's own /run, see world.sh. A program that finds none injects nothing. */
 #define BOARD_PATH "/run/stencil-faults"
-/* A clean life of a pod has some 900 sites. */
+/* Several times what clean lives have: tests/fault/soak.t tells how many that are. */
 #define BOARD_SITES  8192
 #define BOARD_FRAMES 10
 

@@ -41,7 +41,9 @@ int agent_attack(void)
  * and closing is an event of QEMU's. */
 int ports_attack(void)
 {
-	int r = serial_take();
+	u64 marker;
+	u16 mount;
+	int r = files_begin(&mount, &marker);
 
 	for (unsigned int i = 0; r == 0 && (!attack_amount || i < attack_amount); i++) {
 		u8 garbage[16];

@@ -2,7 +2,6 @@
 /* The file channel as a guest speaks it, and as none does: see hostile.h. */
 #include <linux/fuse.h>
 #include <linux/kernel.h>
-#include <linux/slab.h>
 #include <linux/string.h>
 
 #include "files/wire.h"
@@ -38,13 +37,9 @@ static size_t put_message(const struct channel_call *call)
 	return at - out + call->size;
 }
 
-int channel_ask(const struct channel_call *call, u64 *ret_unique)
+int channel_ask(const struct channel_call *call)
 {
-	size_t size = put_message(call);
-
-	if (ret_unique)
-		*ret_unique = last_unique;
-	return serial_send(SERIAL_FILES, out, size);
+	return serial_send(SERIAL_FILES, out, put_message(call));
 }
 
 /* A long answer lies in the window, which nobody looks at here. */
@@ -86,7 +81,6 @@ static int take_frame(struct channel_answer *ret)
 	if (r < 0)
 		return r;
 	ret->error = head.error;
-	ret->unique = head.unique;
 	ret->size = frame.length - sizeof(head);
 	return head.unique != 0 ? HEARD_ANSWER : HEARD_NOTHING;
 }
@@ -117,7 +111,7 @@ int channel_call(const struct channel_call *call, struct channel_answer *ret)
 	int r;
 
 	ret = ret ?: &unused;
-	r = channel_ask(call, NULL);
+	r = channel_ask(call);
 	if (r == 0)
 		r = channel_hear(ret);
 	return r < 0 ? r : ret->error;
@@ -135,11 +129,10 @@ int channel_unmounted(u16 mount)
 static int send_message(u32 opcode, const char *data, size_t size)
 {
 	return channel_ask(&(struct channel_call){.mount = 1,
-				   .opcode = opcode,
-				   .node = FUSE_ROOT_ID,
-				   .data = data,
-				   .size = size},
-		NULL);
+		.opcode = opcode,
+		.node = FUSE_ROOT_ID,
+		.data = data,
+		.size = size});
 }
 
 static int send_garbage(void)

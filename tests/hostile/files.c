@@ -12,9 +12,9 @@
 #include "tests/hostile/hostile.h"
 
 /*
- * The test has put "marker" into a volume, and "canary" beside that volume's folder. What
- * was found out is written to "report" in the volume, over the same channel: so it was
- * spoken well, and what it refused it has refused.
+ * The test has put "marker" into a volume, and "canary" beside that volume's folder. That
+ * it has begun, and what was found out, is written to "report" in the volume, over the
+ * same channel: so it was spoken well, and what it refused it has refused.
  */
 #define MOUNTS_TRIED 16
 
@@ -268,14 +268,22 @@ static int write_report(u16 mount)
 	return r;
 }
 
+int files_begin(u16 *ret_mount, u64 *ret_marker)
+{
+	int r = serial_take();
+
+	if (r == 0)
+		r = find_mount(ret_mount, ret_marker);
+	report_line("begun\n");
+	return r == 0 ? write_report(*ret_mount) : r;
+}
+
 int files_attack(void)
 {
 	u64 marker = 0;
 	u16 mount = 0;
-	int r = serial_take();
+	int r = files_begin(&mount, &marker);
 
-	if (r == 0)
-		r = find_mount(&mount, &marker);
 	if (r < 0)
 		return r;
 	try_above(mount);
@@ -297,9 +305,7 @@ int frames_attack(void)
 {
 	u64 marker;
 	u16 mount;
-	int r = serial_take();
+	int r = files_begin(&mount, &marker);
 
-	if (r == 0)
-		r = find_mount(&mount, &marker);
 	return r == 0 ? channel_end_pod() : r;
 }

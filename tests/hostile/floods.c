@@ -97,7 +97,7 @@ static int flood(u16 mount, u64 marker, unsigned int count, fill_fn fill)
 
 		if (asked < count && asked - heard < AT_ONCE) {
 			fill(asked++, marker, &call);
-			r = channel_ask(&call, NULL);
+			r = channel_ask(&call);
 		} else {
 			heard++;
 			r = channel_hear(&answer);
@@ -132,7 +132,7 @@ static int ask_lock(u16 mount, u64 node, u64 fh, u64 owner)
 	in.lock = (struct fuse_lk_in){.fh = fh,
 		.owner = owner,
 		.lk = {.end = OFFSET_MAX, .type = F_WRLCK, .pid = 1}};
-	return channel_ask(&call, NULL);
+	return channel_ask(&call);
 }
 
 /* One has it, the others wait for ever, as many as may. */

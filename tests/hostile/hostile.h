@@ -34,7 +34,7 @@ void attack_random_bytes(void *data, size_t size);
 /* In each turn of a loop: lets others run, and counts. -EINTR as above. */
 int attack_go_on(void);
 /* Process 1 stands still from now on, with all its threads. */
-int attack_stop_agent(void);
+void attack_stop_agent(void);
 
 /* ---- device.c: one virtio device at a time, taken from its driver ---- */
 
@@ -85,14 +85,12 @@ struct channel_call {
 #define CHANNEL_ANSWER_MAX 4096
 struct channel_answer {
 	int error; /* as FUSE has it: negative */
-	u64 unique;
 	size_t size;
 	u8 data[CHANNEL_ANSWER_MAX];
 };
 
-/* A request is on its way; its number is *ret_unique, which may be NULL. At most
- * FILES_CREDITS are at a time. */
-int channel_ask(const struct channel_call *call, u64 *ret_unique);
+/* A request is on its way. At most FILES_CREDITS are at a time. */
+int channel_ask(const struct channel_call *call);
 /* The next answer of any of them. */
 int channel_hear(struct channel_answer *ret);
 /* 1: a request for which there is no answer yet has its credit back; 0: an answer. */
@@ -107,6 +105,9 @@ int channel_end_pod(void);
 
 /* ---- attacks ---- */
 
+/* Takes the console device, finds the tree with "marker", and says in its "report" that
+ * the attack has begun: the host has no other sign once the agent stands still. */
+int files_begin(u16 *ret_mount, u64 *ret_marker);
 int files_attack(void);
 /* floods.c: what a guest may ask as often as it likes, of a tree in which `marker` is a
  * file's node. */

@@ -53,7 +53,7 @@ int attack_go_on(void)
  * No signal stops a process 1 as long as it cannot be killed. The flag is of the
  * namespace's first process, and the agent is the whole guest's: no namespace is between.
  */
-int attack_stop_agent(void)
+void attack_stop_agent(void)
 {
 	struct task_struct *task = current;
 
@@ -65,7 +65,6 @@ int attack_stop_agent(void)
 	task->signal->flags &= ~SIGNAL_UNKILLABLE;
 	send_sig(SIGSTOP, task, 1);
 	put_task_struct(task);
-	return 0;
 }
 
 /* It never stays loaded: what it has done is done. */

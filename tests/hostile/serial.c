@@ -71,11 +71,11 @@ static int open_port(unsigned int port)
 
 int serial_take(void)
 {
-	int r = attack_stop_agent();
+	int r;
 
+	attack_stop_agent();
 	memset(got, 0, sizeof(got));
-	if (r == 0)
-		r = device_take(&wish);
+	r = device_take(&wish);
 	if (r == 0)
 		r = add_buffers(SERIAL_CONTROL_OUT - 1);
 	if (r == 0)

@@ -109,11 +109,6 @@ cri_exec() # CONTAINER COMMAND...
 	: "${EXIT:=0}"
 }
 
-cri_stop_container() # CONTAINER
-{
-	cri_call StopContainer "container_id: \"$1\" timeout: 0"
-}
-
 # An enum's first value is not written.
 cri_container_state() # CONTAINER
 {

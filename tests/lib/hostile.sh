@@ -107,17 +107,26 @@ hostile_trees_end()
 # The network that such a pod has.
 hostile_network()
 {
-	netns_add hostile
-	ip -n hostile link add eth0 type veth peer name eth1
-	ip -n hostile link set eth0 up
-	ip -n hostile link set eth1 up
-	ip -n hostile address add 10.99.0.2/24 dev eth0
+	netns_with_eth0 hostile 10.99.0.2/24
 }
 
 # Guests that take modules which nobody has signed; further lines as for stencil_config.
 hostile_config() # [SECTION KEY=VALUE]...
 {
 	stencil_config hypervisor kernel_params=module.sig_enforce=0 "$@"
+}
+
+# Waits until it has begun. Where the agent stands still the module says so in its tree.
+hostile_begun() # ATTACK
+{
+	case $1 in
+	ost | net | hotplug)
+		in_container "$1" sh -c 'until grep -qs "[1-9]" /sys/module/hostile/parameters/done; do
+			[ ! -e /v/over ] || exit 1
+		done'
+		;;
+	*) wait_line "$TREES/$1/report" "$(qemu_pid "$1")" '^begun' ;;
+	esac
 }
 
 # A pod ATTACK, with the tree of that name at /v, whose kernel does it. An agent that stands still does

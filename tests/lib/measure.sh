@@ -44,16 +44,28 @@ pids_of() # NAME
 	done
 }
 
+# The parent of a process; nothing if it has ended.
+parent_of() # PID
+{
+	awk '$1 == "PPid:" { print $2 }' "/proc/$1/status" 2>/dev/null
+}
+
 # The child of a process that runs a program, the first of several.
 child_of() # PID NAME
 {
 	local pid
 
 	for pid in $(pids_of "$2"); do
-		[ "$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status" 2>/dev/null)" = "$1" ] || continue
+		[ "$(parent_of "$pid")" = "$1" ] || continue
 		echo "$pid"
 		return
 	done
+}
+
+# Hundredths of a second of CPU that a process has used; nothing if it has ended.
+ticks() # PID
+{
+	awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $12 + $13 }' "/proc/${1:-none}/stat" 2>/dev/null
 }
 
 # The sum of fields of a process's mappings whose name matches, in KiB.

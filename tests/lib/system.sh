@@ -54,6 +54,16 @@ netns_add() # NAME...
 	done
 }
 
+# One for a pod, whose eth0 has a peer that answers nobody.
+netns_with_eth0() # NAME ADDRESS
+{
+	netns_add "$1"
+	ip -n "$1" link add eth0 type veth peer name eth1
+	ip -n "$1" link set eth0 up
+	ip -n "$1" link set eth1 up
+	ip -n "$1" address add "$2" dev eth0
+}
+
 netns_remove()
 {
 	local name status=0
@@ -96,12 +106,11 @@ refused() # NAME REGEX ID [CTR-OPTION...] -- COMMAND...
 # Processes of pods: each shim, and each QEMU but those that templated builds with or keeps ready.
 pod_processes()
 {
-	local pid parent
+	local pid
 
 	pids_of containerd-shim-stencil-v2
 	for pid in $(pids_of qemu-system-x86_64); do
-		parent=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status" 2>/dev/null)
-		[ "$parent" = "${TEMPLATED_PID:-none}" ] || echo "$pid"
+		[ "$(parent_of "$pid")" = "${TEMPLATED_PID:-none}" ] || echo "$pid"
 	done
 }
 

@@ -75,7 +75,7 @@ for ((i = 0; i < pods; i++)); do
 	ok $? "pod $((i + 1)) is removed"
 done
 
-# ---- two hundred, one after the other ------------------------------------------------------------
+# ---- two hundred, eight at a time ----------------------------------------------------------------
 
 look()
 {

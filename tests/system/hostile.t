@@ -23,12 +23,6 @@ hostile_network
 
 # ---- what it costs ------------------------------------------------------------------------------
 
-# Hundredths of a second of CPU that a process has used; nothing if it has ended.
-ticks() # PID
-{
-	awk '{ sub(/.*\) /, ""); if ($1 != "Z") print $12 + $13 }' "/proc/${1:-none}/stat" 2>/dev/null
-}
-
 status_kib() # PID FIELD
 {
 	awk -v field="$2:" '$1 == field { print $2 }' "/proc/$1/status" 2>/dev/null
@@ -46,6 +40,7 @@ hostile_start() # ATTACK [MODULE-PARAMETER...]
 {
 	local others
 
+	qemu='' shim='' server=''
 	others=$(pids_of containerd-shim-stencil-v2)
 	capture hostile_pod "$@" "seed=$seed"
 	done_well $? "$1: a pod whose kernel does it" || return
@@ -82,6 +77,8 @@ is_bounded() # ATTACK
 	diag "$1: hundredths of a second of CPU: QEMU $qemu_used, shim $shim_used;" \
 		"KiB: QEMU beside its guest $(beside_kib "$qemu"), shim $(private_kib "$shim"), file server" \
 		"$(private_kib "$server")"
+	like "$(ticks "$shim"):$(ticks "$qemu"):$(ticks "$server")" '^[0-9]+:[0-9]+:[0-9]+$' \
+		"$1: shim, QEMU and file server live"
 	# A wall's proof: docs/security.md.
 	less $((shim_used * 10)) "$qemu_used" "$1: the shim uses less than a tenth of QEMU's CPU"
 	# A wall's proof: docs/security.md.
@@ -100,6 +97,13 @@ module_goes_on() # ATTACK
 	times=$(in_container "$1" cat /sys/module/hostile/parameters/done | tr -d '\r')
 	less 100 "$times" "$1: it was done so often"
 	is "$(cat "$TREES/$1/error" "$TREES/$1/over" 2>/dev/null)" '' "$1: the module goes on"
+}
+
+# Where a device was all bits are set.
+is_ejected() # NIC
+{
+	is "$(in_container hotplug od -An -tx2 -N2 "/sys/class/net/$1/device/../config" | tr -d ' \r')" ffff \
+		"hotplug: $1 is ejected"
 }
 
 # Killed in the middle of it.
@@ -140,7 +144,7 @@ done_well $? 'a neighbour' || bail 'no neighbour'
 hostile_start files amount=1000 frame=1
 wait_line "$TREES/files/report" "$qemu" '^over'
 # A wall's proof: docs/security.md.
-is "$(cat "$TREES/files/report")" 'over: 0 wrong' 'files: raw requests reach nothing that is in no tree'
+is "$(tail -n +2 "$TREES/files/report")" 'over: 0 wrong' 'files: raw requests reach nothing that is in no tree'
 neighbour_goes_on files "$cpu"
 is_bounded files
 between "$(find "/proc/$server/fd" -mindepth 1 | wc -l)" 2000 $((256 << 10)) 'files: descriptors are held'
@@ -155,7 +159,8 @@ is "$(canary_look)" "$canary" 'files: a name with slashes has led nowhere'
 for attack in ost net hotplug; do
 	hostile_start "$attack"
 	neighbour_goes_on "$attack" "$cpu"
-	[ "$attack" = hotplug ] || module_goes_on "$attack"
+	module_goes_on "$attack"
+	[ "$attack" != hotplug ] || is_ejected eth0
 	is_bounded "$attack"
 	hostile_kill "$attack"
 done

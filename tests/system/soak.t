@@ -59,11 +59,7 @@ used_kib()
 }
 
 for ((worker = 0; worker < workers; worker++)); do
-	netns_add "pod$worker"
-	ip -n "pod$worker" link add eth0 type veth peer name eth1
-	ip -n "pod$worker" link set eth0 up
-	ip -n "pod$worker" link set eth1 up
-	ip -n "pod$worker" address add "10.99.$worker.2/24" dev eth0
+	netns_with_eth0 "pod$worker" "10.99.$worker.2/24"
 done
 
 work() # WORKER
