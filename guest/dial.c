@@ -17,9 +17,10 @@
 #include "guest/wait.h"
 
 #define READ_MAX 65536
-/* Each costs the guest a descriptor. The host keeps below the first; the second is for
- * those of the guest's own processes. */
-#define DIALS_MAX        1024
+/* Each costs the agent a descriptor, and the kernel gives process 1 no more than 1024.
+ * The host keeps below the first; the second is for those of the guest's own
+ * processes. */
+#define DIALS_MAX        512
 #define GUESTS_DIALS_MAX 256
 
 struct dial {

@@ -114,20 +114,20 @@ static int open_tun(void *user, struct err *err)
 }
 
 struct ip_socket {
-	int family, type, fd;
+	int family, fd;
 };
 
 static int open_socket(void *user, struct err *err)
 {
 	struct ip_socket *s = user;
 
-	s->fd = socket(s->family, s->type | SOCK_CLOEXEC, 0);
+	s->fd = socket(s->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return s->fd < 0 ? err_sys(err, errno, "cannot make a socket") : 0;
 }
 
-int net_open_socket(int netns_fd, int family, int type, int *ret_fd)
+int net_open_socket(int netns_fd, int family, int *ret_fd)
 {
-	struct ip_socket s = {.family = family, .type = type};
+	struct ip_socket s = {.family = family};
 	struct err err = ERR_INIT;
 	int r = run_inside(netns_fd, open_socket, &s, &err);
 

@@ -36,9 +36,9 @@ struct net {
  * on. -EPERM: it is the host's. */
 int net_open_path(const char *path, int *ret_fd, struct err *err);
 
-/* A socket of the namespace, SOCK_STREAM or SOCK_DGRAM, as if one of its processes had
- * made it: 0 or a negative errno. */
-int net_open_socket(int netns_fd, int family, int type, int *ret_fd);
+/* A stream socket of the namespace, as if one of its processes had made it: 0 or a
+ * negative errno. */
+int net_open_socket(int netns_fd, int family, int *ret_fd);
 
 /* Whether a datagram socket in the namespace is bound to an address of IPv4, in the
  * host's byte order. */

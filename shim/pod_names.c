@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -88,16 +89,20 @@ static int read_answer(int fd, ProtobufCBinaryData *ret)
 	return 0;
 }
 
-/* ret->data is the caller's, also on failure. */
+/* The thread is the query's own, and ends in the pod's namespace. ret->data is the
+ * caller's, also on failure. */
 static int ask_host(struct pod_names *names, const ProtobufCBinaryData *query,
 	ProtobufCBinaryData *ret)
 {
 	const struct sockaddr_in to = name_server();
 	_cleanup_close_ int fd = -1;
-	int r = net_open_socket(names->pod->netns_fd, AF_INET, SOCK_DGRAM, &fd);
+	int r;
 
-	if (r < 0)
-		return r;
+	if (setns(names->pod->netns_fd, CLONE_NEWNET) < 0)
+		return -errno;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
 	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0 ||
 		send(fd, query->data, query->len, MSG_NOSIGNAL) < 0)
 		return -errno;

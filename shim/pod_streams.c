@@ -21,7 +21,7 @@
 #include "shim/net.h"
 
 /* At once; the agent has as many. */
-#define CONNECTIONS_MAX 1024
+#define CONNECTIONS_MAX 512
 /* Of one call. */
 #define COPY_BYTES 65536u
 
@@ -191,7 +191,7 @@ static int dial_host(struct connection *c)
 {
 	int fd, r;
 
-	r = net_open_socket(c->streams->pod->netns_fd, AF_INET, SOCK_STREAM, &fd);
+	r = net_open_socket(c->streams->pod->netns_fd, AF_INET, &fd);
 	if (r == 0)
 		r = set_fd(c, fd);
 	if (r == 0 && connect(fd, (struct sockaddr *)&c->dial, sizeof(c->dial)) < 0)

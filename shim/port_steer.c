@@ -22,7 +22,7 @@ static int listen_anywhere(int netns_fd, sa_family_t family, int *ret_fd)
 	const struct sockaddr_in6 any = {.sin6_family = family};
 	socklen_t size = family == AF_INET6 ? sizeof(any) : sizeof(struct sockaddr_in);
 	_cleanup_close_ int fd = -1;
-	int r = net_open_socket(netns_fd, family, SOCK_STREAM, &fd), no = 0;
+	int r = net_open_socket(netns_fd, family, &fd), no = 0;
 
 	if (r < 0)
 		return r;
