@@ -2,7 +2,6 @@
 /* Files opened, read, written, synced. */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/uio.h>
 
 #include "files/call.h"

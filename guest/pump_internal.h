@@ -64,7 +64,8 @@ struct pump {
 
 /* ---- pump.c ---- */
 
-/* What a thread begins with whose waits could keep the kernel from memory, see there. */
+/* What each thread begins with that uses much of its stack with the lock held, or that
+ * the kernel may need to get memory. */
 void pump_enter_thread(void);
 /* The server has gone: why, once. Processes that wait for it are let go. */
 void pump_break(struct pump *p, const char *why);
@@ -78,7 +79,7 @@ int pump_pin(struct pump *p, unsigned int mount);
 void pump_unpin(struct pump *p, unsigned int mount);
 /* The mount's number is free again. */
 void pump_forget(struct pump *p, unsigned int mount);
-/* The kernel ends their requests, and takes no more; of how many it could not be told.
+/* The kernel ends their requests, and takes no more. Returns of how many it can't be told.
  * p->lock is held. */
 unsigned int pump_abort_mounts(struct pump *p);
 /* No thread uses them any more. */

@@ -90,12 +90,13 @@ static bool do_next(struct pump *p)
 {
 	uint8_t message[FILES_INLINE_BYTES];
 	unsigned int mount = 0, len = take_note(p, message, &mount);
-	unsigned int missed = p->notes_missed;
+	/* Told once the others are through, and not after each of them. */
+	unsigned int missed = len == 0 ? p->notes_missed : 0;
 	bool wants_shrink = len == 0 && p->shrink;
 
 	if (len == 0 && !missed && !wants_shrink)
 		return false;
-	p->notes_missed = 0;
+	p->notes_missed -= missed;
 	p->shrink = p->shrink && !wants_shrink;
 	pthread_mutex_unlock(&p->lock);
 	if (missed)
