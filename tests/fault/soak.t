@@ -10,7 +10,7 @@
 # ONLY=<regular expression> takes the ways alone that match, as they are printed: "rmdir .*cgroup".
 export STENCIL_PROGRAMS=$STENCIL_BUILD/tests/fault
 . "${BASH_SOURCE[0]%/*}/../lib/system.sh"
-faults=${FAULTS:-1000} kills=${KILLS:-200} seed=${SEED:-$$}
+faults=${FAULTS:-1000} kills=${KILLS:-200} seed=${SEED:-$RANDOM}
 WAIT_SECONDS=${FAULT_SECONDS:-$WAIT_SECONDS}
 stencil_config >"$STENCIL_CONF"
 faults new || bail 'no board for faults'

@@ -51,7 +51,9 @@ qemu10_get()
 {
 	local apt=$QEMU10_DIR/apt mirror deb
 
-	qemu10_own || [ -x "$QEMU10" ] && return
+	qemu10_own && return
+	# Apt's folder goes last: where it is, not all was unpacked.
+	[ -x "$QEMU10" ] && [ ! -d "$apt" ] && return
 	command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
 		qemu10_fails "this host has no apt" || return
 	mirror=$(qemu10_mirror)
