@@ -48,8 +48,7 @@ struct pod {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t changed;
 	bool changing;
-	bool shut_down; /* it is to end when it is empty */
-	bool ending;    /* nothing is made any more */
+	bool ending; /* nothing is made any more */
 	enum pod_state life;
 	unsigned int uses;          /* of vm */
 	struct vm *vm;              /* from POD_STARTING to the end of POD_STOPPING */

@@ -51,45 +51,6 @@ static int not_a_task(int r, struct err *err)
 	return r;
 }
 
-/* Containers keep the pod, one that is being made, too, and a sandbox. */
-static int end_if_empty(
-	struct service *service, struct ttrpc_request *call, struct err *err)
-{
-	struct pod *pod = service->pod;
-	bool is_empty;
-	int r = pod_change_begin(pod, err);
-
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&pod->lock);
-	is_empty = !pod->containers && !pod->sandbox && !pod_makes_container_locked(pod);
-	pod->ending = is_empty;
-	if (is_empty)
-		errands_give_up_locked(pod, NULL, ERRAND_ALL);
-	pthread_mutex_unlock(&pod->lock);
-	if (is_empty) {
-		pod_stop(pod);
-		/* Before the connection ends: containerd runs `delete` when it does. */
-		pod_remove_state(pod);
-		ttrpc_request_stop_server(call);
-	}
-	pod_change_end(pod);
-	return 0;
-}
-
-/* When the pod has lost a container. */
-static void end_if_due(struct service *service, struct ttrpc_request *call)
-{
-	struct pod *pod = service->pod;
-	bool is_due;
-
-	pthread_mutex_lock(&pod->lock);
-	is_due = pod->shut_down;
-	pthread_mutex_unlock(&pod->lock);
-	if (is_due)
-		end_if_empty(service, call, NULL);
-}
-
 HANDLER(create, CreateTaskRequest)
 {
 	Containerd__Task__V2__CreateTaskResponse *out;
@@ -98,8 +59,6 @@ HANDLER(create, CreateTaskRequest)
 
 	if (r == 0)
 		r = process_find(service->pod, in->id, "", &p, err);
-	else
-		end_if_due(service, call);
 	if (r < 0)
 		return r;
 	out = xnew0(Containerd__Task__V2__CreateTaskResponse);
@@ -225,7 +184,6 @@ HANDLER(delete, DeleteRequest)
 		r = *in->exec_id ? process_delete_exec(p, err) : container_delete(p, err);
 	if (r < 0)
 		return r;
-	end_if_due(service, call);
 	out = xnew0(Containerd__Task__V2__DeleteResponse);
 	containerd__task__v2__delete_response__init(out);
 	out->pid = p->pid;
@@ -343,21 +301,59 @@ HANDLER(connect, ConnectRequest)
 	return 0;
 }
 
-/* No error: that the pod is not empty, or ends already. By its own name it is told to end
- * as soon as it is empty, since of what is in it by then containerd 2 asks for Delete
- * alone. `now` comes from our verb `delete` (peer.h). */
+/* Containers keep the pod, one that is being made, too, and a sandbox. */
+static int end_if_empty(struct pod *pod, bool *ret_ended, struct err *err)
+{
+	bool is_empty;
+	int r = pod_change_begin(pod, err);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&pod->lock);
+	is_empty = !pod->containers && !pod->sandbox && !pod_makes_container_locked(pod);
+	pod->ending = is_empty;
+	if (is_empty)
+		errands_give_up_locked(pod, NULL, ERRAND_ALL);
+	pthread_mutex_unlock(&pod->lock);
+	if (is_empty) {
+		pod_stop(pod);
+		/* Before the connection ends: containerd runs `delete` when it does. */
+		pod_remove_state(pod);
+	}
+	pod_change_end(pod);
+	*ret_ended = is_empty;
+	return 0;
+}
+
+/* A shim whose pod is not empty goes on; that is no error. `now` comes from our verb
+ * `delete` (peer.h). */
 HANDLER(shutdown, ShutdownRequest)
 {
-	struct pod *pod = service->pod;
+	bool ended = false;
 	int r;
 
 	if (in->now)
-		container_discard(pod, in->id);
-	pthread_mutex_lock(&pod->lock);
-	pod->shut_down |= strcmp(in->id, pod->state.id) == 0;
-	pthread_mutex_unlock(&pod->lock);
-	r = end_if_empty(service, call, err);
-	return r == -ESHUTDOWN ? 0 : r;
+		container_discard(service->pod, in->id);
+	r = end_if_empty(service->pod, &ended, err);
+	if (ended)
+		ttrpc_request_stop_server(call);
+	return r;
+}
+
+/*
+ * Who asked for what there was may have no time to ask for Shutdown: a containerd that is
+ * killed, of which a new one knows nothing. Or it has no reason to: containerd 2 asks
+ * once, when a pod's pause container is deleted, whatever else there is. It is seen by
+ * its leaving.
+ */
+static void on_left(void *user)
+{
+	struct service *service = user;
+	bool ended = false;
+
+	end_if_empty(service->pod, &ended, NULL);
+	if (ended)
+		ttrpc_server_stop(service->server);
 }
 
 #define EMPTY (&google__protobuf__empty__descriptor)
@@ -397,6 +393,7 @@ int service_new_server(struct service *service, struct err *err)
 		.tables = {{task_methods, ARRAY_SIZE(task_methods)},
 			{sandbox_methods, n_sandbox_methods}},
 		.user = service,
+		.left = on_left,
 		.thread_stack_bytes = HANDLER_STACK_BYTES,
 		.max_requests = REQUESTS_MAX};
 

@@ -89,6 +89,8 @@ void ttrpc_connection_unref(struct ttrpc_connection *c)
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
+	if (c->has_asked && s->config.left)
+		s->config.left(s->config.user);
 	ttrpc_io_done(&c->io);
 	free(c);
 	pthread_mutex_lock(&s->lock);

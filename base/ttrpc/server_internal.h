@@ -23,6 +23,7 @@ struct ttrpc_server {
 struct ttrpc_connection {
 	struct ttrpc_server *server;
 	unsigned int refs;
+	bool has_asked;
 	/* Those in flight: an id that is used twice is found among them. */
 	struct ttrpc_request *requests;
 	struct ttrpc_io io;

@@ -185,8 +185,8 @@ static void end_task(struct ttrpc_client *client, const char *id)
 	delete_task_of(client, id);
 }
 
-/* It shuts the pod down when the pause container is deleted, whatever else there is, and
- * of that asks for Delete alone. */
+/* It shuts the pod down when the pause container is deleted, whatever else there is. Of
+ * that it asks for Delete alone, and leaves; it has a connection for each container. */
 static void test_pause_first(void **state)
 {
 	_cleanup_free_ char *box = make_spec("\"io.kubernetes.cri.container-type\":"
@@ -197,29 +197,77 @@ static void test_pause_first(void **state)
 					      "sandbox-id\":\"box\"",
 		"read x");
 	_cleanup_free_ char *address = NULL;
-	struct ttrpc_client *client;
+	struct ttrpc_client *of_box, *of_other;
 
 	(void)state;
 	assert_int_equal(rename(DIR_ "/box", DIR_ "/first-box"), 0);
 	make_bundle("box", box);
-	make_bundle("before", spec);
-	make_bundle("after", spec);
+	make_bundle("other", spec);
 	address = start_shim_in("box", "", CONTAINERD);
+	of_box = connect_to(address);
+	service = "containerd.task.v2.Task";
+	create_task(of_box, "box");
+	of_other = connect_to(address);
+	create_task(of_other, "other");
+	end_task(of_box, "box");
+	shut_down(of_box, "box");
+	ttrpc_client_free(of_box);
+	end_task(of_other, "other");
+	assert_int_equal(access(DIR_ "/state/default:box", F_OK), 0);
+	ttrpc_client_free(of_other);
+	shim_ends();
+}
+
+/* ---- a containerd that is killed ---- */
+
+static void ask_for_pid(struct ttrpc_client *client)
+{
+	TASK(ConnectRequest) request = CONTAINERD__TASK__V2__CONNECT_REQUEST__INIT;
+
+	request.id = (char *)"lost";
+	call(client, "Connect", &request, NULL, NULL);
+}
+
+/* The next one may find no task, and so ask for nothing: it leaves with a container, and
+ * the shim goes on; it leaves without one. */
+static void test_left(void **state)
+{
+	_cleanup_free_ char *spec = make_spec("", "read x");
+	_cleanup_free_ char *address = NULL;
+	struct ttrpc_client *client;
+
+	(void)state;
+	make_bundle("lost", spec);
+	address = start_shim_in("lost", "", CONTAINERD);
+	/* Not yet: who is only seen to be there is no reason. */
+	ttrpc_client_free(connect_to(address));
 	client = connect_to(address);
 	service = "containerd.task.v2.Task";
-	create_task(client, "box");
-	create_task(client, "before");
-	shut_down(client, "before");
-	end_task(client, "box");
-	shut_down(client, "box");
-	create_task(client, "after");
-	end_task(client, "before");
-	assert_int_equal(access(DIR_ "/state/default:box", F_OK), 0);
-	end_task(client, "after");
-	assert_int_equal(access(DIR_ "/state/default:box", F_OK), -1);
-	shut_down(client, "after");
+	create_task(client, "lost");
+	ttrpc_client_free(client);
+	client = connect_to(address);
+	ask_for_pid(client);
+	end_task(client, "lost");
 	ttrpc_client_free(client);
 	shim_ends();
+	assert_int_equal(access(DIR_ "/state/default:lost", F_OK), -1);
+}
+
+/* … or before there is one. */
+static void test_left_early(void **state)
+{
+	_cleanup_free_ char *address = NULL;
+	struct ttrpc_client *client;
+
+	(void)state;
+	make_bundle("early", NULL);
+	address = start_shim_in("early", "", CONTAINERD);
+	client = connect_to(address);
+	service = "containerd.task.v2.Task";
+	ask_for_pid(client);
+	ttrpc_client_free(client);
+	shim_ends();
+	assert_int_equal(access(DIR_ "/state/default:early", F_OK), -1);
 }
 
 /* ---- Docker ---- */
@@ -343,6 +391,8 @@ int main(void)
 		cmocka_unit_test(test_untold),
 		cmocka_unit_test(test_docker),
 		cmocka_unit_test(test_pause_first),
+		cmocka_unit_test(test_left),
+		cmocka_unit_test(test_left_early),
 	};
 
 	if (geteuid() != 0) {

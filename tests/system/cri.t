@@ -242,8 +242,10 @@ event_wait "/tasks/exit .*$shares.*\"exit_status\":137" 'and with it whoever sha
 events_stop
 is "$(cri_container_state "$apart")" CONTAINER_RUNNING 'the other one runs on'
 cri_well 'a command in it' cri_exec "$apart" true
+shim=$(sed -nE 's/.*"shim_pid":([0-9]+).*/\1/p' /run/stencil/sandboxes/*:"$holds"/sandbox.json)
 cri_well 'the pod is removed' cri_remove_pod "$holds"
-is "$(ls -d /run/stencil/sandboxes/*:"$holds" 2>/dev/null)" '' 'and its shim, which was told to when the pause container went'
+wait_gone "${shim:?}"
+ok $? 'and its shim ends, which was told to when the pause container went'
 
 # ---- containerd is killed ---------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ struct service {
 	pthread_cond_t changed;
 	unsigned int blocked; /* handlers of Block under way */
 	unsigned int ended;   /* and ended */
+	unsigned int left, ended_when_left;
 };
 
 static Grpc__VersionCheckResponse *answer_of(char *text)
@@ -138,10 +139,21 @@ static const struct ttrpc_method methods[] = {
 
 /* ---- a server over a socket pair ---- */
 
+static void on_left(void *user)
+{
+	struct service *s = user;
+
+	pthread_mutex_lock(&s->lock);
+	s->left++;
+	s->ended_when_left = s->ended;
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void service_init(struct service *s, unsigned int max_requests)
 {
 	struct ttrpc_server_config config = {.tables = {{methods, ARRAY_SIZE(methods)}},
 		.user = s,
+		.left = on_left,
 		.max_requests = max_requests};
 	struct err err = ERR_INIT;
 
@@ -286,6 +298,27 @@ static void test_sizes(void **state)
 	send_request(peer, 1, 0, "Echo", "goes on", 0);
 	expect_answer(peer, 1, TTRPC_OK, "goes on");
 	service_stop(&s, peer);
+}
+
+/* ---- a client that leaves ---- */
+
+static void test_left(void **state)
+{
+	struct service s;
+	int peer = service_start(&s, 0);
+
+	(void)state;
+	send_request(peer, 1, 0, "Block", "", 0);
+	wait_blocked(&s, 1);
+	shutdown(peer, SHUT_WR);
+	service_end(&s, peer, 0);
+	assert_int_equal(s.left, 1);
+	assert_int_equal(s.ended_when_left, 1);
+
+	peer = service_start(&s, 0);
+	shutdown(peer, SHUT_WR);
+	service_end(&s, peer, 0);
+	assert_int_equal(s.left, 0); /* it has asked for nothing */
 }
 
 /* ---- many at once ---- */
@@ -520,6 +553,7 @@ int main(void)
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_left),
 		cmocka_unit_test(test_limit_of_requests),
 		cmocka_unit_test(test_slow_request_holds_nobody_up),
 		cmocka_unit_test(test_id_in_flight),
