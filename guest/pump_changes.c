@@ -8,7 +8,7 @@
 #include "guest/replay.h"
 
 /* After a replay that failed: nothing tells when the next one would not. */
-#define RETRY_MS 5000
+#define RETRY_MS 1000
 
 /* p->lock is held. due: when it may be looked at. */
 static void mark_changed(struct pump *p, struct pump_mount *m, int64_t due)
@@ -73,16 +73,17 @@ static void replay_pinned(struct pump *p, struct pump_mount *m)
 	struct replay_outcome outcome;
 	struct err err = ERR_INIT;
 	int r = replay_mount(m->at, m->dev, &outcome, &err);
+	bool tell;
 
-	if (r < 0 && !m->told_failed && !pump_has_ended(p)) {
-		m->told_failed = true;
-		log_info("changes by others in %s are told late to who watches: %s",
-			m->at, err.text);
-	}
 	pthread_mutex_lock(&p->lock);
+	tell = r < 0 && !m->told_failed && !m->gone && !p->stopped && !p->broken;
+	m->told_failed |= tell;
 	if (r < 0 || outcome.again)
 		mark_changed(p, m, deadline_after_ms(r < 0 ? RETRY_MS : outcome.rest_ms));
 	pthread_mutex_unlock(&p->lock);
+	if (tell)
+		log_info("changes by others in %s are told late to who watches: %s",
+			m->at, err.text);
 }
 
 void *pump_run_changes(void *arg)

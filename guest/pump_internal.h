@@ -26,7 +26,7 @@ struct pump_mount {
 	dev_t dev;
 	bool changed;     /* others have changed something in it... */
 	int64_t due;      /* ...which is not to be looked at before */
-	bool told_failed; /* the log has it that a replay failed; the fourth thread's */
+	bool told_failed; /* the log has it that a replay failed */
 };
 
 struct pump {
@@ -79,7 +79,7 @@ int pump_pin(struct pump *p, unsigned int mount);
 void pump_unpin(struct pump *p, unsigned int mount);
 /* The mount's number is free again. */
 void pump_forget(struct pump *p, unsigned int mount);
-/* The kernel ends their requests, and takes no more. Returns of how many it can't be told.
+/* The kernel ends their requests, and takes no more. For how many that has failed.
  * p->lock is held. */
 unsigned int pump_abort_mounts(struct pump *p);
 /* No thread uses them any more. */

@@ -2,6 +2,7 @@
 /* The host's end of a pump, as a test plays it: frames, and the window. */
 #pragma once
 
+#include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sys/mman.h>
