@@ -95,6 +95,10 @@ static const char *signed_modules(const char *params)
  * each hook of each system call even without a policy, and hang something on each inode:
  * 4 % of a clone's time to the end of "true" under emulation. (selinux=0 is not enough:
  * Debian's kernel does not know it, and has SELinux.)
+ *
+ * lpj=: a vCPU that is plugged would else measure its delay loop by the other's ticks,
+ * 1.8 s under emulation, where both have one thread. This is 4 GHz at 250 Hz: delays are
+ * too long if anything.
  */
 char *vm_cmdline(const struct vm_machine *m)
 {
@@ -108,8 +112,8 @@ char *vm_cmdline(const struct vm_machine *m)
 		"8250.nr_uarts=1 pci=lastbus=0 "
 		"transparent_hugepage=madvise %s%s%s%s%s",
 		unused_initcalls(params), signed_modules(params),
-		m->kvm ? "" : "mitigations=off init_on_alloc=0", *params ? " " : "",
-		params);
+		m->kvm ? "" : "mitigations=off init_on_alloc=0 lpj=16000000",
+		*params ? " " : "", params);
 }
 
 /* The machine without what it has no use for:
@@ -121,10 +125,14 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 	add_option(w, "-machine",
 		"q35,memory-backend=ram,hpet=off,smbus=off,sata=off,usb=off,vmport=off,"
 		"graphics=off,dump-guest-core=off,mem-merge=off");
+	/* All vCPUs of an emulated machine in one thread. With one for each, QEMU 7.2 may
+	 * translate code that another vCPU is just writing, and keep what was there: Linux
+	 * changes its own (jump labels), and both take a breakpoint for ever that memory has
+	 * no more. */
 	if (m->kvm)
 		add_option(w, "-accel", "kvm");
 	else
-		add_option(w, "-accel", "tcg,thread=multi,tb-size=%d", VM_TB_SIZE_MIB);
+		add_option(w, "-accel", "tcg,thread=single,tb-size=%d", VM_TB_SIZE_MIB);
 	/* Under KVM without what no pod needs and holes were found in: nested guests, and
 	 * the performance counters. Nehalem is x86-64-v2, what today's distributions ask
 	 * for; TCG emulates newer vector units one lane after the other. */

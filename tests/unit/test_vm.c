@@ -498,6 +498,7 @@ static void test_argv_memory(void **state)
 	assert_false(has_word(direct, VM_PATH_MEMORY));
 	for (char ***argv = (char **[]){clone, template, direct, NULL}; *argv; argv++) {
 		assert_true(has_word(*argv, "vmgenid,guid=auto"));
+		assert_true(has_word(*argv, "tcg,thread=single"));
 		vm_argv_free(*argv);
 	}
 }
@@ -596,8 +597,8 @@ static void test_cmdline(void **state)
 	own = vm_cmdline(&m);
 	assert_non_null(strstr(plain, " initcall_blacklist=tracer_init_tracefs,"));
 	assert_non_null(strstr(plain, " lsm=landlock,yama "));
-	assert_string_equal(
-		strstr(plain, " mitigations="), " mitigations=off init_on_alloc=0");
+	assert_string_equal(strstr(plain, " mitigations="),
+		" mitigations=off init_on_alloc=0 lpj=16000000");
 	assert_null(strstr(kvm, "mitigations="));
 	assert_string_equal(strstr(own, " lsm=a"),
 		" lsm=apparmor initcall_blacklist=x module.sig_enforce=0");
