@@ -125,10 +125,10 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 	add_option(w, "-machine",
 		"q35,memory-backend=ram,hpet=off,smbus=off,sata=off,usb=off,vmport=off,"
 		"graphics=off,dump-guest-core=off,mem-merge=off");
-	/* All vCPUs of an emulated machine in one thread. With one for each, QEMU 7.2 may
-	 * translate code that another vCPU is just writing, and keep what was there: Linux
-	 * changes its own (jump labels), and both take a breakpoint for ever that memory has
-	 * no more. */
+	/* All vCPUs of an emulated machine in one thread. With one for each, QEMU 7.2
+	 * may translate code that another vCPU is just writing, and keep what was
+	 * there: Linux changes its own (jump labels), and both take a breakpoint for
+	 * ever that memory has no more. */
 	if (m->kvm)
 		add_option(w, "-accel", "kvm");
 	else
