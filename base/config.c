@@ -68,6 +68,10 @@ static const struct config_key keys[] = {
 		1 << 24, NULL,
 		"Most MiB that memory limits may add to that, at most the host's memory; 0 is "
 		"all of it."),
+	KEY("hypervisor", "memory_growth", KEY_UINT, memory_growth, "2048", 0, 1 << 24,
+		NULL,
+		"MiB that a pod may get beyond its limits when containers without one need "
+		"them; 0 is none."),
 	KEY("hypervisor", "memory_overhead", KEY_UINT, memory_overhead, "192", 0, 1 << 20,
 		NULL,
 		"MiB that a VM's cgroup may have beyond its guest's memory, for QEMU, the file "

@@ -37,6 +37,7 @@ struct config {
 	uint64_t default_maxvcpus;  /* most vCPUs of a VM; 0: the host's CPUs */
 	uint64_t default_memory;    /* MiB of a template, and of a VM before limits */
 	uint64_t default_maxmemory; /* MiB; 0: the host's memory */
+	uint64_t memory_growth;     /* MiB that a VM may get when it needs them */
 	uint64_t memory_overhead; /* MiB of a VM's cgroup beyond the guest's; 0: no end */
 	uint64_t pids_max;        /* processes and threads of a VM's cgroup; 0: no end */
 	uint64_t uid_base;        /* first uid of the range for VMs */

@@ -10,6 +10,7 @@
 #include "agent-client/proto/agent.pb-c.h"
 #include "base/log.h"
 #include "guest/cgroup.h"
+#include "guest/growth.h"
 #include "guest/init.h"
 #include "guest/message.h"
 #include "guest/service.h"
@@ -92,26 +93,47 @@ static void drain_events(int fd)
 		continue;
 }
 
+/* Page cache may hit the mark all the time: not looked at more often than so. */
+#define REST_MS 100
+
+/* Waits for something to look at. */
+static int wait_change(
+	struct sandbox *s, struct ttrpc_request *request, enum growth_need last)
+{
+	int64_t deadline = ttrpc_request_deadline(request);
+	int64_t rest = last == GROWTH_CACHE ? deadline_after_ms(REST_MS) : deadline;
+	int closed_fd = ttrpc_request_closed_fd(request);
+	int r = rest < deadline ? wait_either(-1, 0, closed_fd, rest) : -ETIMEDOUT;
+
+	return r == -ETIMEDOUT ? wait_either(s->oom_fd, POLLIN, closed_fd, deadline) : r;
+}
+
 SERVICE_HANDLER(handle_get_oom_event)
 {
+	const Grpc__GetOOMEventRequest *req = (const Grpc__GetOOMEventRequest *)in;
 	struct sandbox *s = user;
-	char id[GUEST_ID_MAX + 1];
+	char id[GUEST_ID_MAX + 1] = "";
+	enum growth_need need;
+	struct growth growth;
 	Grpc__OOMEvent *out;
 
-	(void)in;
+	growth_set_mark(&growth, s->oom_fd, req->memory_may_grow);
 	for (;;) {
 		int r;
 
 		drain_events(s->oom_fd);
 		if (find_kill(s, id))
 			break;
-		r = wait_either(s->oom_fd, POLLIN, ttrpc_request_closed_fd(request),
-			ttrpc_request_deadline(request));
+		need = growth_look(&growth);
+		if (need == GROWTH_MEMORY)
+			break;
+		r = wait_change(s, request, need);
 		if (r < 0)
 			return err_sys(err, r, "wait for an OOM event");
 	}
 	out = message_new(&grpc__oomevent__descriptor);
 	out->container_id = xstrdup(id);
+	out->memory_wanted = !*id;
 	*ret_out = &out->base;
 	return 0;
 }

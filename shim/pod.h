@@ -54,6 +54,7 @@ struct pod {
 	struct vm *vm;              /* from POD_STARTING to the end of POD_STOPPING */
 	bool vm_ended;              /* by itself */
 	bool oom_told;              /* … since its memory had been used up */
+	bool oom_stops;             /* the thread is to end */
 	struct files_client *files; /* the file server, as long as vm */
 	int files_log_fd;           /* a memfd with what it has said; -1: there is none */
 	struct container *containers;
@@ -66,6 +67,7 @@ struct pod {
 		*sandbox; /* sandbox.h; NULL: its containers make and end the pod */
 	char cgroup[CGROUP_PATH_BYTES]; /* where its CRI has it; "": nowhere */
 	struct pod_size size;     /* what was said of the whole pod; zeros: nothing */
+	uint64_t grown_bytes;     /* beyond that: pod_size_grow() */
 	struct pod_image *images; /* pod_images.h */
 	struct pod_disk *disks;   /* pod_disks.h */
 	struct factory_result factory;
@@ -76,7 +78,7 @@ struct pod {
 	/* Its namespaces on the host, from before its start to its end; else -1. */
 	int netns_fd, ipcns_fd, utsns_fd;
 	struct standins *standins; /* with the first container */
-	pthread_t oom;
+	pthread_t oom;             /* pod_oom.h */
 	bool has_oom, reported;
 	bool left; /* something could not be undone: pod_remove_state() */
 	struct trace trace;
@@ -89,6 +91,9 @@ void pod_done(struct pod *pod);
 
 /* Waits for and takes the right to change the pod. -ESHUTDOWN: it is about to end. */
 int pod_change_begin(struct pod *pod, struct err *err);
+/* The same for pod_oom.h's thread, which whoever undoes the VM waits for: -ECONNRESET
+ * then. */
+int pod_change_begin_oom(struct pod *pod, struct err *err);
 void pod_change_end(struct pod *pod);
 /* For who is making a container and has let others change the pod meanwhile; in a pod
  * that is ending, too. */

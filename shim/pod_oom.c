@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the guest tells of processes that ran out of memory: see pod_oom.h. */
+/* What the guest tells of memory that runs out, or has: see pod_oom.h. */
 #include "shim/pod_oom.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "shim/container.h"
+#include "shim/pod_size.h"
 #include "shim/process.h"
 #include "shim/task_events.h"
 
@@ -26,6 +28,28 @@ static void pass_on(struct pod *pod, const char *container_id)
 		log_warn("the guest tells of memory that ran out in %s, which is no "
 			 "container of it",
 			err_quote(container_id, 64));
+}
+
+static void grow_memory(struct pod *pod)
+{
+	struct err err = ERR_INIT;
+	int r;
+
+	if (!pod_size_may_grow(pod))
+		return;
+	r = pod_change_begin_oom(pod, &err);
+	if (r == 0) {
+		r = pod_size_grow(pod, &err);
+		pod_change_end(pod);
+	}
+	if (r < 0 && r != -ECONNRESET)
+		log_warn("the pod's containers need more memory, which could not be "
+			 "added: %s",
+			err.text);
+	else if (r == 0)
+		log_info("the pod's containers need more memory: it has grown by %" PRIu64
+			 " MiB in all",
+			pod->grown_bytes / MiB);
 }
 
 /* Whether one more is too many. */
@@ -50,6 +74,7 @@ static void listen_for_oom(struct pod *pod, struct agent *agent)
 		int r;
 
 		err = ERR_INIT;
+		request.memory_may_grow = pod_size_may_grow(pod);
 		r = agent_get_oom_event(agent, &request, &event, DEADLINE_NONE, &err);
 		if (r == -ECONNRESET)
 			return;
@@ -59,7 +84,10 @@ static void listen_for_oom(struct pod *pod, struct agent *agent)
 				err.text);
 			return;
 		}
-		pass_on(pod, event->container_id);
+		if (event->memory_wanted)
+			grow_memory(pod);
+		else
+			pass_on(pod, event->container_id);
 		grpc__oomevent__free_unpacked(event, NULL);
 	}
 	log_warn(
@@ -93,7 +121,11 @@ void pod_oom_tell(struct pod *pod, struct vm *vm)
 
 int pod_oom_start(struct pod *pod, struct err *err)
 {
-	int r = thread_start(oom_main, pod, 0, false, &pod->oom);
+	int r;
+
+	pod->oom_stops = false;
+	pod->grown_bytes = 0;
+	r = thread_start(oom_main, pod, 0, false, &pod->oom);
 
 	pod->has_oom = r == 0;
 	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
@@ -101,6 +133,10 @@ int pod_oom_start(struct pod *pod, struct err *err)
 
 void pod_oom_stop(struct pod *pod)
 {
+	pthread_mutex_lock(&pod->lock);
+	pod->oom_stops = true;
+	pthread_cond_broadcast(&pod->changed);
+	pthread_mutex_unlock(&pod->lock);
 	if (pod->has_oom)
 		pthread_join(pod->oom, NULL);
 	pod->has_oom = false;

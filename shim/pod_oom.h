@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory that ran out: what the guest tells of its processes, and what became of the VM,
- * passed on as events. */
+/* Memory that runs out: where the guest tells that before, the VM gets more; its
+ * processes that were killed for it, and the VM, are passed on as events. */
 #pragma once
 
 #include "base/err.h"

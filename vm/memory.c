@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "base/meminfo.h"
 #include "base/util.h"
 #include "hotplug/plug.h"
 
@@ -80,26 +81,13 @@ uint64_t memory_next_step(const struct memory_growth *g)
  * QEMU itself. */
 #define ROOM_KEPT (256 * MiB)
 
-/* "Name:   123 kB" */
-static bool parse_meminfo(const char *meminfo, const char *name, uint64_t *ret_bytes)
-{
-	_cleanup_free_ char *key = xasprintf("\n%s:", name);
-	const char *line = strstr(meminfo, key);
-	uint64_t kib;
-
-	if (!line || sscanf(line + strlen(key), " %" SCNu64 " kB", &kib) != 1)
-		return false;
-	*ret_bytes = kib * 1024;
-	return true;
-}
-
 uint64_t memory_parse_room(const char *overcommit, const char *meminfo)
 {
 	uint64_t limit, promised;
 
 	if (strcmp(overcommit, "2\n") != 0 ||
-		!parse_meminfo(meminfo, "CommitLimit", &limit) ||
-		!parse_meminfo(meminfo, "Committed_AS", &promised))
+		meminfo_parse(meminfo, "CommitLimit", &limit) < 0 ||
+		meminfo_parse(meminfo, "Committed_AS", &promised) < 0)
 		return UINT64_MAX;
 	promised += ROOM_KEPT;
 	return limit > promised ? limit - promised : 0;

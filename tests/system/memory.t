@@ -68,6 +68,8 @@ works 'a clone writes 320 MiB of a shared mapping' dirty \
 	--mount type=bind,src=/run/volume,dst=/v,options=rbind:rw -- probe dirty 320 /v/file
 is "$(tr -d '\r' <"$OUT" | paste -sd ' ')" 'zero_mib 320 kept_mib 320 read_mib 320' 'and finds all of it'
 is "$(stat -c %s /run/volume/file)" $((320 << 20)) 'and so does the host'
+unlike "$(grep -F "sandbox=$WORLD-dirty " "$CONTAINERD_LOG")" 'has grown' \
+	'page cache gets no more memory'
 rm -r /run/volume
 works 'a clone uses 56 MiB of tmpfs' tmpfs -- sh -c 'dd if=/dev/zero bs=1M count=56 2>/dev/null \
 	of=/dev/shm/x && tr -d "\0" </dev/shm/x | wc -c'
@@ -78,6 +80,10 @@ works 'a clone tells its modules' modules -- cat /proc/modules
 for module in overlay virtio_net virtio_mem; do
 	like $'\n'"$(cat "$OUT")" $'\n'"$module " "$module is loaded"
 done
+# Its VM grows; a mapping may be larger than that at first.
+fills 'a clone without a limit uses 400 MiB' without 400
+like "$(grep -F "sandbox=$WORLD-without " "$CONTAINERD_LOG")" \
+	'level=info .*more memory: it has grown by [0-9]+ MiB' 'and the log says that it has grown'
 grows 1g $((1 << 30)) 256
 grows 12g $((12 << 30)) 256
 grows 100g 100000000000 256
@@ -87,7 +93,7 @@ grows 100g 100000000000 256
 mib=128 used=24 # Linux 6.12 leaves less than 40
 templated_stop
 is $? 0 "templated ends, for guests of $mib MiB"
-stencil_config hypervisor default_memory=$mib >"$STENCIL_CONF"
+stencil_config hypervisor default_memory=$mib memory_growth=0 >"$STENCIL_CONF"
 templated_try_start || bail "templated: $(tail -n 3 "$TEMPLATED_LOG")"
 capture templatectl --config "$STENCIL_CONF" init
 ok $? "a template of $mib MiB" || bail "$(cat "$ERR")"
@@ -97,4 +103,6 @@ keeps_used "$resident" "$mib"
 is "$(trace_value "$WORLD-meminfo$mib" factory)" template 'it is a clone'
 fills "a clone of $mib MiB uses $used MiB" "fill$mib" "$used"
 grows "4g-$mib" $((4 << 30)) "$mib"
+capture container ungrown -- probe fill 400
+ok $(($? == 0)) 'without memory_growth a container has what there is'
 system_end

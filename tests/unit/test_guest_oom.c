@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guest/oom: kills are told once each, whoever asks and whenever. */
+/* guest/oom, guest/growth: kills are told once each, whoever asks and whenever; and that
+ * the containers' memory comes to its end. */
 #include "tests/unit/guest_agent.h"
 
+#include <inttypes.h>
+#include <sys/inotify.h>
+
+#include "base/io.h"
+#include "guest/cgroup.h"
+#include "guest/growth.h"
 #include "guest/oom.h"
 
 static struct guest guest;
@@ -185,6 +192,106 @@ static void test_removed_many(void **state)
 	assert_null(next_kill(deadline_after_ms(1)));
 }
 
+/* ---- growth ---- */
+
+/* Their group: bytes in all, of these page cache, and how often they came to the mark. */
+static void set_use(uint64_t all, uint64_t cache, unsigned int hits)
+{
+	_cleanup_free_ char *current = xasprintf("%" PRIu64 "\n", all);
+	_cleanup_free_ char *stat = xasprintf("anon %" PRIu64 "\ninactive_file %" PRIu64
+					      "\nactive_file %" PRIu64 "\n",
+		all - cache, cache / 2, cache - cache / 2);
+	_cleanup_free_ char *events = xasprintf("low 0\nhigh %u\nmax 0\n", hits);
+
+	world_file("/sys/fs/cgroup/stencil/memory.current", current);
+	world_file("/sys/fs/cgroup/stencil/memory.stat", stat);
+	world_file("/sys/fs/cgroup/stencil/memory.events", events);
+}
+
+static uint64_t number(const char *path)
+{
+	uint64_t value;
+
+	assert_int_equal(cgroup_read_number(AT_FDCWD, path, NULL, &value), 0);
+	return value;
+}
+
+#define MARK       "/sys/fs/cgroup/stencil/memory.high"
+#define OVERCOMMIT "/proc/sys/vm/overcommit_memory"
+
+/* 0: more memory is wanted; -ETIMEDOUT: it is not, until then. */
+static int ask_growth(bool may_grow, int64_t deadline)
+{
+	Grpc__GetOOMEventRequest req = GRPC__GET_OOMEVENT_REQUEST__INIT;
+	Grpc__OOMEvent *out = NULL;
+	int r;
+
+	req.memory_may_grow = may_grow;
+	r = agent_get_oom_event(guest.agent, &req, &out, deadline, NULL);
+	if (r < 0)
+		return r;
+	assert_true(out->memory_wanted);
+	assert_string_equal(out->container_id, "");
+	grpc__oomevent__free_unpacked(out, NULL);
+	return 0;
+}
+
+static void *ask_until_wanted(void *arg)
+{
+	*(int *)arg = ask_growth(true, soon());
+	return NULL;
+}
+
+static void start_with_use(void)
+{
+	set_use(64 * MiB, 64 * MiB, 7);
+	world_file(MARK, "max\n");
+	world_file(OVERCOMMIT, "0\n");
+}
+
+static void test_growth_needs(void **state)
+{
+	struct growth g;
+
+	(void)state;
+	start_with_use();
+	growth_set_mark(&g, guest.sandbox.oom_fd, true);
+	assert_in_range(g.mark, 16 * MiB, (uint64_t)sysconf(_SC_PHYS_PAGES) * 4096);
+	assert_int_equal(number(MARK), g.mark);
+	assert_int_equal(number(OVERCOMMIT), 1);
+	/* What was before is no hit, and one is seen once. */
+	assert_int_equal(growth_look(&g), GROWTH_NO_HIT);
+	set_use(g.mark, g.mark / 2, 8);
+	assert_int_equal(growth_look(&g), GROWTH_CACHE);
+	assert_int_equal(growth_look(&g), GROWTH_NO_HIT);
+	set_use(g.mark, g.mark / 8, 9);
+	assert_int_equal(growth_look(&g), GROWTH_MEMORY);
+	/* Where no more is to come they have all that there is. (A file here keeps what
+	 * it isn't overwritten with.) */
+	world_file(MARK, "");
+	growth_set_mark(&g, guest.sandbox.oom_fd, false);
+	assert_true(number(MARK) == UINT64_MAX);
+	set_use(64 * MiB, 0, 10);
+	assert_int_equal(growth_look(&g), GROWTH_NO_HIT);
+}
+
+static void test_growth_asked(void **state)
+{
+	int answer = -1, watch = inotify_init1(IN_CLOEXEC);
+	struct inotify_event event;
+	pthread_t thread;
+
+	(void)state;
+	start_with_use();
+	assert_true(inotify_add_watch(watch, MARK, IN_CLOSE_WRITE) >= 0);
+	assert_int_equal(thread_start(ask_until_wanted, &answer, 0, false, &thread), 0);
+	assert_int_equal(read(watch, &event, sizeof(event)), sizeof(event));
+	set_use(number(MARK), 0, 8);
+	pthread_join(thread, NULL);
+	assert_int_equal(answer, 0);
+	close(watch);
+}
+
 /* A kernel without the memory controller, or a file that says something else. */
 static void test_no_events(void **state)
 {
@@ -210,9 +317,12 @@ int main(void)
 		TEST(test_removed),
 		TEST(test_removed_many),
 		TEST(test_no_events),
+		TEST(test_growth_needs),
+		TEST(test_growth_asked),
 	};
 
 	world_enter(0);
 	world_tmpfs("/sys");
+	world_tmpfs("/proc/sys/vm");
 	return cmocka_run_group_tests_name("guest/oom", tests, NULL, NULL);
 }

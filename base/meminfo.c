@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /proc/meminfo: see meminfo.h. */
+#include "base/meminfo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/util.h"
+
+int meminfo_parse(const char *text, const char *name, uint64_t *ret_bytes)
+{
+	size_t len = strlen(name);
+	uint64_t kib;
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, name, len) != 0 || line[len] != ':')
+			continue;
+		if (sscanf(line + len + 1, " %" SCNu64 " kB", &kib) != 1 ||
+			__builtin_mul_overflow(kib, (uint64_t)1024, ret_bytes))
+			return -EBADMSG;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int meminfo_read(const char *name, uint64_t *ret_bytes)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = file_read(AT_FDCWD, "/proc/meminfo", 65536, &text, &len, NULL);
+
+	return r < 0 ? r : meminfo_parse(text, name, ret_bytes);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory on demand: see growth.h. */
+#include "guest/growth.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/meminfo.h"
+#include "base/util.h"
+#include "guest/cgroup.h"
+#include "guest/init.h"
+
+#define GROUP GUEST_CGROUP_DIR CGROUP_PARENT
+
+/* Of all memory, so much lies behind the mark: what is used while more comes. */
+#define MARGIN_PART 8
+/* The mark is never lower, and nobody so slow. */
+#define MARK_MIN ((uint64_t)16 << 20)
+
+/* Of the containers' memory, in bytes: all, and what the kernel can take back. */
+static int read_use(int dirfd, uint64_t *ret_all, uint64_t *ret_cache)
+{
+	_cleanup_free_ char *stat = NULL;
+	uint64_t active = 0, inactive = 0;
+	size_t len;
+	int r = cgroup_read_number(dirfd, "memory.current", NULL, ret_all);
+
+	if (r == 0)
+		r = file_read(dirfd, "memory.stat", 65536, &stat, &len, NULL);
+	if (r == 0)
+		r = cgroup_parse_number(stat, "active_file", &active);
+	if (r == 0)
+		r = cgroup_parse_number(stat, "inactive_file", &inactive);
+	*ret_cache = MIN(active + inactive, *ret_all);
+	return r;
+}
+
+/* What the containers could have that can't be taken back, less the margin. */
+static int find_mark(int dirfd, uint64_t *ret)
+{
+	uint64_t total, available, all, cache, most;
+	int r = meminfo_read("MemTotal", &total);
+
+	if (r == 0)
+		r = meminfo_read("MemAvailable", &available);
+	if (r == 0)
+		r = read_use(dirfd, &all, &cache);
+	if (r < 0)
+		return r;
+	most = available + all - cache;
+	*ret = MAX(most - MIN(most, total / MARGIN_PART), MARK_MIN);
+	return 0;
+}
+
+/* A mapping may be larger than the memory that there is yet. */
+static int promise_more(void)
+{
+	return file_write_text(AT_FDCWD, "/proc/sys/vm/overcommit_memory", "1", NULL);
+}
+
+static int set_mark(struct growth *g, int dirfd, int inotify_fd)
+{
+	char text[24];
+	int r = promise_more();
+
+	if (r < 0)
+		return r;
+	if (inotify_add_watch(inotify_fd, GROUP "/memory.events", IN_MODIFY) < 0)
+		return -errno;
+	r = cgroup_read_number(dirfd, "memory.events", "high", &g->hits);
+	if (r == 0)
+		r = find_mark(dirfd, &g->mark);
+	if (r < 0)
+		return r;
+	snprintf(text, sizeof(text), "%" PRIu64, g->mark);
+	return file_write_text(dirfd, "memory.high", text, NULL);
+}
+
+void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow)
+{
+	_cleanup_close_ int dirfd = open(GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	*g = (struct growth){0};
+	r = may_grow ? set_mark(g, dirfd, inotify_fd)
+		     : file_write_text(dirfd, "memory.high", "max", NULL);
+	if (r == 0)
+		return;
+	g->mark = 0;
+	if (r != -ENOENT)
+		log_warn("the containers' memory won't grow: %s", strerror(-r));
+}
+
+enum growth_need growth_look(struct growth *g)
+{
+	_cleanup_close_ int dirfd = -1;
+	uint64_t hits, all, cache;
+
+	if (g->mark == 0)
+		return GROWTH_NO_HIT;
+	dirfd = open(GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup_read_number(dirfd, "memory.events", "high", &hits) < 0 ||
+		hits == g->hits || read_use(dirfd, &all, &cache) < 0)
+		return GROWTH_NO_HIT;
+	g->hits = hits;
+	return all - cache >= g->mark / 4 * 3 ? GROWTH_MEMORY : GROWTH_CACHE;
+}
