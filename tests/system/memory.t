@@ -93,7 +93,7 @@ grows 100g 100000000000 256
 mib=128 used=24 # Linux 6.12 leaves less than 40
 templated_stop
 is $? 0 "templated ends, for guests of $mib MiB"
-stencil_config hypervisor default_memory=$mib memory_growth=0 >"$STENCIL_CONF"
+stencil_config hypervisor default_memory=$mib hypervisor memory_growth=0 >"$STENCIL_CONF"
 templated_try_start || bail "templated: $(tail -n 3 "$TEMPLATED_LOG")"
 capture templatectl --config "$STENCIL_CONF" init
 ok $? "a template of $mib MiB" || bail "$(cat "$ERR")"
