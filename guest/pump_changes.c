@@ -68,6 +68,16 @@ static struct pump_mount *wait_changed(struct pump *p)
 	return due;
 }
 
+/* It is looked at again then, and not before, whatever was told meanwhile; p->lock is
+ * held. */
+static void put_off(struct pump *p, struct pump_mount *m, int64_t ms)
+{
+	int64_t due = deadline_after_ms(ms);
+
+	mark_changed(p, m, due);
+	m->due = due;
+}
+
 static void replay_pinned(struct pump *p, struct pump_mount *m)
 {
 	struct replay_outcome outcome;
@@ -79,7 +89,7 @@ static void replay_pinned(struct pump *p, struct pump_mount *m)
 	tell = r < 0 && !m->told_failed && !m->gone && !p->stopped && !p->broken;
 	m->told_failed |= tell;
 	if (r < 0 || outcome.again)
-		mark_changed(p, m, deadline_after_ms(r < 0 ? RETRY_MS : outcome.rest_ms));
+		put_off(p, m, r < 0 ? RETRY_MS : outcome.rest_ms);
 	pthread_mutex_unlock(&p->lock);
 	if (tell)
 		log_info("changes by others in %s are told late to who watches: %s",
