@@ -18,10 +18,7 @@
 
 /*
  * The translation buffer is most of a TCG clone's private memory: bounded, it is thrown
- * away and refilled when full. In MiB. QEMU divides it into regions (tcg/region.c), up to
- * eight for each vCPU there may be, and ends when a vCPU is plugged while all of them are
- * taken, which the last one is just before the buffer is full: a pod should have been
- * given its vCPUs by then.
+ * away and refilled when full. In MiB.
  */
 #define VM_TB_SIZE_MIB 48
 
@@ -128,7 +125,8 @@ static void add_machine(struct words *w, const struct vm_machine *m)
 	/* All vCPUs of an emulated machine in one thread. With one for each, QEMU 7.2
 	 * may translate code that another vCPU is just writing, and keep what was
 	 * there: Linux changes its own (jump labels), and both take a breakpoint for
-	 * ever that memory has no more. */
+	 * ever that memory has no more. And with one region for each in the
+	 * translation buffer none may be left for a vCPU that is plugged. */
 	if (m->kvm)
 		add_option(w, "-accel", "kvm");
 	else
