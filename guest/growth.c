@@ -2,6 +2,7 @@
 /* Memory on demand: see growth.h. */
 #include "guest/growth.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -42,7 +43,27 @@ static int read_use(int dirfd, uint64_t *ret_all, uint64_t *ret_cache)
 	return r;
 }
 
-/* What the containers could have that can't be taken back, less the margin. */
+/* What the limits of those containers come to that have one. */
+static uint64_t sum_limits(int dirfd)
+{
+	_cleanup_closedir_ DIR *dir =
+		fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	uint64_t sum = 0, limit;
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		_cleanup_free_ char *file = xasprintf("%s/memory.max", e->d_name);
+
+		if (*e->d_name != '.' &&
+			cgroup_read_number(dirfd, file, NULL, &limit) == 0 &&
+			limit != UINT64_MAX && __builtin_add_overflow(sum, limit, &sum))
+			return UINT64_MAX;
+	}
+	return sum;
+}
+
+/* What the containers could have that can't be taken back, less the margin: but the host
+ * has seen to it that there is what their limits allow. */
 static int find_mark(int dirfd, uint64_t *ret)
 {
 	uint64_t total, available, all, cache, most;
@@ -56,7 +77,16 @@ static int find_mark(int dirfd, uint64_t *ret)
 		return r;
 	most = available + all - cache;
 	*ret = MAX(most - MIN(most, total / MARGIN_PART), MARK_MIN);
+	*ret = MAX(*ret, sum_limits(dirfd));
 	return 0;
+}
+
+static int write_mark(int dirfd, uint64_t mark)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, mark);
+	return file_write_text(dirfd, "memory.high", text, NULL);
 }
 
 /* A mapping may be larger than the memory that there is yet. */
@@ -67,7 +97,6 @@ static int promise_more(void)
 
 static int set_mark(struct growth *g, int dirfd, int inotify_fd)
 {
-	char text[24];
 	int r = promise_more();
 
 	if (r < 0)
@@ -77,10 +106,7 @@ static int set_mark(struct growth *g, int dirfd, int inotify_fd)
 	r = cgroup_read_number(dirfd, "memory.events", "high", &g->hits);
 	if (r == 0)
 		r = find_mark(dirfd, &g->mark);
-	if (r < 0)
-		return r;
-	snprintf(text, sizeof(text), "%" PRIu64, g->mark);
-	return file_write_text(dirfd, "memory.high", text, NULL);
+	return r < 0 ? r : write_mark(dirfd, g->mark);
 }
 
 void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow)
@@ -89,6 +115,8 @@ void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow)
 	int r;
 
 	*g = (struct growth){0};
+	if (dirfd < 0)
+		return;
 	r = may_grow ? set_mark(g, dirfd, inotify_fd)
 		     : file_write_text(dirfd, "memory.high", "max", NULL);
 	if (r == 0)
@@ -101,14 +129,20 @@ void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow)
 enum growth_need growth_look(struct growth *g)
 {
 	_cleanup_close_ int dirfd = -1;
-	uint64_t hits, all, cache;
+	uint64_t hits, mark, all, cache;
 
 	if (g->mark == 0)
 		return GROWTH_NO_HIT;
 	dirfd = open(GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup_read_number(dirfd, "memory.events", "high", &hits) < 0 ||
-		hits == g->hits || read_use(dirfd, &all, &cache) < 0)
+		hits == g->hits || read_use(dirfd, &all, &cache) < 0 ||
+		find_mark(dirfd, &mark) < 0)
 		return GROWTH_NO_HIT;
 	g->hits = hits;
-	return all - cache >= g->mark / 4 * 3 ? GROWTH_MEMORY : GROWTH_CACHE;
+	if (all - cache < g->mark / MARGIN_PART * (MARGIN_PART - 1))
+		return GROWTH_CACHE;
+	if (mark <= g->mark || mark - g->mark < g->mark / MARGIN_PART)
+		return GROWTH_MEMORY;
+	g->mark = mark; /* there is more than when it was set */
+	return write_mark(dirfd, mark) < 0 ? GROWTH_NO_HIT : GROWTH_MOVED;
 }

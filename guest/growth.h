@@ -22,6 +22,7 @@ void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow);
 enum growth_need {
 	GROWTH_NO_HIT, /* since the last look */
 	GROWTH_CACHE,  /* page cache was taken back: no more is needed for that */
+	GROWTH_MOVED,  /* memory came meanwhile, and so the mark was too low */
 	GROWTH_MEMORY, /* what can't be taken back comes near the mark */
 };
 enum growth_need growth_look(struct growth *g);

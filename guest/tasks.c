@@ -12,8 +12,10 @@
 #include "guest/cgroup.h"
 #include "guest/init.h"
 
-/* Tasks that no container gets: the agent's, crun's and the kernel's own. */
+/* Tasks that no container gets, the agent's, crun's and the kernel's own: so many, or the
+ * part of all for which the memory may not suffice: one takes some 100 KB. */
 #define TASKS_RESERVED ((uint64_t)512)
+#define TASKS_PART     3
 /* Of memory for each thread, as set_max_threads() of kernel/fork.c: its stack is an
  * eighth. */
 #define BYTES_FOR_ONE ((uint64_t)8 * 16384)
@@ -57,7 +59,8 @@ int tasks_follow_memory(struct err *err)
 		return r;
 	all = MIN(threads, pids);
 	return cgroup_write_number(AT_FDCWD, GUEST_CGROUP_DIR CGROUP_PARENT "/pids.max",
-		(int64_t)(all - MIN(TASKS_RESERVED, all / 2)), err);
+		(int64_t)(all - MAX(MIN(TASKS_RESERVED, all / 2), all / TASKS_PART)),
+		err);
 }
 
 int tasks_unlimit_users(struct err *err)

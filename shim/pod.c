@@ -51,20 +51,6 @@ int pod_change_begin(struct pod *pod, struct err *err)
 	return ending ? err_set(err, -ESHUTDOWN, "the shim is about to end") : 0;
 }
 
-int pod_change_begin_oom(struct pod *pod, struct err *err)
-{
-	bool stops;
-
-	pthread_mutex_lock(&pod->lock);
-	while (pod->changing && !pod->oom_stops)
-		pthread_cond_wait(&pod->changed, &pod->lock);
-	stops = pod->oom_stops;
-	if (!stops)
-		pod->changing = true;
-	pthread_mutex_unlock(&pod->lock);
-	return stops ? err_set(err, -ECONNRESET, "the VM is to end") : 0;
-}
-
 void pod_change_end(struct pod *pod)
 {
 	pthread_mutex_lock(&pod->lock);

@@ -50,11 +50,15 @@ struct pod {
 	bool changing;
 	bool ending; /* nothing is made any more */
 	enum pod_state life;
-	unsigned int uses;          /* of vm */
-	struct vm *vm;              /* from POD_STARTING to the end of POD_STOPPING */
-	bool vm_ended;              /* by itself */
-	bool oom_told;              /* … since its memory had been used up */
-	bool oom_stops;             /* the thread is to end */
+	unsigned int uses;     /* of vm */
+	struct vm *vm;         /* from POD_STARTING to the end of POD_STOPPING */
+	bool vm_ended;         /* by itself */
+	bool oom_told;         /* … since its memory had been used up */
+	bool oom_stops;        /* the thread is to end */
+	bool resizing;         /* the VM; of whoever does: */
+	uint64_t wanted_bytes; /* of memory, by pod_resize() */
+	uint64_t grown_bytes;  /* beyond that, by pod_grow() */
+	bool grows_no_more;
 	struct files_client *files; /* the file server, as long as vm */
 	int files_log_fd;           /* a memfd with what it has said; -1: there is none */
 	struct container *containers;
@@ -67,7 +71,6 @@ struct pod {
 		*sandbox; /* sandbox.h; NULL: its containers make and end the pod */
 	char cgroup[CGROUP_PATH_BYTES]; /* where its CRI has it; "": nowhere */
 	struct pod_size size;     /* what was said of the whole pod; zeros: nothing */
-	uint64_t grown_bytes;     /* beyond that: pod_size_grow() */
 	struct pod_image *images; /* pod_images.h */
 	struct pod_disk *disks;   /* pod_disks.h */
 	struct factory_result factory;
@@ -91,9 +94,6 @@ void pod_done(struct pod *pod);
 
 /* Waits for and takes the right to change the pod. -ESHUTDOWN: it is about to end. */
 int pod_change_begin(struct pod *pod, struct err *err);
-/* The same for pod_oom.h's thread, which whoever undoes the VM waits for: -ECONNRESET
- * then. */
-int pod_change_begin_oom(struct pod *pod, struct err *err);
 void pod_change_end(struct pod *pod);
 /* For who is making a container and has let others change the pod meanwhile; in a pod
  * that is ending, too. */
@@ -129,6 +129,14 @@ void pod_close_namespaces(struct pod *pod);
 /* What the containers need in all. Never shrinks. */
 int pod_resize(
 	struct pod *pod, uint64_t cpu_millis, uint64_t memory_bytes, struct err *err);
+/*
+ * For containers without a limit, which the VM's memory comes to an end for, from any
+ * thread in a use: as much again as was wanted, in all at most memory_growth of the
+ * configuration. Whether there is still some to get, and the step. After a failure
+ * there is none.
+ */
+bool pod_may_grow(struct pod *pod);
+int pod_grow(struct pod *pod, struct vm *vm, struct err *err);
 /* Kills the VM, waits until nobody uses it any more, undoes it and the network. Nothing
  * happens to an empty pod. */
 void pod_stop(struct pod *pod);

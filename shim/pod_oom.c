@@ -3,13 +3,11 @@
 #include "shim/pod_oom.h"
 
 #include <errno.h>
-#include <inttypes.h>
 
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/util.h"
 #include "shim/container.h"
-#include "shim/pod_size.h"
 #include "shim/process.h"
 #include "shim/task_events.h"
 
@@ -30,52 +28,65 @@ static void pass_on(struct pod *pod, const char *container_id)
 			err_quote(container_id, 64));
 }
 
-static void grow_memory(struct pod *pod)
+static void grow_memory(struct pod *pod, struct vm *vm)
 {
 	struct err err = ERR_INIT;
 	int r;
 
-	if (!pod_size_may_grow(pod))
+	if (!pod_may_grow(pod))
 		return;
-	r = pod_change_begin_oom(pod, &err);
-	if (r == 0) {
-		r = pod_size_grow(pod, &err);
-		pod_change_end(pod);
-	}
-	if (r < 0 && r != -ECONNRESET)
+	r = pod_grow(pod, vm, &err);
+	if (r == 0)
+		log_info("the pod's containers need more memory: it grows, if its VM can "
+			 "have more");
+	else if (r != -ECONNRESET)
 		log_warn("the pod's containers need more memory, which could not be "
 			 "added: %s",
 			err.text);
-	else if (r == 0)
-		log_info("the pod's containers need more memory: it has grown by %" PRIu64
-			 " MiB in all",
-			pod->grown_bytes / MiB);
 }
 
 /* Whether one more is too many. */
 static bool is_flood(int64_t *since_ms, unsigned int *told)
 {
-	if (now_ms() > *since_ms + MINUTE_MS) {
+	if (now_ms() >= *since_ms + MINUTE_MS) {
 		*since_ms = now_ms();
 		*told = 0;
 	}
 	return ++*told > OOM_PER_MINUTE;
 }
 
-static void listen_for_oom(struct pod *pod, struct agent *agent)
+/* Until then, or the thread is to end. */
+static void rest_until(struct pod *pod, int64_t deadline)
+{
+	pthread_mutex_lock(&pod->lock);
+	while (!pod->oom_stops &&
+		cond_wait(&pod->changed, &pod->lock, deadline) != -ETIMEDOUT)
+		continue;
+	pthread_mutex_unlock(&pod->lock);
+}
+
+static void listen_for_oom(const struct pod_use *use)
 {
 	Grpc__GetOOMEventRequest request = GRPC__GET_OOMEVENT_REQUEST__INIT;
+	struct pod *pod = use->pod;
 	int64_t since_ms = now_ms();
 	unsigned int told = 0;
 	Grpc__OOMEvent *event;
 	struct err err;
 
-	while (!is_flood(&since_ms, &told)) {
+	for (;;) {
 		int r;
 
+		if (is_flood(&since_ms, &told)) {
+			log_warn("the guest tells more than %d times a minute of memory "
+				 "that runs out: the rest of this one is not listened to",
+				OOM_PER_MINUTE);
+			rest_until(pod, since_ms + MINUTE_MS);
+		}
 		err = ERR_INIT;
-		request.memory_may_grow = pod_size_may_grow(pod);
-		r = agent_get_oom_event(agent, &request, &event, DEADLINE_NONE, &err);
+		request.memory_may_grow = pod_may_grow(pod);
+		r = agent_get_oom_event(
+			use->agent, &request, &event, DEADLINE_NONE, &err);
 		if (r == -ECONNRESET)
 			return;
 		if (r < 0) {
@@ -85,15 +96,11 @@ static void listen_for_oom(struct pod *pod, struct agent *agent)
 			return;
 		}
 		if (event->memory_wanted)
-			grow_memory(pod);
+			grow_memory(pod, use->vm);
 		else
 			pass_on(pod, event->container_id);
 		grpc__oomevent__free_unpacked(event, NULL);
 	}
-	log_warn(
-		"the guest tells of more than %d processes a minute that ran out of memory: "
-		"it is not listened to any more",
-		OOM_PER_MINUTE);
 }
 
 static void *oom_main(void *arg)
@@ -103,7 +110,7 @@ static void *oom_main(void *arg)
 
 	if (pod_use_begin(pod, &use, NULL) < 0)
 		return NULL;
-	listen_for_oom(pod, use.agent);
+	listen_for_oom(&use);
 	pod_use_end(&use);
 	return NULL;
 }
@@ -124,9 +131,7 @@ int pod_oom_start(struct pod *pod, struct err *err)
 	int r;
 
 	pod->oom_stops = false;
-	pod->grown_bytes = 0;
 	r = thread_start(oom_main, pod, 0, false, &pod->oom);
-
 	pod->has_oom = r == 0;
 	return r < 0 ? err_sys(err, r, "cannot start a thread") : 0;
 }

@@ -164,9 +164,6 @@ int pod_size_wanted(struct pod *pod, const struct pod_size *extra, struct pod_si
 			return err_set(err, -ERANGE, "the pod's limits are out of range");
 	ret->cpu_millis = MAX(sum.cpu_millis, pod->size.cpu_millis);
 	ret->memory_bytes = MAX(sum.memory_bytes, pod->size.memory_bytes);
-	if (__builtin_add_overflow(
-		    ret->memory_bytes, pod->grown_bytes, &ret->memory_bytes))
-		return err_set(err, -ERANGE, "the pod's limits are out of range");
 	return 0;
 }
 
@@ -176,22 +173,4 @@ int pod_size_fit(struct pod *pod, const struct pod_size *extra, struct err *err)
 	int r = pod_size_wanted(pod, extra, &wanted, err);
 
 	return r < 0 ? r : pod_resize(pod, wanted.cpu_millis, wanted.memory_bytes, err);
-}
-
-bool pod_size_may_grow(const struct pod *pod)
-{
-	return pod->grown_bytes < pod->config.memory_growth * MiB;
-}
-
-int pod_size_grow(struct pod *pod, struct err *err)
-{
-	uint64_t most = pod->config.memory_growth * MiB;
-	struct pod_size has = {0};
-	int r = pod_size_wanted(pod, NULL, &has, err);
-
-	if (r < 0)
-		return r;
-	pod->grown_bytes += MIN(pod->config.default_memory * MiB + has.memory_bytes,
-		most - pod->grown_bytes);
-	return pod_size_fit(pod, NULL, err);
 }

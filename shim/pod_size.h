@@ -3,7 +3,6 @@
 #pragma once
 
 #include <json-c/json.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -35,19 +34,10 @@ int pod_size_of_spec(const struct spec *spec, struct pod_size *ret, struct err *
 
 /*
  * What the pod needs with one more container: the sum of all limits, and not less than
- * what was said of the pod before; and what it has grown by. extra is NULL for no other
- * container. For whoever changes the pod.
+ * what was said of the pod before. extra is NULL for no other container. For whoever
+ * changes the pod.
  */
 int pod_size_wanted(struct pod *pod, const struct pod_size *extra, struct pod_size *ret,
 	struct err *err);
 /* The VM gets what is wanted, where that is more than it has. */
 int pod_size_fit(struct pod *pod, const struct pod_size *extra, struct err *err);
-
-/*
- * For containers without a limit, which the VM's memory comes to an end for: as much
- * again as it has, in all at most memory_growth of the configuration. Whether there is
- * still some to get; and the step, for whoever changes the pod. What could not be plugged
- * counts as had.
- */
-bool pod_size_may_grow(const struct pod *pod);
-int pod_size_grow(struct pod *pod, struct err *err);

@@ -321,6 +321,30 @@ int pod_start(struct pod *pod, const struct pod_needs *needs, struct err *err)
 	return r;
 }
 
+/* The VM's size is one's at a time: not of whoever changes the pod, since a container
+ * that is being made may need the memory that is to come. */
+static void resize_begin(struct pod *pod)
+{
+	pthread_mutex_lock(&pod->lock);
+	while (pod->resizing)
+		pthread_cond_wait(&pod->changed, &pod->lock);
+	pod->resizing = true;
+	pthread_mutex_unlock(&pod->lock);
+}
+
+static void resize_end(struct pod *pod)
+{
+	pthread_mutex_lock(&pod->lock);
+	pod->resizing = false;
+	pthread_cond_broadcast(&pod->changed);
+	pthread_mutex_unlock(&pod->lock);
+}
+
+static uint64_t add_bytes(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 int pod_resize(
 	struct pod *pod, uint64_t cpu_millis, uint64_t memory_bytes, struct err *err)
 {
@@ -335,8 +359,42 @@ int pod_resize(
 	r = pod_use_begin(pod, &use, err);
 	if (r < 0)
 		return r;
-	r = vm_resize(use.vm, (unsigned int)vcpus, memory_bytes, err);
+	resize_begin(pod);
+	pod->wanted_bytes = memory_bytes;
+	r = vm_resize(use.vm, (unsigned int)vcpus,
+		add_bytes(memory_bytes, pod->grown_bytes), err);
+	resize_end(pod);
 	pod_use_end(&use);
+	return r;
+}
+
+bool pod_may_grow(struct pod *pod)
+{
+	bool may_grow;
+
+	resize_begin(pod);
+	may_grow =
+		!pod->grows_no_more && pod->grown_bytes < pod->config.memory_growth * MiB;
+	resize_end(pod);
+	return may_grow;
+}
+
+int pod_grow(struct pod *pod, struct vm *vm, struct err *err)
+{
+	uint64_t most = pod->config.memory_growth * MiB, step;
+	int r;
+
+	resize_begin(pod);
+	step = add_bytes(
+		pod->config.default_memory * MiB + pod->grown_bytes, pod->wanted_bytes);
+	step = MIN(step, most - MIN(most, pod->grown_bytes));
+	pod->grown_bytes += step;
+	r = vm_resize(vm, 0, add_bytes(pod->wanted_bytes, pod->grown_bytes), err);
+	if (r < 0) {
+		pod->grown_bytes -= step;
+		pod->grows_no_more = true;
+	}
+	resize_end(pod);
 	return r;
 }
 
@@ -370,6 +428,8 @@ static void undo_pod(struct pod *pod)
 
 	pod_kill_vm(pod);
 	pod_oom_stop(pod);
+	pod->wanted_bytes = pod->grown_bytes = 0;
+	pod->grows_no_more = false;
 	pod_streams_hang_up(pod->streams);
 	pod_names_hang_up(pod->names);
 	vm = take_vm(pod);

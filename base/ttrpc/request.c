@@ -229,7 +229,7 @@ static struct ttrpc_request *request_new(
 		q->deadline = DEADLINE_NONE;
 		q->next = c->requests;
 		c->requests = q;
-		c->has_asked = true;
+		s->has_asked = true;
 		c->refs++;
 		s->n_requests++;
 		f->data = NULL;

@@ -47,7 +47,7 @@ void ttrpc_server_free(struct ttrpc_server *s)
 	if (!s)
 		return;
 	pthread_mutex_lock(&s->lock);
-	while (s->n_connections)
+	while (s->n_connections || s->n_leaving)
 		cond_wait(&s->idle, &s->lock, DEADLINE_NONE);
 	pthread_mutex_unlock(&s->lock);
 	close_fd(s->stop_fd);
@@ -82,20 +82,24 @@ static int connection_new(
 void ttrpc_connection_unref(struct ttrpc_connection *c)
 {
 	struct ttrpc_server *s = c->server;
-	bool last;
+	bool last, was_only;
 
 	pthread_mutex_lock(&s->lock);
 	last = --c->refs == 0;
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
-	if (c->has_asked && s->config.left)
-		s->config.left(s->config.user);
 	ttrpc_io_done(&c->io);
 	free(c);
 	pthread_mutex_lock(&s->lock);
-	if (--s->n_connections == 0)
-		pthread_cond_broadcast(&s->idle);
+	was_only = --s->n_connections == 0 && s->has_asked && s->config.left;
+	s->n_leaving += was_only;
+	pthread_mutex_unlock(&s->lock);
+	if (was_only)
+		s->config.left(s->config.user);
+	pthread_mutex_lock(&s->lock);
+	s->n_leaving -= was_only;
+	pthread_cond_broadcast(&s->idle);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -156,7 +160,8 @@ static int start_connection(struct ttrpc_server *s, int fd, struct err *err)
 	r = connection_new(s, fd, &c, err);
 	if (r < 0)
 		return r;
-	r = thread_start(connection_main, c, 0, true, NULL);
+	/* The last one to go may be it that says so. */
+	r = thread_start(connection_main, c, s->config.thread_stack_bytes, true, NULL);
 	if (r < 0) {
 		ttrpc_connection_unref(c);
 		return err_sys(err, r, "connection thread");

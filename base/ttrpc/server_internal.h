@@ -18,12 +18,13 @@ struct ttrpc_server {
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
 	unsigned int n_connections, n_requests;
+	unsigned int n_leaving; /* calls of config.left */
+	bool has_asked;         /* some client, for anything */
 };
 
 struct ttrpc_connection {
 	struct ttrpc_server *server;
 	unsigned int refs;
-	bool has_asked;
 	/* Those in flight: an id that is used twice is found among them. */
 	struct ttrpc_request *requests;
 	struct ttrpc_io io;

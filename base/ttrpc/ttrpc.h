@@ -133,8 +133,8 @@ struct ttrpc_table {
 struct ttrpc_server_config {
 	struct ttrpc_table tables[TTRPC_TABLES];
 	void *user; /* first argument of every handler, and of: */
-	/* A client that has asked for something has left, and all handlers of it have
-	 * returned; in a thread of the server. May be NULL. */
+	/* Some client has asked for something, and now the last one has left, and all
+	 * handlers have returned; in a thread of the server. May be NULL. */
 	void (*left)(void *user);
 	size_t thread_stack_bytes; /* of a handler; 0: 64 KiB */
 	unsigned int max_requests; /* at once; more: RESOURCE_EXHAUSTED. 0: 64 */

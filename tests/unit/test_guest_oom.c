@@ -4,7 +4,9 @@
 #include "tests/unit/guest_agent.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <sys/inotify.h>
+#include <sys/mount.h>
 
 #include "base/io.h"
 #include "guest/cgroup.h"
@@ -242,10 +244,20 @@ static void *ask_until_wanted(void *arg)
 	return NULL;
 }
 
+/* MiB. */
+static void set_memory(unsigned int total, unsigned int available)
+{
+	_cleanup_free_ char *text = xasprintf(
+		"MemTotal: %u kB\nMemAvailable: %u kB\n", total << 10, available << 10);
+
+	world_file("/sys/meminfo", text);
+}
+
 static void start_with_use(void)
 {
+	set_memory(256, 160);
 	set_use(64 * MiB, 64 * MiB, 7);
-	world_file(MARK, "max\n");
+	world_file(MARK, "");
 	world_file(OVERCOMMIT, "0\n");
 }
 
@@ -256,23 +268,44 @@ static void test_growth_needs(void **state)
 	(void)state;
 	start_with_use();
 	growth_set_mark(&g, guest.sandbox.oom_fd, true);
-	assert_in_range(g.mark, 16 * MiB, (uint64_t)sysconf(_SC_PHYS_PAGES) * 4096);
+	assert_int_equal(g.mark, 128 * MiB);
 	assert_int_equal(number(MARK), g.mark);
 	assert_int_equal(number(OVERCOMMIT), 1);
 	/* What was before is no hit, and one is seen once. */
 	assert_int_equal(growth_look(&g), GROWTH_NO_HIT);
-	set_use(g.mark, g.mark / 2, 8);
+	set_memory(256, 96);
+	set_use(128 * MiB, 64 * MiB, 8);
 	assert_int_equal(growth_look(&g), GROWTH_CACHE);
 	assert_int_equal(growth_look(&g), GROWTH_NO_HIT);
-	set_use(g.mark, g.mark / 8, 9);
+	set_memory(256, 40);
+	set_use(128 * MiB, 8 * MiB, 9);
 	assert_int_equal(growth_look(&g), GROWTH_MEMORY);
+	/* It was plugged for somebody else meanwhile. */
+	set_memory(512, 296);
+	set_use(128 * MiB, 8 * MiB, 10);
+	assert_int_equal(growth_look(&g), GROWTH_MOVED);
+	assert_int_equal(number(MARK), 352 * MiB);
 	/* Where no more is to come they have all that there is. (A file here keeps what
 	 * it isn't overwritten with.) */
 	world_file(MARK, "");
 	growth_set_mark(&g, guest.sandbox.oom_fd, false);
 	assert_true(number(MARK) == UINT64_MAX);
-	set_use(64 * MiB, 0, 10);
+	set_use(64 * MiB, 0, 11);
 	assert_int_equal(growth_look(&g), GROWTH_NO_HIT);
+}
+
+/* Who keeps to a limit is never slowed down: the memory for it is there. */
+static void test_growth_limits(void **state)
+{
+	struct growth g;
+
+	(void)state;
+	start_with_use();
+	world_file("/sys/fs/cgroup/stencil/a/memory.max", "104857600\n");
+	world_file("/sys/fs/cgroup/stencil/b/memory.max", "max\n");
+	world_file("/sys/fs/cgroup/stencil/c/memory.max", "52428800\n");
+	growth_set_mark(&g, guest.sandbox.oom_fd, true);
+	assert_int_equal(number(MARK), 150 * MiB);
 }
 
 static void test_growth_asked(void **state)
@@ -285,7 +318,9 @@ static void test_growth_asked(void **state)
 	start_with_use();
 	assert_true(inotify_add_watch(watch, MARK, IN_CLOSE_WRITE) >= 0);
 	assert_int_equal(thread_start(ask_until_wanted, &answer, 0, false, &thread), 0);
+	assert_int_equal(wait_fd(watch, POLLIN, soon()), 0);
 	assert_int_equal(read(watch, &event, sizeof(event)), sizeof(event));
+	set_memory(256, 32);
 	set_use(number(MARK), 0, 8);
 	pthread_join(thread, NULL);
 	assert_int_equal(answer, 0);
@@ -318,11 +353,14 @@ int main(void)
 		TEST(test_removed_many),
 		TEST(test_no_events),
 		TEST(test_growth_needs),
+		TEST(test_growth_limits),
 		TEST(test_growth_asked),
 	};
 
 	world_enter(0);
 	world_tmpfs("/sys");
 	world_tmpfs("/proc/sys/vm");
+	world_file("/sys/meminfo", "");
+	assert_int_equal(mount("/sys/meminfo", "/proc/meminfo", NULL, MS_BIND, NULL), 0);
 	return cmocka_run_group_tests_name("guest/oom", tests, NULL, NULL);
 }

@@ -481,6 +481,7 @@ static void test_accept(void **state)
 	pthread_join(s.thread, NULL);
 	assert_int_equal(s.served, 0);
 	service_done(&s);
+	assert_int_equal(s.left, 1); /* the last one */
 	caller_end(&c, -ECONNRESET, "Block: the peer has closed the connection");
 	ttrpc_client_free(a);
 	close(s.fd);
