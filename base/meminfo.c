@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/io.h"
-#include "base/util.h"
 
 int meminfo_parse(const char *text, const char *name, uint64_t *ret_bytes)
 {
@@ -28,11 +27,9 @@ int meminfo_parse(const char *text, const char *name, uint64_t *ret_bytes)
 	return -ENOENT;
 }
 
-int meminfo_read(const char *name, uint64_t *ret_bytes)
+int meminfo_read(char **ret_text)
 {
-	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = file_read(AT_FDCWD, "/proc/meminfo", 65536, &text, &len, NULL);
 
-	return r < 0 ? r : meminfo_parse(text, name, ret_bytes);
+	return file_read(AT_FDCWD, "/proc/meminfo", 65536, ret_text, &len, NULL);
 }

@@ -7,5 +7,5 @@
 /* The value of a line of such a text, "Name:   123 kB", in bytes: 0, -ENOENT or
  * -EBADMSG. */
 int meminfo_parse(const char *text, const char *name, uint64_t *ret_bytes);
-/* The same of this machine, now; also as of file_read(). */
-int meminfo_read(const char *name, uint64_t *ret_bytes);
+/* The text of this machine, now; the caller's to free(). As file_read(). */
+int meminfo_read(char **ret_text);

@@ -5,11 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -23,15 +20,15 @@
 /* Of all memory, so much lies behind the mark: what is used while more comes. */
 #define MARGIN_PART 8
 /* The mark is never lower, and nobody so slow. */
-#define MARK_MIN ((uint64_t)16 << 20)
+#define MARK_MIN (16 * MiB)
 
-/* Of the containers' memory, in bytes: all, and what the kernel can take back. */
-static int read_use(int dirfd, uint64_t *ret_all, uint64_t *ret_cache)
+/* What the containers have that the kernel can't take back, in bytes. */
+static int read_kept(int dirfd, uint64_t *ret)
 {
 	_cleanup_free_ char *stat = NULL;
-	uint64_t active = 0, inactive = 0;
+	uint64_t all = 0, active = 0, inactive = 0;
 	size_t len;
-	int r = cgroup_read_number(dirfd, "memory.current", NULL, ret_all);
+	int r = cgroup_read_number(dirfd, "memory.current", NULL, &all);
 
 	if (r == 0)
 		r = file_read(dirfd, "memory.stat", 65536, &stat, &len, NULL);
@@ -39,19 +36,20 @@ static int read_use(int dirfd, uint64_t *ret_all, uint64_t *ret_cache)
 		r = cgroup_parse_number(stat, "active_file", &active);
 	if (r == 0)
 		r = cgroup_parse_number(stat, "inactive_file", &inactive);
-	*ret_cache = MIN(active + inactive, *ret_all);
+	*ret = all - MIN(active + inactive, all);
 	return r;
 }
 
 /* What the limits of those containers come to that have one. */
 static uint64_t sum_limits(int dirfd)
 {
-	_cleanup_closedir_ DIR *dir =
-		fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	_cleanup_closedir_ DIR *dir = NULL;
 	uint64_t sum = 0, limit;
 	struct dirent *e;
 
-	while (dir && (e = readdir(dir))) {
+	if (dir_open(dirfd, ".", &dir) < 0)
+		return 0;
+	while ((e = readdir(dir))) {
 		_cleanup_free_ char *file = xasprintf("%s/memory.max", e->d_name);
 
 		if (*e->d_name != '.' &&
@@ -62,42 +60,37 @@ static uint64_t sum_limits(int dirfd)
 	return sum;
 }
 
-/* What the containers could have that can't be taken back, less the margin: but the host
- * has seen to it that there is what their limits allow. */
-static int find_mark(int dirfd, uint64_t *ret)
+/* What the containers could keep, less the margin: but the host has seen to it that there
+ * is what their limits allow. */
+static int find_mark(int dirfd, uint64_t kept, uint64_t *ret)
 {
-	uint64_t total, available, all, cache, most;
-	int r = meminfo_read("MemTotal", &total);
+	_cleanup_free_ char *meminfo = NULL;
+	uint64_t total, available, most;
+	int r = meminfo_read(&meminfo);
 
 	if (r == 0)
-		r = meminfo_read("MemAvailable", &available);
+		r = meminfo_parse(meminfo, "MemTotal", &total);
 	if (r == 0)
-		r = read_use(dirfd, &all, &cache);
+		r = meminfo_parse(meminfo, "MemAvailable", &available);
 	if (r < 0)
 		return r;
-	most = available + all - cache;
+	most = available + kept;
 	*ret = MAX(most - MIN(most, total / MARGIN_PART), MARK_MIN);
 	*ret = MAX(*ret, sum_limits(dirfd));
 	return 0;
 }
 
+/* One that no number of the kernel's is large enough for is none: "max". */
 static int write_mark(int dirfd, uint64_t mark)
 {
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, mark);
-	return file_write_text(dirfd, "memory.high", text, NULL);
-}
-
-/* A mapping may be larger than the memory that there is yet. */
-static int promise_more(void)
-{
-	return file_write_text(AT_FDCWD, "/proc/sys/vm/overcommit_memory", "1", NULL);
+	return cgroup_write_number(dirfd, "memory.high", (int64_t)mark, NULL);
 }
 
 static int set_mark(struct growth *g, int dirfd, int inotify_fd)
 {
-	int r = promise_more();
+	uint64_t kept;
+	/* A mapping may be larger than the memory that there is yet. */
+	int r = file_write_text(AT_FDCWD, "/proc/sys/vm/overcommit_memory", "1", NULL);
 
 	if (r < 0)
 		return r;
@@ -105,7 +98,9 @@ static int set_mark(struct growth *g, int dirfd, int inotify_fd)
 		return -errno;
 	r = cgroup_read_number(dirfd, "memory.events", "high", &g->hits);
 	if (r == 0)
-		r = find_mark(dirfd, &g->mark);
+		r = read_kept(dirfd, &kept);
+	if (r == 0)
+		r = find_mark(dirfd, kept, &g->mark);
 	return r < 0 ? r : write_mark(dirfd, g->mark);
 }
 
@@ -117,8 +112,7 @@ void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow)
 	*g = (struct growth){0};
 	if (dirfd < 0)
 		return;
-	r = may_grow ? set_mark(g, dirfd, inotify_fd)
-		     : file_write_text(dirfd, "memory.high", "max", NULL);
+	r = may_grow ? set_mark(g, dirfd, inotify_fd) : write_mark(dirfd, UINT64_MAX);
 	if (r == 0)
 		return;
 	g->mark = 0;
@@ -129,18 +123,19 @@ void growth_set_mark(struct growth *g, int inotify_fd, bool may_grow)
 enum growth_need growth_look(struct growth *g)
 {
 	_cleanup_close_ int dirfd = -1;
-	uint64_t hits, mark, all, cache;
+	uint64_t hits, mark, kept;
 
 	if (g->mark == 0)
 		return GROWTH_NO_HIT;
 	dirfd = open(GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup_read_number(dirfd, "memory.events", "high", &hits) < 0 ||
-		hits == g->hits || read_use(dirfd, &all, &cache) < 0 ||
-		find_mark(dirfd, &mark) < 0)
+		hits == g->hits || read_kept(dirfd, &kept) < 0)
 		return GROWTH_NO_HIT;
 	g->hits = hits;
-	if (all - cache < g->mark / MARGIN_PART * (MARGIN_PART - 1))
+	if (kept < g->mark / MARGIN_PART * (MARGIN_PART - 1))
 		return GROWTH_CACHE;
+	if (find_mark(dirfd, kept, &mark) < 0)
+		return GROWTH_NO_HIT;
 	if (mark <= g->mark || mark - g->mark < g->mark / MARGIN_PART)
 		return GROWTH_MEMORY;
 	g->mark = mark; /* there is more than when it was set */

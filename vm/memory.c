@@ -3,8 +3,6 @@
 #include "vm/memory.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +98,7 @@ uint64_t memory_host_room(void)
 
 	if (file_read(AT_FDCWD, "/proc/sys/vm/overcommit_memory", 64, &overcommit, &len,
 		    NULL) < 0 ||
-		file_read(AT_FDCWD, "/proc/meminfo", 65536, &meminfo, &len, NULL) < 0)
+		meminfo_read(&meminfo) < 0)
 		return UINT64_MAX;
 	return memory_parse_room(overcommit, meminfo);
 }
